@@ -1,0 +1,78 @@
+//! What scheduling may look at.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::ids::{BuildId, DirKey, ToolchainKey, UserId};
+
+/// What a command is for, as far as placing it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobKind {
+    /// Source to object (or to assembly, bitcode, a module, a precompiled header).
+    Compile,
+    /// Assembly to object.
+    Assemble,
+    /// Source to preprocessed text or dependencies, into a file.
+    Preprocess,
+    /// Objects to an executable, a shared object or a relocatable one.
+    Link,
+    /// Objects into or out of an archive, its index, or an object edited in place.
+    Archive,
+}
+
+impl JobKind {
+    /// Every kind, in the order of their numbers on the wire.
+    pub const ALL: [Self; 5] = [Self::Compile, Self::Assemble, Self::Preprocess, Self::Link, Self::Archive];
+
+    /// The lower-case word that logs, tables and `--explain` use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Assemble => "assemble",
+            Self::Preprocess => "preprocess",
+            Self::Link => "link",
+            Self::Archive => "archive",
+        }
+    }
+}
+
+/// The launcher's wishes about company (`--batch-size`, `--batch-timeout`; design.md section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHint {
+    /// At most so many jobs in one dispatch; at least 1.
+    pub size: u32,
+    /// No job waits longer than this for company.
+    pub timeout: Duration,
+}
+
+impl Default for BatchHint {
+    /// A job alone, which waits for nobody.
+    fn default() -> Self {
+        Self { size: 1, timeout: Duration::from_millis(500) }
+    }
+}
+
+/// Facts about a job that placing it depends on. What it runs is none of the scheduler's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFacts {
+    /// Whose job it is.
+    pub user: UserId,
+    /// Of which build.
+    pub build: BuildId,
+    /// What it does.
+    pub kind: JobKind,
+    /// The toolchain a worker must have; `None` when the tool lies on the shared mount and so is everywhere.
+    pub toolchain: Option<ToolchainKey>,
+    /// The mounts (digests of their paths) that a worker must have.
+    pub mounts: Vec<DirKey>,
+    /// Directories it reads and writes, the output's first: where warmth is worth something.
+    pub dirs: Vec<DirKey>,
+    /// Total size of its named inputs in bytes, the roughest prediction of how long it takes; 0 when unknown.
+    pub input_bytes: u64,
+    /// Wishes about company.
+    pub batch: BatchHint,
+    /// Whether a second execution after a lost one does what one would have done. False for commands that update
+    /// a file in place and are not idempotent (`ar q`): those get one attempt.
+    pub repeatable: bool,
+}

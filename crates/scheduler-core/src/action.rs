@@ -1,0 +1,92 @@
+//! What the scheduler orders. The driver carries actions out in order; none may be dropped.
+
+use alloc::vec::Vec;
+
+use model::ids::{Attempt, JobId, WorkerId};
+use model::outcome::AttemptFailure;
+
+use crate::input::ClientId;
+
+/// An order to the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send these attempts to the worker in one message. It starts as many as it has slots, in this order, and keeps
+    /// the rest as its prefetch.
+    Assign {
+        /// Whom.
+        worker: WorkerId,
+        /// What, the first to start first.
+        attempts: Vec<Attempt>,
+    },
+    /// Tell the worker to kill this attempt, or forget it if it has not started. It answers with `AttemptEnded`.
+    Cancel {
+        /// Whom.
+        worker: WorkerId,
+        /// What.
+        attempt: Attempt,
+    },
+    /// Ask the worker to hand this attempt back if it has not started. It answers `HandedBack`, or not at all when
+    /// it has started meanwhile (it then reports the start and the end as usual).
+    Recall {
+        /// Whom.
+        worker: WorkerId,
+        /// What.
+        attempt: Attempt,
+    },
+    /// Give the launcher the outcome that this attempt reported.
+    Complete {
+        /// Whom.
+        client: ClientId,
+        /// Whose outcome.
+        attempt: Attempt,
+    },
+    /// Tell the launcher that the cluster does not take this job.
+    RunLocally {
+        /// Whom.
+        client: ClientId,
+        /// Which job.
+        job: JobId,
+        /// Why.
+        reason: LocalReason,
+    },
+    /// Drop what the driver keeps for this job (its command, its outcome): nobody will ask for it any more.
+    Forget {
+        /// Which job.
+        job: JobId,
+    },
+    /// Drop what the driver keeps for this worker: it will not be named again.
+    ForgetWorker {
+        /// Which worker.
+        worker: WorkerId,
+    },
+}
+
+/// Why the cluster does not take a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalReason {
+    /// No registered worker can ever take it; what is missing on the best of them.
+    NoEligibleWorker(Unmet),
+    /// Every attempt failed for reasons that are not the command's; the last of them.
+    AttemptsExhausted(AttemptFailure),
+    /// Too many jobs wait.
+    QueueFull,
+    /// The server is stopping.
+    Stopping,
+}
+
+/// The first demand of a job that no worker meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmet {
+    /// There is no worker at all.
+    NoWorkers,
+    /// No worker has the mount.
+    Mount,
+    /// No worker runs commands for this user.
+    User,
+    /// No worker has the toolchain.
+    Toolchain,
+    /// No worker takes links.
+    Linking,
+    /// Those that could are draining or were tried before.
+    Exhausted,
+}

@@ -1,0 +1,136 @@
+//! What the scheduler is told. With [`crate::action`] this is the whole public language.
+
+use alloc::vec::Vec;
+
+use model::ids::{Attempt, DirKey, Incarnation, JobId, ToolchainKey, WorkerId};
+use model::job::JobFacts;
+use model::outcome::{AttemptFailure, Outcome};
+
+/// A launcher's conversation with the server; several jobs may come over one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// A dated fact. The date is handed to [`crate::Scheduler::step`] beside it.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A launcher asks for jobs to be done, all in one message. Each is answered exactly once by
+    /// [`crate::Action::Complete`] or [`crate::Action::RunLocally`], unless cancelled.
+    /// A job whose id is known already is the same job: it is now answered to this client.
+    JobsSubmitted {
+        /// Who asks, and gets the answers.
+        client: ClientId,
+        /// The jobs, in the launcher's order.
+        jobs: Vec<SubmittedJob>,
+    },
+    /// A launcher takes jobs back (Ctrl-C). Nothing is answered for them any more.
+    JobsCancelled {
+        /// Who asks; only a job's present client may cancel it.
+        client: ClientId,
+        /// Which jobs.
+        jobs: Vec<JobId>,
+    },
+    /// A launcher's conversation ended, whyever: what it still had open is cancelled.
+    ClientGone {
+        /// Which launcher.
+        client: ClientId,
+    },
+    /// A worker introduced itself: a new one, or a known incarnation that reconnected.
+    WorkerRegistered {
+        /// The number that the server gave this incarnation.
+        worker: WorkerId,
+        /// What it can do.
+        facts: WorkerFacts,
+        /// Every attempt that it holds: waiting, running, or ended with the end not yet acknowledged.
+        holding: Vec<Attempt>,
+    },
+    /// A worker was heard from; its lease runs anew.
+    WorkerAlive {
+        /// Which worker.
+        worker: WorkerId,
+        /// Its present condition.
+        load: WorkerLoad,
+    },
+    /// A worker reports the directories it has lately touched, the warmest first; replaces what it said before.
+    WorkerWarmth {
+        /// Which worker.
+        worker: WorkerId,
+        /// The directories, most recently used first.
+        dirs: Vec<DirKey>,
+    },
+    /// The connection to a worker broke. Its attempts may well go on: they are lost only when its lease runs out.
+    WorkerDisconnected {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A worker takes no more jobs: it finishes what runs and hands back what does not.
+    WorkerDraining {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A worker is gone for good and nothing of it runs any more (it said goodbye, or another incarnation of the
+    /// same host has registered).
+    WorkerGone {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// An attempt was started by its worker.
+    AttemptStarted {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        attempt: Attempt,
+    },
+    /// An attempt ended, one way or another. Late and repeated reports are recognised and dropped.
+    AttemptEnded {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        attempt: Attempt,
+        /// How.
+        result: Result<Outcome, AttemptFailure>,
+    },
+    /// The server is stopping: no new jobs; what waits is sent home, what runs may finish.
+    Stopping,
+    /// Only time passed.
+    Wake,
+}
+
+/// A job as submitted.
+#[derive(Clone, Debug)]
+pub struct SubmittedJob {
+    /// The launcher's random id.
+    pub id: JobId,
+    /// What scheduling may look at.
+    pub facts: JobFacts,
+    /// The launcher had submitted it before, to this server or an earlier incarnation: a worker may already be
+    /// running it, and will say so when it reconnects.
+    pub resubmitted: bool,
+}
+
+/// What a worker can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// Which run of the worker daemon.
+    pub incarnation: Incarnation,
+    /// How many attempts it runs at once; at least 1.
+    pub slots: u32,
+    /// Whether it takes link jobs.
+    pub linking: bool,
+    /// Toolchains installed on it.
+    pub toolchains: Vec<ToolchainKey>,
+    /// Shared mounts it has (digests of their paths).
+    pub mounts: Vec<DirKey>,
+    /// The uid it runs commands for, or `None` when it can become any user.
+    pub only_user: Option<model::ids::UserId>,
+    /// Its memory in bytes.
+    pub memory: u64,
+}
+
+/// A worker's present condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerLoad {
+    /// Available memory in bytes; 0 when unknown.
+    pub memory_available: u64,
+    /// Run-queue length that is not ours, in hundredths.
+    pub foreign_load_centi: u32,
+}
