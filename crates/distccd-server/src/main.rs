@@ -1,1 +1,48 @@
-fn main() {}
+//! `distccd-server`: configuration, logs, and the call of [`distccd_server::run`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use daemon_kit::shutdown::Stop;
+use daemon_kit::{exit, telemetry};
+use distccd_server::config::{self, Cli, Config};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let help = !error.use_stderr();
+            // A closed stdout or stderr leaves nowhere to say it.
+            let _ = error.print();
+            return ExitCode::from(if help { 0 } else { exit::USAGE });
+        }
+    };
+    let config = match config::load(&cli, &|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| eprintln!("distccd-server: {mistake}"));
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    if cli.print_config {
+        print!("{}", config::show(&config));
+        return ExitCode::SUCCESS;
+    }
+    telemetry::start(config.log_format);
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("distccd-server: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), distccd_server::Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = Stop::on_signals()?;
+        let listener = distccd_server::listen(&config).await?;
+        distccd_server::run(config, listener, stop).await
+    })
+}

@@ -1,1 +1,151 @@
-//! Placeholder.
+//! The flow of a launcher: understand the command ([`cli`], [`settings`], [`program`], [`decide`]), submit it
+//! ([`session`], [`link`]), wait, print ([`output`]) and end as the compiler ended ([`exit`]); or become the command
+//! ([`fallback`]), which then is what it would have been without us.
+//!
+//! One thread, one way out ([`exit::End::now`]), not a byte on stdout or stderr of its own unless asked or failing.
+
+pub mod cli;
+pub mod decide;
+pub mod environment;
+pub mod exit;
+pub mod explain;
+pub mod fallback;
+pub mod help;
+pub mod jobs_from;
+pub mod link;
+pub mod list;
+pub mod log;
+pub mod output;
+pub mod places;
+pub mod program;
+pub mod session;
+pub mod settings;
+pub mod signals;
+pub mod single;
+pub mod visibility;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use cli::Request;
+use decide::{Invocation, Judge};
+use environment::Environment;
+use exit::End;
+use log::Log;
+use places::Places;
+use settings::{Given, Settings};
+use single::Context;
+
+/// The names under which a launcher is itself.
+const OWN_NAMES: [&str; 2] = ["cc-launcher", "ld-launcher"];
+
+/// Name and version, as `--version` and the server's logs show them.
+const SOFTWARE: &str = concat!("distccd-launcher ", env!("CARGO_PKG_VERSION"));
+
+/// Does what this process was called for, and never returns.
+pub fn main(name: &'static str) -> ! {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    run(name, &argv, &Environment::of_process()).now()
+}
+
+fn run(name: &'static str, argv: &[OsString], environment: &Environment) -> End {
+    match cli::parse(argv, &OWN_NAMES) {
+        Err(error) => {
+            exit::complain(name, &error.to_string());
+            End::Code(exit::USAGE)
+        }
+        Ok(Request::Help) => say(&help::text(name)),
+        Ok(Request::Version) => say(&format!("{name} {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Request::Run { given, explain, command, masquerade }) => {
+            with_settings(name, &given, environment, |launch| launch.one(command, masquerade, explain))
+        }
+        Ok(Request::RunMany { given, explain, from }) => {
+            with_settings(name, &given, environment, |launch| jobs_from::run(launch, &from, explain))
+        }
+    }
+}
+
+fn say(text: &str) -> End {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => End::Code(0),
+        Err(_) => End::Code(exit::OS_ERROR),
+    }
+}
+
+/// All that is known before a command is looked at.
+pub struct Launch<'a> {
+    /// What the flow of a command needs to know.
+    pub context: Context<'a>,
+    /// The environment.
+    pub environment: &'a Environment,
+    /// The mounts.
+    pub places: Places,
+}
+
+fn with_settings(
+    name: &'static str,
+    given: &[Given],
+    environment: &Environment,
+    then: impl FnOnce(&Launch<'_>) -> End,
+) -> End {
+    let settings = match settings::load(given, &|name| environment.get(name)) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| exit::complain(name, &mistake.to_string()));
+            let only_flags = mistakes.iter().all(|mistake| mistake.place == "flag");
+            return End::Code(if only_flags { exit::USAGE } else { exit::CONFIG });
+        }
+    };
+    let log = Log::open(name, &settings);
+    let places = Places::new(&settings.fs_mounts, &settings.system_dirs);
+    let runtime_dir = environment.get("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let context = Context { name, software: SOFTWARE, settings: &settings, log: &log, runtime_dir };
+    then(&Launch { context, environment, places })
+}
+
+impl Launch<'_> {
+    fn settings(&self) -> &Settings {
+        self.context.settings
+    }
+
+    /// Runs one command.
+    fn one(&self, argv: Vec<OsString>, masquerade: bool, explain: bool) -> End {
+        let program = match program::find(&argv[0], self.environment.get("PATH").as_deref(), masquerade) {
+            Ok(program) => program,
+            Err(error) => {
+                exit::complain(self.context.name, &error.to_string());
+                return End::Code(error.exit_code());
+            }
+        };
+        let cwd = self.working_directory();
+        let invocation = Invocation { argv, program, cwd: cwd.clone().unwrap_or_default() };
+        let decision = match cwd {
+            Some(_) => self.judge().decide(&invocation),
+            None => Err(decide::Stays("the working directory has vanished; the tool itself shall say so".to_owned())),
+        };
+        if explain {
+            return say(&explain::text(self.settings(), &self.places, &invocation, &decision));
+        }
+        match decision {
+            Ok(travels) => single::run(&self.context, &invocation, travels),
+            Err(why) => {
+                self.context.log.note(|| format!("runs here: {why}"));
+                single::run_here(&self.context, &invocation)
+            }
+        }
+    }
+
+    /// Decides over commands.
+    #[must_use]
+    pub fn judge(&self) -> Judge<'_> {
+        Judge { settings: self.settings(), environment: self.environment, places: &self.places }
+    }
+
+    /// The working directory, unless it has vanished.
+    #[must_use]
+    pub fn working_directory(&self) -> Option<PathBuf> {
+        let pwd = self.environment.get("PWD");
+        places::working_directory(pwd.as_deref().map(Path::new)).ok()
+    }
+}

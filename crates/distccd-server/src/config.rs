@@ -1,0 +1,253 @@
+//! The server's settings: flags, and the layers below them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use daemon_kit::layers::{self, Key, Layers, Mistake};
+use daemon_kit::telemetry::LogFormat;
+use scheduler_core::Config as SchedulerConfig;
+
+/// The file that is read unless `--config` names another.
+pub const DEFAULT_FILE: &str = "/etc/distccd/server.toml";
+
+/// The command line. Help texts are the documentation; values are checked with those of the other layers.
+#[derive(Debug, Default, Parser)]
+#[command(
+    name = "distccd-server",
+    version,
+    about = "Accepts compile, link and archive jobs and gives them to workers that share the filesystem",
+    after_help = "Every flag but --config and --print-config is also a key of the configuration file (with `_` for `-`) and a variable \
+                  DISTCCD_NAME. Strength: defaults < file < environment < flags.\n\n\
+                  Exit codes: 0 stopped in order, 64 wrong flag, 69 the address cannot be listened on, 78 wrong configuration."
+)]
+pub struct Cli {
+    /// Where to listen; port 0 takes any free one [default: localhost:50051]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server_addr: Option<String>,
+    /// The shared mount; may be repeated or hold a `:`-list [default: /mnt/cephfs]
+    #[arg(long, value_name = "PATH")]
+    pub fs_mount: Vec<String>,
+    /// Listen beyond loopback without authentication or encryption: everybody who reaches the port can run compilers
+    #[arg(long)]
+    pub insecure: bool,
+    /// How long running jobs may finish after SIGTERM [default: 30s]
+    #[arg(long, value_name = "DUR")]
+    pub stop_grace: Option<String>,
+    /// Silence after which a worker counts as lost [default: 5s]
+    #[arg(long, value_name = "DUR")]
+    pub lease: Option<String>,
+    /// How often workers report [default: 1s]
+    #[arg(long, value_name = "DUR")]
+    pub heartbeat: Option<String>,
+    /// Attempts of a job in all, for failures that are not the command's [default: 3]
+    #[arg(long, value_name = "N")]
+    pub max_attempts: Option<String>,
+    /// Jobs sent to a worker beyond its slots, to hide the round trip [default: 1]
+    #[arg(long, value_name = "N")]
+    pub prefetch: Option<String>,
+    /// Jobs that may wait; more are sent home [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub max_queued: Option<String>,
+    /// How long a job waits for a worker that can take it after one was lost or the server started [default: 5s]
+    #[arg(long, value_name = "DUR")]
+    pub fleet_grace: Option<String>,
+    /// `text` or `json` [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// The configuration file [default: /etc/distccd/server.toml, which need not exist]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the settings as they are put together, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub server_addr: String,
+    /// The shared mounts, when any were configured.
+    pub fs_mount: Vec<PathBuf>,
+    /// Listen beyond loopback without protection.
+    pub insecure: bool,
+    /// How long running jobs may finish after SIGTERM.
+    pub stop_grace: Duration,
+    /// How often workers report.
+    pub heartbeat: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// How the scheduler behaves.
+    pub scheduler: SchedulerConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server_addr: "localhost:50051".to_owned(),
+            fs_mount: Vec::new(),
+            insecure: false,
+            stop_grace: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(1),
+            log_format: LogFormat::Text,
+            scheduler: SchedulerConfig::default(),
+        }
+    }
+}
+
+fn quoted(text: impl std::fmt::Display) -> String {
+    format!("\"{text}\"")
+}
+
+fn shown(duration: Duration) -> String {
+    quoted(humantime::format_duration(duration))
+}
+
+/// Every setting.
+pub const KEYS: &[Key<Config>] = &[
+    Key {
+        name: "fleet_grace",
+        set: |c, raw| Ok(c.scheduler.fleet_grace = raw.as_duration()?),
+        show: |c| shown(c.scheduler.fleet_grace),
+    },
+    Key { name: "fs_mount", set: |c, raw| Ok(c.fs_mount = raw.as_mounts()?), show: |c| format!("{:?}", c.fs_mount) },
+    Key { name: "heartbeat", set: |c, raw| Ok(c.heartbeat = raw.as_duration()?), show: |c| shown(c.heartbeat) },
+    Key { name: "insecure", set: |c, raw| Ok(c.insecure = raw.as_bool()?), show: |c| c.insecure.to_string() },
+    Key {
+        name: "lease",
+        set: |c, raw| Ok(c.scheduler.lease = raw.as_duration()?),
+        show: |c| shown(c.scheduler.lease),
+    },
+    Key {
+        name: "log_format",
+        set: |c, raw| Ok(c.log_format = raw.as_text()?.parse()?),
+        show: |c| quoted(c.log_format),
+    },
+    Key {
+        name: "max_attempts",
+        set: |c, raw| Ok(c.scheduler.max_attempts = small(raw.as_number(1)?)),
+        show: |c| c.scheduler.max_attempts.to_string(),
+    },
+    Key {
+        name: "max_queued",
+        set: |c, raw| Ok(c.scheduler.max_queued = small(raw.as_number(1)?) as usize),
+        show: |c| c.scheduler.max_queued.to_string(),
+    },
+    Key {
+        name: "prefetch",
+        set: |c, raw| Ok(c.scheduler.prefetch = small(raw.as_number(0)?)),
+        show: |c| c.scheduler.prefetch.to_string(),
+    },
+    Key { name: "server_addr", set: |c, raw| Ok(c.server_addr = raw.as_address()?), show: |c| quoted(&c.server_addr) },
+    Key { name: "stop_grace", set: |c, raw| Ok(c.stop_grace = raw.as_duration()?), show: |c| shown(c.stop_grace) },
+];
+
+/// Counts beyond 32 bits mean the same as the largest one.
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+impl Cli {
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let given = [
+            ("server_addr", &self.server_addr),
+            ("stop_grace", &self.stop_grace),
+            ("lease", &self.lease),
+            ("heartbeat", &self.heartbeat),
+            ("max_attempts", &self.max_attempts),
+            ("prefetch", &self.prefetch),
+            ("max_queued", &self.max_queued),
+            ("fleet_grace", &self.fleet_grace),
+            ("log_format", &self.log_format),
+        ];
+        let mut flags: Vec<_> = given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
+        flags.extend(self.fs_mount.iter().map(|mount| ("fs_mount", mount.clone())));
+        flags.extend(self.insecure.then(|| ("insecure", "true".to_owned())));
+        flags
+    }
+}
+
+/// Puts the layers together.
+///
+/// # Errors
+/// Every mistake found in any layer.
+pub fn load(cli: &Cli, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Mistake>> {
+    let file = cli.config.clone().map_or((PathBuf::from(DEFAULT_FILE), false), |file| (file, true));
+    let mut config = Config::default();
+    let mut mistakes = match (Layers { file: Some(file), env, flags: cli.flags() }).apply(&mut config, KEYS) {
+        Ok(()) => Vec::new(),
+        Err(mistakes) => mistakes,
+    };
+    mistakes.extend(impossible(&config));
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// What each value allows but they do not together.
+fn impossible(config: &Config) -> Vec<Mistake> {
+    let wrong = |key: &str, problem: String| Mistake { place: "settings".to_owned(), key: key.to_owned(), problem };
+    let mut mistakes = Vec::new();
+    if config.heartbeat * 3 > config.scheduler.lease {
+        let lease = humantime::format_duration(config.scheduler.lease);
+        mistakes.push(wrong("heartbeat", format!("must be at most a third of `lease` ({lease}), or a late one loses the worker")));
+    }
+    for mount in config.fs_mount.iter().filter(|mount| !mount.is_dir()) {
+        mistakes.push(wrong("fs_mount", format!("{} is not there; mount it or name another", mount.display())));
+    }
+    if let Err(error) = config.scheduler.check() {
+        mistakes.push(wrong("scheduler", error.to_string()));
+    }
+    mistakes
+}
+
+/// The settings as a file that would give them.
+#[must_use]
+pub fn show(config: &Config) -> String {
+    layers::show(config, KEYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_a_key() {
+        let own = ["config", "print_config", "help", "version"];
+        for arg in Cli::command().get_arguments() {
+            let name = arg.get_id().as_str();
+            assert!(own.contains(&name) || KEYS.iter().any(|key| key.name == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let cli = Cli::parse_from(["distccd-server", "--lease=9s"]);
+        let env = |name: &str| match name {
+            "DISTCCD_LEASE" => Some("7s".to_owned()),
+            "DISTCCD_SERVER_ADDR" => Some("[::1]:7".to_owned()),
+            _ => None,
+        };
+
+        let config = load(&cli, &env).unwrap();
+
+        assert_eq!(config.scheduler.lease, Duration::from_secs(9));
+        assert_eq!(config.server_addr, "[::1]:7");
+    }
+
+    #[test]
+    fn a_heartbeat_as_long_as_the_lease_and_a_missing_mount_are_told_together() {
+        let cli = Cli::parse_from(["distccd-server", "--heartbeat=5s", "--fs-mount=/no/such/mount"]);
+
+        let mistakes = load(&cli, &|_| None).unwrap_err();
+
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert!(texts.iter().any(|text| text.contains("`heartbeat`: must be at most a third")), "{texts:#?}");
+        assert!(texts.iter().any(|text| text.contains("/no/such/mount is not there")), "{texts:#?}");
+    }
+}

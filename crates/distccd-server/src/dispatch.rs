@@ -1,0 +1,412 @@
+//! Each action to its session's queue, with what the books hold for it. Queues only, never waits, decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
+use proto::convert::{attempt_ref, dir_keys};
+use proto::v1::{self, launcher_reply, worker_order};
+use scheduler_core::{Action, ClientId, LocalReason, Snapshot, Unmet, WorkerState};
+
+use crate::SOFTWARE;
+use crate::books::{Books, Telling};
+use crate::fact::Seat;
+use crate::peer;
+use crate::session::outbox::Outbox;
+
+/// Directories remembered per worker between its full reports.
+const MAX_DIRS: usize = 4096;
+
+/// The sessions and the books behind the scheduler's ids.
+pub struct Dispatch {
+    incarnation: Incarnation,
+    lease: Duration,
+    heartbeat: Duration,
+    books: Books,
+    clients: BTreeMap<ClientId, Client>,
+    workers: BTreeMap<WorkerId, Worker>,
+    numbers: u32,
+    conversations: u64,
+    done: BTreeMap<String, BTreeMap<i32, u64>>,
+}
+
+struct Client {
+    replies: Outbox<v1::LauncherReply>,
+    jobs: BTreeSet<JobId>,
+}
+
+struct Worker {
+    name: String,
+    register: v1::Register,
+    dirs: Vec<DirKey>,
+    conversation: u64,
+    orders: Option<Outbox<v1::WorkerOrder>>,
+}
+
+impl Dispatch {
+    /// No sessions yet. `lease` and `heartbeat` are what workers are told.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, lease: Duration, heartbeat: Duration) -> Self {
+        Self {
+            incarnation,
+            lease,
+            heartbeat,
+            books: Books::default(),
+            clients: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            numbers: 0,
+            conversations: 0,
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// Which run of the server this is.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Carries out an order of the scheduler.
+    pub fn perform(&mut self, action: Action) {
+        match action {
+            Action::Assign { worker, attempts } => self.assign(worker, &attempts),
+            Action::Cancel { worker, attempt } => self.order(worker, worker_order::Message::Cancel(attempts(&[attempt]))),
+            Action::Recall { worker, attempt } => self.order(worker, worker_order::Message::Recall(attempts(&[attempt]))),
+            Action::Complete { client, attempt } => self.complete(client, attempt),
+            Action::RunLocally { client, job, reason } => self.send_home(client, job, &reason),
+            Action::Forget { job } => self.forget(job),
+            Action::ForgetWorker { worker } => {
+                if let Some(gone) = self.workers.remove(&worker) {
+                    tracing::warn!(worker = worker.number(), name = gone.name, "worker lost");
+                }
+            }
+        }
+    }
+
+    // --- launchers ---
+
+    /// Opens a launcher's session.
+    pub fn admit_client(&mut self, client: ClientId, replies: Outbox<v1::LauncherReply>) {
+        self.clients.insert(client, Client { replies, jobs: BTreeSet::new() });
+    }
+
+    /// Closes a launcher's session; false when it was closed before. The workers of its finished jobs may forget them.
+    pub fn dismiss_client(&mut self, client: ClientId) -> bool {
+        let Some(gone) = self.clients.remove(&client) else { return false };
+        for job in gone.jobs {
+            self.acknowledge_outcome(job);
+        }
+        true
+    }
+
+    /// Keeps what a submitted job is; from now on `client` gets its answers.
+    pub fn note_job(&mut self, client: ClientId, id: JobId, job: v1::Job) {
+        let entry = self.books.entry(id);
+        if entry.outcome.is_none() {
+            entry.job = Some(job);
+        }
+        let before = entry.client.replace(client);
+        if let Some(before) = before.and_then(|before| self.clients.get_mut(&before)) {
+            before.jobs.remove(&id);
+        }
+        if let Some(session) = self.clients.get_mut(&client) {
+            session.jobs.insert(id);
+        }
+    }
+
+    /// Tells a launcher what its jobs had printed before it came (back).
+    pub fn catch_up(&mut self, client: ClientId) {
+        let jobs: Vec<JobId> = self.clients.get(&client).into_iter().flat_map(|known| known.jobs.iter().copied()).collect();
+        for job in jobs {
+            // What is lost is said when the job is done: nothing can be made of it before.
+            self.tell_output(client, job);
+        }
+    }
+
+    /// The launcher's jobs that it takes back are confirmed at once when nothing of them runs.
+    pub fn note_cancelled(&mut self, client: ClientId, jobs: &[JobId]) {
+        for &job in jobs {
+            if self.books.get(job).is_none() {
+                self.confirm_cancelled(client, job);
+            }
+        }
+    }
+
+    fn confirm_cancelled(&mut self, client: ClientId, job: JobId) {
+        let id = job.as_bytes().to_vec().into();
+        self.reply(client, launcher_reply::Message::Cancelled(v1::CancelJobs { jobs: vec![id] }));
+    }
+
+    fn complete(&mut self, client: ClientId, attempt: Attempt) {
+        let job = attempt.job;
+        let whole = self.tell_output(client, job);
+        let Some(entry) = self.books.get_mut(job) else { return };
+        let kind = entry.job.take().map(|job| job.kind);
+        let Some((_, outcome)) = entry.outcome.clone().filter(|(known, _)| *known == attempt && whole) else {
+            let reason = "its output is not kept any more".to_owned();
+            return self.reply(client, launcher_reply::Message::RunLocally(local(job, reason)));
+        };
+        if let Some(kind) = kind {
+            *self.done.entry(outcome.worker.clone()).or_default().entry(kind).or_default() += 1;
+        }
+        tracing::debug!(%attempt, worker = outcome.worker, "done");
+        let done = v1::JobDone { attempt: Some(attempt_ref(attempt)), outcome: Some(outcome) };
+        self.reply(client, launcher_reply::Message::Done(done));
+    }
+
+    fn send_home(&mut self, client: ClientId, job: JobId, reason: &LocalReason) {
+        tracing::info!(%job, ?reason, "sent home");
+        self.reply(client, launcher_reply::Message::RunLocally(local(job, in_words(reason))));
+    }
+
+    /// Sends a launcher what it has not heard of a job's output; false when that is not there any more.
+    fn tell_output(&mut self, client: ClientId, job: JobId) -> bool {
+        let Some(entry) = self.books.get_mut(job).filter(|entry| entry.client == Some(client)) else { return true };
+        match entry.catch_up() {
+            Telling::Chunks(chunks) => {
+                for chunk in chunks {
+                    self.reply(client, launcher_reply::Message::Output(chunk));
+                }
+                true
+            }
+            Telling::Lost => false,
+        }
+    }
+
+    /// Queues a reply; a launcher that does not read is cut off, and its session's end then says so.
+    fn reply(&mut self, client: ClientId, message: launcher_reply::Message) {
+        let Some(session) = self.clients.get(&client) else { return };
+        if session.replies.send(v1::LauncherReply { message: Some(message) }).is_err() {
+            tracing::info!(client = client.0, "a launcher does not read its replies");
+        }
+    }
+
+    fn forget(&mut self, job: JobId) {
+        self.acknowledge_outcome(job);
+        let Some(entry) = self.books.forget(job) else { return };
+        let Some(client) = entry.client else { return };
+        if entry.outcome.is_none() {
+            self.confirm_cancelled(client, job);
+        }
+        if let Some(session) = self.clients.get_mut(&client) {
+            session.jobs.remove(&job);
+        }
+    }
+
+    // --- attempts ---
+
+    fn assign(&mut self, worker: WorkerId, assigned: &[Attempt]) {
+        let assignments = assigned.iter().filter_map(|&attempt| self.assignment(attempt)).collect();
+        self.order(worker, worker_order::Message::Assign(v1::AssignBatch { assignments }));
+    }
+
+    fn assignment(&self, attempt: Attempt) -> Option<v1::Assignment> {
+        let job = self.books.get(attempt.job)?.job.as_ref()?;
+        Some(v1::Assignment {
+            attempt: Some(attempt_ref(attempt)),
+            command: job.command.clone(),
+            kind: job.kind,
+            dirs: job.dirs.clone(),
+            inputs: job.inputs.clone(),
+            outputs: job.outputs.clone(),
+        })
+    }
+
+    /// Makes room for what a worker will say of the attempts that it brings along, which may be another server's. The
+    /// scheduler says when to forget them.
+    pub fn note_held(&mut self, holding: &[Attempt]) {
+        for attempt in holding {
+            self.books.entry(attempt.job);
+        }
+    }
+
+    /// Passes on what an attempt prints. Of a job that is forgotten nobody wants to hear.
+    pub fn pass_output(&mut self, attempt: Attempt, chunk: v1::OutputChunk) {
+        let Some(entry) = self.books.get_mut(attempt.job) else { return };
+        let client = entry.client;
+        if let (Some(chunk), Some(client)) = (entry.take_chunk(attempt, chunk), client) {
+            self.reply(client, launcher_reply::Message::Output(chunk));
+        }
+    }
+
+    /// Keeps the outcome of an attempt, for the scheduler to say what becomes of it.
+    pub fn keep_outcome(&mut self, seat: Seat, attempt: Attempt, mut outcome: v1::Outcome) {
+        outcome.worker = self.workers.get(&seat.worker).map_or_else(String::new, |worker| worker.name.clone());
+        let Some(entry) = self.books.get_mut(attempt.job) else { return };
+        let newer = entry.outcome.as_ref().is_none_or(|(known, _)| known.number <= attempt.number);
+        if newer {
+            entry.outcome = Some((attempt, outcome));
+            entry.unacknowledged = Some((seat.worker, attempt));
+        }
+    }
+
+    /// After the scheduler absorbed an attempt's end: the worker need not keep what nobody will ask for. An outcome is
+    /// acknowledged later, when its launcher has left: until then only the worker can tell it to another server.
+    pub fn settle(&mut self, seat: Seat, attempt: Attempt) {
+        let waits = self.books.get(attempt.job).is_some_and(|entry| entry.unacknowledged == Some((seat.worker, attempt)));
+        if !waits {
+            self.order(seat.worker, worker_order::Message::ResultsReceived(attempts(&[attempt])));
+        }
+    }
+
+    fn acknowledge_outcome(&mut self, job: JobId) {
+        let waiting = self.books.get_mut(job).and_then(|entry| entry.unacknowledged.take());
+        if let Some((worker, attempt)) = waiting {
+            self.order(worker, worker_order::Message::ResultsReceived(attempts(&[attempt])));
+        }
+    }
+
+    // --- workers ---
+
+    /// Gives a worker its number: the one that its incarnation has already, or a new one.
+    pub fn seat_worker(&mut self, register: &v1::Register, orders: Outbox<v1::WorkerOrder>) -> Seat {
+        self.conversations += 1;
+        let incarnation = incarnation_of(register);
+        let known = self.workers.iter().find(|(_, worker)| incarnation_of(&worker.register) == incarnation);
+        let worker = known.map(|(&id, _)| id).unwrap_or_else(|| {
+            self.numbers += 1;
+            WorkerId::new(self.numbers)
+        });
+        let name = self.name_for(worker, &register.name);
+        tracing::info!(worker = worker.number(), name, slots = register.slots, linking = register.linking, "worker joined");
+        let seat = Seat { worker, conversation: self.conversations };
+        let dirs = self.workers.remove(&worker).map(|known| known.dirs).unwrap_or_default();
+        let entry = Worker { name, register: register.clone(), dirs, conversation: seat.conversation, orders: Some(orders) };
+        self.workers.insert(worker, entry);
+        seat
+    }
+
+    /// Several workers of one host are told apart by their numbers.
+    fn name_for(&self, id: WorkerId, wanted: &str) -> String {
+        let taken = self.workers.iter().any(|(&other, worker)| other != id && worker.name == wanted);
+        if taken { format!("{wanted}#{}", id.number()) } else { wanted.to_owned() }
+    }
+
+    /// Tells a worker that it is in.
+    pub fn welcome(&mut self, worker: WorkerId) {
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let hello = proto::version::hello(SOFTWARE, *self.incarnation.as_bytes(), &peer::host_name());
+        let welcome = v1::Welcome {
+            hello: Some(hello),
+            worker_id: worker.number(),
+            lease_us: micros(self.lease),
+            heartbeat_us: micros(self.heartbeat),
+        };
+        self.order(worker, worker_order::Message::Welcome(welcome));
+    }
+
+    /// Whether this is the worker's present conversation, with a worker that has not been forgotten.
+    #[must_use]
+    pub fn is_current(&self, seat: Seat) -> bool {
+        self.workers.get(&seat.worker).is_some_and(|worker| worker.conversation == seat.conversation)
+    }
+
+    /// Closes a worker's conversation; false when it was not the present one.
+    pub fn unseat_worker(&mut self, seat: Seat) -> bool {
+        let current = self.is_current(seat);
+        if let Some(worker) = self.workers.get_mut(&seat.worker).filter(|_| current) {
+            worker.orders = None;
+            tracing::info!(worker = seat.worker.number(), name = worker.name, "worker disconnected");
+        }
+        current
+    }
+
+    /// Acknowledges a heartbeat, unless the scheduler has meanwhile forgotten the worker.
+    pub fn acknowledge_heartbeat(&mut self, seat: Seat, sequence: u64) {
+        if self.is_current(seat) {
+            self.order(seat.worker, worker_order::Message::HeartbeatAck(v1::HeartbeatAck { sequence }));
+        }
+    }
+
+    /// Replaces what is known of a worker's warm directories.
+    pub fn set_dirs(&mut self, worker: WorkerId, dirs: Vec<DirKey>) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.dirs = dirs;
+            worker.dirs.truncate(MAX_DIRS);
+        }
+    }
+
+    /// Adds directories that a worker touched, the last one most recently; the whole list, warmest first, when it
+    /// changed.
+    pub fn touch_dirs(&mut self, worker: WorkerId, touched: &[bytes::Bytes]) -> Option<Vec<DirKey>> {
+        let keys = dir_keys(touched).unwrap_or_default();
+        let worker = self.workers.get_mut(&worker).filter(|_| !keys.is_empty())?;
+        for key in keys {
+            worker.dirs.retain(|&known| known != key);
+            worker.dirs.insert(0, key);
+        }
+        worker.dirs.truncate(MAX_DIRS);
+        Some(worker.dirs.clone())
+    }
+
+    /// Queues an order; a worker that does not read is cut off, and comes back by itself.
+    fn order(&mut self, worker: WorkerId, message: worker_order::Message) {
+        let Some(worker) = self.workers.get_mut(&worker) else { return };
+        let sent = worker.orders.as_ref().map(|orders| orders.send(v1::WorkerOrder { message: Some(message) }));
+        if sent.is_some_and(|sent| sent.is_err()) {
+            worker.orders = None;
+        }
+    }
+
+    // --- people ---
+
+    /// How things are.
+    #[must_use]
+    pub fn status(&self, snapshot: &Snapshot) -> v1::Status {
+        let workers = snapshot.workers.iter().filter_map(|seen| {
+            let worker = self.workers.get(&seen.worker)?;
+            let done = self.done.get(&worker.name).into_iter().flatten();
+            Some(v1::WorkerStatus {
+                id: seen.worker.number(),
+                name: worker.name.clone(),
+                state: state_name(seen.state).to_owned(),
+                slots: seen.slots,
+                held: seen.held,
+                done: done.map(|(&kind, &outcomes)| v1::KindCount { kind, outcomes }).collect(),
+                toolchains: worker.register.toolchains.clone(),
+                warm_dirs: u32::try_from(seen.warm_dirs).unwrap_or(u32::MAX),
+                linking: worker.register.linking,
+            })
+        });
+        v1::Status {
+            server: None,
+            workers: workers.collect(),
+            jobs_waiting: snapshot.waiting as u64,
+            jobs_running: (snapshot.sent + snapshot.running + snapshot.cancelling) as u64,
+        }
+    }
+}
+
+const fn state_name(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Up => "up",
+        WorkerState::Draining => "draining",
+        WorkerState::Silent => "silent",
+    }
+}
+
+fn incarnation_of(register: &v1::Register) -> &[u8] {
+    register.hello.as_ref().map_or(&[], |hello| &hello.incarnation)
+}
+
+fn attempts(which: &[Attempt]) -> v1::Attempts {
+    v1::Attempts { attempts: which.iter().map(|&attempt| attempt_ref(attempt)).collect() }
+}
+
+fn local(job: JobId, reason: String) -> v1::RunLocally {
+    v1::RunLocally { job: job.as_bytes().to_vec().into(), reason }
+}
+
+fn in_words(reason: &LocalReason) -> String {
+    match reason {
+        LocalReason::NoEligibleWorker(Unmet::NoWorkers) => "no worker is attached".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::Mount) => "no worker has the shared mount that the job is on".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::User) => "no worker runs commands for this user".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::Toolchain) => "no worker has this very compiler or tool".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::Linking) => "no worker takes links".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::Exhausted) => "the workers that could take it drain or were tried".to_owned(),
+        LocalReason::AttemptsExhausted(failure) => format!("attempts are used up; the last one: {failure}"),
+        LocalReason::QueueFull => "too many jobs wait at the server".to_owned(),
+        LocalReason::Stopping => "the server is stopping".to_owned(),
+    }
+}

@@ -1,0 +1,239 @@
+//! The one task that owns the scheduler: it turns facts into inputs, steps, and has the actions performed.
+//!
+//! All waiting is in [`Driver::run`]; everything else returns at once. If this task ends, the process ends; if it
+//! hangs, the watchdog ends it.
+
+use std::time::Duration;
+
+use daemon_kit::clock::Clock;
+use daemon_kit::shutdown::Stop;
+use daemon_kit::systemd;
+use model::ids::{Attempt, DirKey, Incarnation, ToolchainKey, UserId};
+use model::outcome::{AttemptFailure, Outcome};
+use proto::convert::{attempt_from, dir_keys, toolchain_key};
+use proto::v1::{self, worker_message};
+use scheduler_core::{Action, ConfigError, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::dispatch::Dispatch;
+use crate::fact::{Fact, Seat};
+
+/// The driver.
+pub struct Driver {
+    scheduler: Scheduler,
+    dispatch: Dispatch,
+    clock: Clock,
+    actions: Vec<Action>,
+}
+
+impl Driver {
+    /// A driver with nothing to do yet.
+    ///
+    /// # Errors
+    /// When the scheduler's configuration is impossible.
+    pub fn new(config: &Config, clock: Clock) -> Result<Self, ConfigError> {
+        let scheduler = Scheduler::new(config.scheduler.clone())?;
+        let dispatch = Dispatch::new(fresh_incarnation(), config.scheduler.lease, config.heartbeat);
+        Ok(Self { scheduler, dispatch, clock, actions: Vec::new() })
+    }
+
+    /// Which run of the server this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.dispatch.incarnation()
+    }
+
+    /// Absorbs facts until the stop is over. What still runs then goes on at the workers: the next incarnation of the
+    /// server adopts it, or the lease ends it.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Fact>, stop: &Stop, grace: Duration) {
+        let mut watchdog = systemd::watchdog_interval().map(tokio::time::interval);
+        let mut stop_at = None;
+        loop {
+            tokio::select! { biased;
+                () = stop.insisted.cancelled() => return,
+                () = stop.asked.cancelled(), if stop_at.is_none() => {
+                    tracing::info!(grace = ?grace, "stopping: no new jobs, running ones may finish");
+                    systemd::stopping("waiting for running jobs");
+                    stop_at = Some(self.clock.now() + grace);
+                    self.step(Input::Stopping);
+                }
+                () = self.clock.sleep_until(stop_at), if stop_at.is_some() => {
+                    tracing::warn!("the grace is over; what still runs is left to the next server or to its lease");
+                    return;
+                }
+                () = tick(&mut watchdog) => systemd::alive(),
+                () = self.clock.sleep_until(self.scheduler.next_deadline()) => self.step(Input::Wake),
+                fact = inbox.recv() => match fact {
+                    Some(fact) => self.absorb(fact),
+                    None => return,
+                },
+            }
+            if stop_at.is_some() && self.is_at_rest() {
+                return;
+            }
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let now = self.scheduler.snapshot();
+        now.waiting + now.sent + now.running + now.cancelling == 0
+    }
+
+    fn step(&mut self, input: Input) {
+        self.scheduler.step(self.clock.now(), input, &mut self.actions);
+        for action in self.actions.drain(..) {
+            self.dispatch.perform(action);
+        }
+    }
+
+    fn absorb(&mut self, fact: Fact) {
+        match fact {
+            Fact::ClientJoined { client, replies } => self.dispatch.admit_client(client, replies),
+            Fact::Submitted { client, batch } => {
+                let jobs = batch.into_iter().map(|checked| {
+                    let resubmitted = checked.job.resubmitted;
+                    self.dispatch.note_job(client, checked.id, checked.job);
+                    SubmittedJob { id: checked.id, facts: checked.facts, resubmitted }
+                });
+                let jobs = jobs.collect();
+                self.step(Input::JobsSubmitted { client, jobs });
+                self.dispatch.catch_up(client);
+            }
+            Fact::Cancelled { client, jobs } => {
+                self.dispatch.note_cancelled(client, &jobs);
+                self.step(Input::JobsCancelled { client, jobs });
+            }
+            Fact::ClientLeft { client } => {
+                if self.dispatch.dismiss_client(client) {
+                    self.step(Input::ClientGone { client });
+                }
+            }
+            Fact::WorkerJoined { register, holding, orders, seat } => {
+                let given = self.dispatch.seat_worker(&register, orders);
+                // A session that is gone already says so next.
+                let _ = seat.send(given);
+                let draining = register.draining;
+                let facts = worker_facts(&register);
+                self.dispatch.note_held(&holding);
+                self.step(Input::WorkerRegistered { worker: given.worker, facts, holding });
+                self.dispatch.welcome(given.worker);
+                if draining {
+                    self.step(Input::WorkerDraining { worker: given.worker });
+                }
+            }
+            Fact::WorkerSaid { seat, message } => {
+                if self.dispatch.is_current(seat) {
+                    self.on_worker_message(seat, message);
+                }
+            }
+            Fact::WorkerLeft { seat } => {
+                if self.dispatch.unseat_worker(seat) {
+                    self.step(Input::WorkerDisconnected { worker: seat.worker });
+                }
+            }
+            Fact::StatusAsked { answer } => {
+                // Whoever asked may have left.
+                let _ = answer.send(self.dispatch.status(&self.scheduler.snapshot()));
+            }
+        }
+    }
+
+    fn on_worker_message(&mut self, seat: Seat, message: worker_message::Message) {
+        let worker = seat.worker;
+        match message {
+            worker_message::Message::Register(_) => {}
+            worker_message::Message::Heartbeat(heartbeat) => {
+                let load = WorkerLoad {
+                    memory_available: heartbeat.memory_available,
+                    foreign_load_centi: heartbeat.foreign_load_centi,
+                };
+                self.step(Input::WorkerAlive { worker, load });
+                if let Some(dirs) = self.dispatch.touch_dirs(worker, &heartbeat.dirs_touched) {
+                    self.step(Input::WorkerWarmth { worker, dirs });
+                }
+                self.dispatch.acknowledge_heartbeat(seat, heartbeat.sequence);
+            }
+            worker_message::Message::Directories(report) => {
+                let dirs = dir_keys(&report.dirs).unwrap_or_default();
+                self.dispatch.set_dirs(worker, dirs.clone());
+                self.step(Input::WorkerWarmth { worker, dirs });
+            }
+            worker_message::Message::Started(started) => {
+                for attempt in started.attempts.iter().filter_map(|attempt| attempt_from(Some(attempt)).ok()) {
+                    self.step(Input::AttemptStarted { worker, attempt });
+                }
+            }
+            worker_message::Message::Output(chunk) => {
+                if let Ok(attempt) = attempt_from(chunk.attempt.as_ref()) {
+                    self.dispatch.pass_output(attempt, chunk);
+                }
+            }
+            worker_message::Message::Results(results) => {
+                results.results.into_iter().for_each(|result| self.on_result(seat, result));
+            }
+            worker_message::Message::Draining(_) => self.step(Input::WorkerDraining { worker }),
+            worker_message::Message::Goodbye(_) => {
+                self.step(Input::WorkerGone { worker });
+            }
+        }
+    }
+
+    fn on_result(&mut self, seat: Seat, result: v1::AttemptResult) {
+        let Ok(attempt) = attempt_from(result.attempt.as_ref()) else { return };
+        let result = self.take_result(seat, attempt, result.result);
+        self.step(Input::AttemptEnded { worker: seat.worker, attempt, result });
+        self.dispatch.settle(seat, attempt);
+    }
+
+    fn take_result(
+        &mut self,
+        seat: Seat,
+        attempt: Attempt,
+        result: Option<v1::attempt_result::Result>,
+    ) -> Result<Outcome, AttemptFailure> {
+        let garbled = |error: &dyn std::fmt::Display| AttemptFailure::SpawnFailed(format!("the worker's report is garbled: {error}"));
+        match result {
+            Some(v1::attempt_result::Result::Outcome(outcome)) => {
+                let facts = Outcome::try_from(&outcome).map_err(|error| garbled(&error))?;
+                self.dispatch.keep_outcome(seat, attempt, outcome);
+                Ok(facts)
+            }
+            Some(v1::attempt_result::Result::Failure(failure)) => {
+                let failure = AttemptFailure::try_from(failure).unwrap_or_else(|error| garbled(&error));
+                tracing::info!(%attempt, worker = seat.worker.number(), %failure, "an attempt gave no outcome");
+                Err(failure)
+            }
+            None => Err(garbled(&"it holds neither outcome nor failure")),
+        }
+    }
+}
+
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn worker_facts(register: &v1::Register) -> WorkerFacts {
+    let mut toolchains: Vec<ToolchainKey> = register.toolchains.iter().map(toolchain_key).collect();
+    toolchains.sort_unstable();
+    toolchains.dedup();
+    let incarnation = register.hello.as_ref().and_then(|hello| hello.incarnation.as_ref().try_into().ok());
+    WorkerFacts {
+        incarnation: Incarnation::from_bytes(incarnation.unwrap_or_default()),
+        slots: register.slots.max(1),
+        linking: register.linking,
+        toolchains,
+        mounts: register.mounts.iter().map(|mount| DirKey::of_path(mount)).collect(),
+        only_user: (!register.any_user).then(|| UserId::new(register.uid)),
+        memory: register.memory,
+    }
+}
+
+fn fresh_incarnation() -> Incarnation {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("getrandom(2) works on every Linux that runs this");
+    Incarnation::from_bytes(bytes)
+}

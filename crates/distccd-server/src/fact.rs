@@ -1,0 +1,85 @@
+//! What the sessions tell the driver.
+
+use model::ids::{Attempt, JobId, WorkerId};
+use proto::v1;
+use scheduler_core::ClientId;
+use tokio::sync::oneshot;
+
+use crate::session::outbox::Outbox;
+
+/// A fact from a session, in the order in which the session's peer made it true.
+pub enum Fact {
+    /// A launcher opened a conversation.
+    ClientJoined {
+        /// The number that the gate gave it.
+        client: ClientId,
+        /// Where its replies go.
+        replies: Outbox<v1::LauncherReply>,
+    },
+    /// A launcher submitted jobs, whose facts and commands were checked.
+    Submitted {
+        /// Who.
+        client: ClientId,
+        /// What.
+        batch: Vec<Checked>,
+    },
+    /// A launcher took jobs back.
+    Cancelled {
+        /// Who.
+        client: ClientId,
+        /// Which.
+        jobs: Vec<JobId>,
+    },
+    /// A launcher's conversation ended.
+    ClientLeft {
+        /// Who.
+        client: ClientId,
+    },
+    /// A worker introduced itself.
+    WorkerJoined {
+        /// What it says of itself.
+        register: Box<v1::Register>,
+        /// Its attempts.
+        holding: Vec<Attempt>,
+        /// Where its orders go.
+        orders: Outbox<v1::WorkerOrder>,
+        /// Tells its session the number it got, and which conversation of the worker this is.
+        seat: oneshot::Sender<Seat>,
+    },
+    /// A worker said something.
+    WorkerSaid {
+        /// Who, in which conversation.
+        seat: Seat,
+        /// What.
+        message: v1::worker_message::Message,
+    },
+    /// A worker's conversation ended.
+    WorkerLeft {
+        /// Who, in which conversation.
+        seat: Seat,
+    },
+    /// Somebody asks how things are.
+    StatusAsked {
+        /// Where the answer goes.
+        answer: oneshot::Sender<v1::Status>,
+    },
+}
+
+/// A worker in one of its conversations: word of an earlier one comes too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// Which of its conversations, counted over all workers.
+    pub conversation: u64,
+}
+
+/// A job that the door has checked.
+pub struct Checked {
+    /// Its id.
+    pub id: JobId,
+    /// What scheduling may look at.
+    pub facts: model::job::JobFacts,
+    /// All of it.
+    pub job: v1::Job,
+}

@@ -1,0 +1,3 @@
+//! One peer's side of a conversation.
+
+pub mod outbox;

@@ -1,0 +1,137 @@
+//! The one place that reads the environment: what of it a compiler can see, and what keeps a job at home.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// Variables that compilers, linkers and archivers are documented to read; kept sorted.
+///
+/// Sources: GCC manual 3.21 "Environment Variables Affecting GCC" and "Diagnostic Message Formatting Options", clang(1)
+/// ENVIRONMENT, ld(1) ENVIRONMENT, ar(1) (`SOURCE_DATE_EPOCH` through binutils' deterministic mode), locale(7),
+/// GNU libc manual "TZ Variable" (`__DATE__`, `__TIME__`), reproducible-builds.org's SOURCE_DATE_EPOCH specification.
+const PASSED: &[&str] = &[
+    "CCC_OVERRIDE_OPTIONS",
+    "CC_PRINT_OPTIONS",
+    "COLUMNS",
+    "COMPILER_PATH",
+    "CPATH",
+    "CPLUS_INCLUDE_PATH",
+    "C_INCLUDE_PATH",
+    "DEPENDENCIES_OUTPUT",
+    "FORCE_COLOR",
+    "GFORTRAN_CONVERT_UNIT",
+    "GNUTARGET",
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LDEMULATION",
+    "LD_LIBRARY_PATH",
+    "LD_RUN_PATH",
+    "LIBRARY_PATH",
+    "LLVM_PROFILE_FILE",
+    "LPATH",
+    "MAKE",
+    "NO_COLOR",
+    "OBJCPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "PATH",
+    "PWD",
+    "SDKROOT",
+    "SOURCE_DATE_EPOCH",
+    "SUNPRO_DEPENDENCIES",
+    "TEMP",
+    "TERM",
+    "TERM_URLS",
+    "TMP",
+    "TMPDIR",
+    "TZ",
+    "ZERO_AR_DATE",
+];
+
+/// Families of variables, by prefix.
+const PASSED_PREFIXES: &[&str] = &["ASAN_", "CLANG_", "COLLECT_", "GCC_", "GCOV_", "LC_", "LLVM_", "LTO_", "UBSAN_"];
+
+/// Variables that make a program see what only this machine has; a job under them stays here.
+const PINNING: &[&str] = &["LD_AUDIT", "LD_PRELOAD"];
+
+/// The launcher's environment, read once.
+pub struct Environment {
+    vars: Vec<(OsString, OsString)>,
+}
+
+impl Environment {
+    /// Takes the environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self { vars: std::env::vars_os().collect() }
+    }
+
+    /// An environment made elsewhere.
+    #[must_use]
+    pub fn new(vars: Vec<(OsString, OsString)>) -> Self {
+        Self { vars }
+    }
+
+    /// The same environment as a shell would have it after `cd directory`.
+    #[must_use]
+    pub fn in_directory(&self, directory: &Path) -> Self {
+        let others = self.vars.iter().filter(|(name, _)| name != "PWD").cloned();
+        Self { vars: others.chain([("PWD".into(), directory.into())]).collect() }
+    }
+
+    /// The value of a variable.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<OsString> {
+        self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    /// The name of a variable that is set and keeps jobs at home.
+    #[must_use]
+    pub fn pinning(&self) -> Option<&'static str> {
+        PINNING.iter().copied().find(|name| self.get(name).is_some_and(|value| !value.is_empty()))
+    }
+
+    /// What the command gets to see on the worker: what compilers read, and the variables named in `extra`; as bytes,
+    /// in the order of this process's environment.
+    #[must_use]
+    pub fn passed(&self, extra: &[String]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let wanted = self.vars.iter().filter(|(name, _)| is_passed(name.as_bytes(), extra));
+        wanted.map(|(name, value)| (name.clone().into_vec(), value.clone().into_vec())).collect()
+    }
+}
+
+fn is_passed(name: &[u8], extra: &[String]) -> bool {
+    PASSED.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok()
+        || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+        || extra.iter().any(|known| known.as_bytes() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(names: &[&str]) -> Environment {
+        Environment::new(names.iter().map(|name| (name.into(), "x".into())).collect())
+    }
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(PASSED.is_sorted());
+    }
+
+    #[test]
+    fn what_compilers_read_is_passed_and_secrets_are_not() {
+        let all = environment(&["AWS_SECRET_ACCESS_KEY", "LC_ALL", "PATH", "MY_FLAG", "SSH_AUTH_SOCK", "GCC_COLORS"]);
+
+        let passed = all.passed(&["MY_FLAG".to_owned()]);
+
+        let names: Vec<_> = passed.iter().map(|(name, _)| std::str::from_utf8(name).unwrap()).collect();
+        assert_eq!(names, ["LC_ALL", "PATH", "MY_FLAG", "GCC_COLORS"]);
+    }
+
+    #[test]
+    fn a_preloaded_library_pins_the_job() {
+        assert_eq!(environment(&["LD_PRELOAD"]).pinning(), Some("LD_PRELOAD"));
+        assert_eq!(environment(&["PATH"]).pinning(), None);
+    }
+}

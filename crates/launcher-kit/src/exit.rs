@@ -1,0 +1,73 @@
+//! The one way out: as the compiler ended, or with a code of our own when it was not the compiler's doing.
+
+use std::os::fd::AsFd;
+
+use model::outcome::ExitStatus;
+
+/// A flag or the call itself is wrong (`EX_USAGE`, sysexits.h).
+pub const USAGE: u8 = 64;
+/// The cluster does not take the job and `--fallback=never` forbids a local run (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: u8 = 69;
+/// The launcher itself failed, for example for want of memory or file descriptors (`EX_OSERR`).
+pub const OS_ERROR: u8 = 71;
+/// A configuration file or variable is wrong (`EX_CONFIG`).
+pub const CONFIG: u8 = 78;
+
+/// How a launcher ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this code.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl From<ExitStatus> for End {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Code(code) => Self::Code(code),
+            ExitStatus::Signal(signal) => Self::Signal(i32::from(signal)),
+        }
+    }
+}
+
+impl End {
+    /// Ends the process.
+    pub fn now(self) -> ! {
+        match self {
+            Self::Code(code) => std::process::exit(i32::from(code)),
+            Self::Signal(number) => die_by(number),
+        }
+    }
+}
+
+/// Dies of a signal as the compiler did, without a core dump of our own.
+fn die_by(number: i32) -> ! {
+    // SAFETY: plain system calls on values that outlive them; the process is single-threaded and ends here.
+    unsafe {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::signal(number, libc::SIG_DFL);
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
+        libc::raise(number);
+    }
+    // A signal whose default is to be ignored cannot have ended the compiler; a shell's way of saying it remains.
+    std::process::exit(128 + number)
+}
+
+/// Lets a closed pipe end us as it would have ended the compiler, instead of an error.
+pub fn restore_sigpipe() {
+    // SAFETY: sets a disposition, nothing else.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Says why a job failed for a reason that is not the compiler's, on one line.
+pub fn complain(name: &str, text: &str) {
+    let line = format!("{name}: {text}\n");
+    // There is nowhere left to report a failing stderr to.
+    let _ = rustix::io::write(std::io::stderr().as_fd(), line.as_bytes());
+}

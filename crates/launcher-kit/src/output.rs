@@ -1,0 +1,194 @@
+//! What a compiler printed, held back until its attempt is the one that counts.
+//!
+//! An attempt may print half of its warnings and then lose its machine; printing as pieces arrive would show them
+//! twice. So pieces wait here, in order, until the outcome: in memory while they are few, then in an anonymous file
+//! (`memfd_create(2)`) that the kernel may swap, so that the launcher stays small whatever the compiler says.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use bytes::Bytes;
+use model::ids::Attempt;
+use proto::v1::{OutputChunk, OutputStream};
+
+/// Bytes held in memory before the rest goes to an anonymous file.
+const IN_MEMORY: usize = 256 << 10;
+
+/// The pieces of one attempt, in order, duplicates dropped.
+#[derive(Default)]
+pub struct Output {
+    attempt: Option<Attempt>,
+    next: u64,
+    held: usize,
+    pieces: Vec<(OutputStream, Piece)>,
+    spill: Option<File>,
+}
+
+enum Piece {
+    Memory(Bytes),
+    Spilled(usize),
+}
+
+/// A piece that does not fit what came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("piece {got} of the output arrived where {expected} was due")]
+pub struct Gap {
+    expected: u64,
+    got: u64,
+}
+
+impl Output {
+    /// Takes a piece. One of another attempt starts afresh; one that was seen already (a worker repeats itself after
+    /// a reconnection) is dropped.
+    ///
+    /// # Errors
+    /// When a piece is missing, or the anonymous file cannot be written.
+    pub fn take(&mut self, attempt: Attempt, chunk: OutputChunk) -> io::Result<()> {
+        if self.attempt != Some(attempt) {
+            if self.attempt.is_some_and(|known| known.number > attempt.number) {
+                return Ok(());
+            }
+            *self = Self { attempt: Some(attempt), ..Self::default() };
+        }
+        if chunk.sequence < self.next {
+            return Ok(());
+        }
+        if chunk.sequence > self.next {
+            return Err(io::Error::other(Gap { expected: self.next, got: chunk.sequence }));
+        }
+        self.next += 1;
+        let stream = chunk.stream();
+        let piece = self.hold(chunk.data)?;
+        self.pieces.push((stream, piece));
+        Ok(())
+    }
+
+    /// Whether all `chunks` pieces of this attempt are here.
+    #[must_use]
+    pub fn is_complete(&self, attempt: Attempt, chunks: u64) -> bool {
+        chunks == 0 || (self.attempt == Some(attempt) && self.next == chunks)
+    }
+
+    /// Prints the pieces in order, each to its stream.
+    ///
+    /// # Errors
+    /// Those of `write(2)`.
+    pub fn print(&mut self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> io::Result<()> {
+        if let Some(spill) = &mut self.spill {
+            spill.seek(SeekFrom::Start(0))?;
+        }
+        for (stream, piece) in self.pieces.drain(..) {
+            let to = if stream == OutputStream::Stderr { stderr } else { stdout };
+            match piece {
+                Piece::Memory(data) => write_all(to, &data)?,
+                Piece::Spilled(length) => {
+                    let spill = self.spill.as_mut().ok_or(io::ErrorKind::NotFound)?;
+                    let mut data = vec![0; length];
+                    spill.read_exact(&mut data)?;
+                    write_all(to, &data)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, data: Bytes) -> io::Result<Piece> {
+        // A slice of a received frame keeps the whole frame alive; what is held is copied out.
+        if self.held + data.len() <= IN_MEMORY {
+            self.held += data.len();
+            return Ok(Piece::Memory(Bytes::copy_from_slice(&data)));
+        }
+        if self.spill.is_none() {
+            let fd = rustix::fs::memfd_create("distccd-output", rustix::fs::MemfdFlags::CLOEXEC)?;
+            self.spill = Some(File::from(fd));
+        }
+        let spill = self.spill.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        spill.write_all(&data)?;
+        Ok(Piece::Spilled(data.len()))
+    }
+}
+
+/// Writes all of it, also to a pipe or terminal that somebody has set to non-blocking.
+fn write_all(to: BorrowedFd<'_>, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        match rustix::io::write(to, data) {
+            Ok(written) => data = &data[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => wait_writable(to)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn wait_writable(to: BorrowedFd<'_>) -> io::Result<()> {
+    let mut polled = [rustix::event::PollFd::from_borrowed_fd(to.as_fd(), rustix::event::PollFlags::OUT)];
+    match rustix::event::poll(&mut polled, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ids::JobId;
+
+    fn attempt(number: u32) -> Attempt {
+        Attempt { job: JobId::from_bytes([1; 16]), number }
+    }
+
+    fn chunk(sequence: u64, stream: OutputStream, data: &[u8]) -> OutputChunk {
+        OutputChunk { attempt: None, sequence, stream: stream.into(), data: Bytes::copy_from_slice(data) }
+    }
+
+    fn printed(output: &mut Output) -> (Vec<u8>, Vec<u8>) {
+        let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        output.print(out.as_fd(), err.as_fd()).unwrap();
+        let mut texts = (Vec::new(), Vec::new());
+        out.rewind().unwrap();
+        err.rewind().unwrap();
+        out.read_to_end(&mut texts.0).unwrap();
+        err.read_to_end(&mut texts.1).unwrap();
+        texts
+    }
+
+    #[test]
+    fn a_second_attempt_replaces_what_the_first_had_said() {
+        let mut output = Output::default();
+        output.take(attempt(1), chunk(0, OutputStream::Stderr, b"half a warn")).unwrap();
+
+        output.take(attempt(2), chunk(0, OutputStream::Stderr, b"warning\n")).unwrap();
+        output.take(attempt(1), chunk(1, OutputStream::Stderr, b"late")).unwrap();
+
+        assert!(output.is_complete(attempt(2), 1));
+        assert_eq!(printed(&mut output).1, b"warning\n");
+    }
+
+    #[test]
+    fn a_repeated_piece_is_dropped_and_a_missing_one_is_an_error() {
+        let mut output = Output::default();
+        output.take(attempt(1), chunk(0, OutputStream::Stdout, b"a")).unwrap();
+
+        output.take(attempt(1), chunk(0, OutputStream::Stdout, b"a")).unwrap();
+        let gap = output.take(attempt(1), chunk(2, OutputStream::Stdout, b"c"));
+
+        assert!(gap.is_err());
+        assert_eq!(printed(&mut output).0, b"a");
+    }
+
+    #[test]
+    fn much_output_comes_back_whole_and_in_order() {
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        for sequence in 0..64 {
+            let data = vec![u8::try_from(sequence).unwrap(); 16 << 10];
+            expected.extend_from_slice(&data);
+            output.take(attempt(1), chunk(sequence, OutputStream::Stdout, &data)).unwrap();
+        }
+
+        assert!(output.spill.is_some());
+        assert_eq!(printed(&mut output).0, expected);
+    }
+}

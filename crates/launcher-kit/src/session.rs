@@ -1,0 +1,295 @@
+//! Jobs at the server: submitted, asked for again when the connection or the server went away, and answered once each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use model::ids::{Attempt, JobId};
+use model::outcome::ExitStatus;
+use proto::convert::{attempt_from, job_id_from};
+use proto::v1::{self, launcher_message, launcher_reply};
+use proto::version::check_hello;
+use tokio::time::Instant;
+
+use crate::link::{Link, LinkError};
+use crate::log::Log;
+use crate::output::Output;
+use crate::settings::Settings;
+
+/// Pauses between two tries to reach a server that went away.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a cancelled job's end is waited for: the server acts on the cancellation in any case.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What became of a job.
+pub enum Answer {
+    /// A worker ran it.
+    Done(Done),
+    /// The cluster does not take it; why.
+    Locally(String),
+}
+
+/// A finished command.
+pub struct Done {
+    /// How it ended.
+    pub exit: ExitStatus,
+    /// What it printed.
+    pub output: Output,
+    /// The files it left, as the worker sees them.
+    pub stamps: Vec<v1::Stamp>,
+    /// Who ran it.
+    pub worker: String,
+}
+
+struct Pending {
+    job: v1::Job,
+    output: Output,
+}
+
+/// A launcher's jobs at the server.
+pub struct Session<'a> {
+    settings: &'a Settings,
+    log: &'a Log,
+    software: &'static str,
+    incarnation: [u8; 16],
+    addresses: Vec<SocketAddr>,
+    link: Option<Link>,
+    /// Whether a server may know our jobs: from then on it is asked again, and not given up at the first refusal.
+    submitted: bool,
+    give_up_at: Option<Instant>,
+    pause: Duration,
+    pending: BTreeMap<JobId, Pending>,
+    answers: VecDeque<(JobId, Answer)>,
+}
+
+impl<'a> Session<'a> {
+    /// A session that will speak to one of `addresses` once there is a job.
+    #[must_use]
+    pub fn new(settings: &'a Settings, log: &'a Log, software: &'static str, addresses: Vec<SocketAddr>) -> Self {
+        let mut incarnation = [0; 16];
+        // Only told apart by people; zeros would do.
+        let _ = getrandom::fill(&mut incarnation);
+        Self {
+            settings,
+            log,
+            software,
+            incarnation,
+            addresses,
+            link: None,
+            submitted: false,
+            give_up_at: None,
+            pause: FIRST_PAUSE,
+            pending: BTreeMap::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Jobs not answered yet.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.pending.len() + self.answers.len()
+    }
+
+    /// Hands jobs over, in messages of at most `batch_size`.
+    pub async fn submit(&mut self, jobs: Vec<v1::Job>) {
+        let mut fresh = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let Ok(id) = job_id_from(&job.id) else { continue };
+            fresh.push(job.clone());
+            self.pending.insert(id, Pending { job, output: Output::default() });
+        }
+        let Some(link) = &self.link else { return };
+        for message in batches(fresh, self.settings) {
+            if let Err(error) = link.send(message).await {
+                self.on_lost(&error);
+                return;
+            }
+        }
+    }
+
+    /// The next answer; waits for ever when nothing is outstanding. Cancel safe but for a connection being opened,
+    /// which is then opened anew.
+    pub async fn next(&mut self) -> (JobId, Answer) {
+        loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return answer;
+            }
+            if self.pending.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            match &mut self.link {
+                None => self.connect().await,
+                Some(link) => match link.receive().await {
+                    Ok(message) => self.on_message(message),
+                    Err(error) => self.on_lost(&error),
+                },
+            }
+        }
+    }
+
+    /// Takes all jobs back, and waits a moment until nothing of them runs any more.
+    pub async fn cancel(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let jobs = self.pending.values().map(|pending| pending.job.id.clone()).collect();
+        let message = launcher_message::Message::Cancel(v1::CancelJobs { jobs });
+        if link.send(wrap(message)).await.is_err() {
+            return;
+        }
+        let pending = &mut self.pending;
+        let confirmed = async {
+            while !pending.is_empty() {
+                let Ok(message) = link.receive().await else { return };
+                if let launcher_reply::Message::Cancelled(cancelled) = message {
+                    for id in cancelled.jobs.iter().filter_map(|id| job_id_from(id).ok()) {
+                        pending.remove(&id);
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(CANCEL_TIMEOUT, confirmed).await.is_err() {
+            self.log.note(|| "the server has not confirmed the cancellation yet; it will act on it".to_owned());
+        }
+    }
+
+    /// Opens the conversation and submits all that is pending; a failure ends in another try or in local runs.
+    async fn connect(&mut self) {
+        let first = self.opening_messages();
+        match Link::open(&self.addresses, first, self.settings.connect_timeout).await {
+            Ok(link) => {
+                self.link = Some(link);
+                self.submitted = true;
+                self.pause = FIRST_PAUSE;
+            }
+            Err(error) => self.on_unreachable(&error).await,
+        }
+    }
+
+    fn opening_messages(&mut self) -> Vec<v1::LauncherMessage> {
+        let hello = proto::version::hello(self.software, self.incarnation, "");
+        let again = self.submitted;
+        let jobs = self.pending.values_mut().map(|pending| {
+            pending.job.resubmitted |= again;
+            pending.job.clone()
+        });
+        let mut messages = vec![wrap(launcher_message::Message::Hello(hello))];
+        messages.extend(batches(jobs.collect(), self.settings));
+        messages
+    }
+
+    async fn on_unreachable(&mut self, error: &LinkError) {
+        // Past the TCP connection the messages may have arrived, whatever became of the answer.
+        self.submitted |= !matches!(error, LinkError::Connect(_) | LinkError::Unresolved(..) | LinkError::Refused(_));
+        let refused = matches!(error, LinkError::Refused(status) if is_final(status));
+        let deadline = *self.give_up_at.get_or_insert(Instant::now() + self.settings.reattach_timeout);
+        if !self.submitted || refused || Instant::now() >= deadline {
+            self.give_up(&error.to_string());
+            return;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn on_lost(&mut self, error: &LinkError) {
+        self.link = None;
+        if matches!(error, LinkError::Refused(status) if is_final(status)) {
+            self.give_up(&error.to_string());
+            return;
+        }
+        self.log.note(|| format!("{error}; asking again"));
+        self.give_up_at = Some(Instant::now() + self.settings.reattach_timeout);
+    }
+
+    /// Sends everything home.
+    fn give_up(&mut self, why: &str) {
+        let ids: Vec<JobId> = self.pending.keys().copied().collect();
+        for id in ids {
+            self.answer(id, Answer::Locally(why.to_owned()));
+        }
+        self.link = None;
+        self.submitted = false;
+        self.give_up_at = None;
+        self.pause = FIRST_PAUSE;
+    }
+
+    fn answer(&mut self, id: JobId, answer: Answer) {
+        self.pending.remove(&id);
+        self.answers.push_back((id, answer));
+    }
+
+    fn on_message(&mut self, message: launcher_reply::Message) {
+        self.give_up_at = None;
+        match message {
+            launcher_reply::Message::Hello(hello) => {
+                if let Err(error) = check_hello(Some(&hello), self.software) {
+                    self.give_up(&error.to_string());
+                }
+            }
+            launcher_reply::Message::Output(chunk) => self.on_output(chunk),
+            launcher_reply::Message::Done(done) => self.on_done(done),
+            launcher_reply::Message::RunLocally(local) => {
+                if let Some(id) = self.known(&local.job) {
+                    self.answer(id, Answer::Locally(local.reason));
+                }
+            }
+            launcher_reply::Message::Cancelled(_) => {}
+        }
+    }
+
+    fn known(&self, id: &[u8]) -> Option<JobId> {
+        job_id_from(id).ok().filter(|id| self.pending.contains_key(id))
+    }
+
+    fn on_output(&mut self, chunk: v1::OutputChunk) {
+        let Ok(attempt) = attempt_from(chunk.attempt.as_ref()) else { return };
+        let Some(pending) = self.pending.get_mut(&attempt.job) else { return };
+        // A gap shows when the outcome counts the pieces.
+        if let Err(error) = pending.output.take(attempt, chunk) {
+            self.log.note(|| format!("job {}: {error}", attempt.job));
+        }
+    }
+
+    fn on_done(&mut self, done: v1::JobDone) {
+        let Ok(attempt) = attempt_from(done.attempt.as_ref()) else { return };
+        let Some(pending) = self.pending.remove(&attempt.job) else { return };
+        let answer = match finish(attempt, done, pending.output) {
+            Ok(done) => Answer::Done(done),
+            Err(problem) => Answer::Locally(problem),
+        };
+        self.answer(attempt.job, answer);
+    }
+}
+
+fn finish(attempt: Attempt, done: v1::JobDone, output: Output) -> Result<Done, String> {
+    let outcome = done.outcome.ok_or("the server sent an answer without an outcome")?;
+    if !output.is_complete(attempt, outcome.chunks) {
+        return Err("pieces of the output were lost on the way".to_owned());
+    }
+    let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
+    let exit = ExitStatus::try_from(exit).map_err(|error| error.to_string())?;
+    Ok(Done { exit, output, stamps: outcome.outputs, worker: outcome.worker })
+}
+
+/// Whether asking again cannot help: the server knows us and does not want us.
+fn is_final(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    matches!(
+        status.code(),
+        Code::FailedPrecondition | Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented | Code::Unauthenticated
+    )
+}
+
+fn batches(jobs: Vec<v1::Job>, settings: &Settings) -> Vec<v1::LauncherMessage> {
+    let size = settings.batch_size;
+    let timeout = u64::try_from(settings.batch_timeout.as_micros()).unwrap_or(u64::MAX);
+    let batch = |jobs: &[v1::Job]| {
+        let submit = v1::SubmitBatch { jobs: jobs.to_vec(), batch_size: size, batch_timeout_us: timeout };
+        wrap(launcher_message::Message::Submit(submit))
+    };
+    jobs.chunks(size as usize).map(batch).collect()
+}
+
+fn wrap(message: launcher_message::Message) -> v1::LauncherMessage {
+    v1::LauncherMessage { message: Some(message) }
+}

@@ -1,0 +1,383 @@
+//! Settings of a launcher, weakest first: defaults, `/etc/distccd/launcher.toml`, the user's
+//! `~/.config/distccd/launcher.toml`, environment `DISTCCD_*`, flags (design.md section 3).
+//!
+//! Every mistake is collected before any is reported, and each names where it was made, the key, and what would be right.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What happens when the cluster cannot take a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// An error.
+    Never,
+    /// A local run, throttled over all launchers of the user on this host.
+    Limited,
+    /// A local run at once.
+    Always,
+}
+
+impl Fallback {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(Self::Never),
+            "limited" => Some(Self::Limited),
+            "always" => Some(Self::Always),
+            _ => None,
+        }
+    }
+}
+
+/// What a launcher was told, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the server is: `HOST:PORT`.
+    pub server_addr: String,
+    /// The shared mounts.
+    pub fs_mounts: Vec<PathBuf>,
+    /// Root of the build's outputs; the working directory when not given.
+    pub build_dir: Option<PathBuf>,
+    /// At most so many jobs in one message.
+    pub batch_size: u32,
+    /// No job waits longer than this for company.
+    pub batch_timeout: Duration,
+    /// What to do without a cluster.
+    pub fallback: Fallback,
+    /// How many throttled local runs at once; `None` is one per CPU.
+    pub local_slots: Option<usize>,
+    /// How long to try to reach the server before a job was submitted.
+    pub connect_timeout: Duration,
+    /// How long to try to reach the server again after the connection was lost with jobs submitted. Longer than the
+    /// workers' lease, so that nothing of ours still runs when the launcher gives up and runs the job itself.
+    pub reattach_timeout: Duration,
+    /// How long to wait until this machine sees the outputs that a worker committed.
+    pub visibility_timeout: Duration,
+    /// Directories that are the same on every machine without being shared: the system's and the toolchains' own.
+    pub system_dirs: Vec<PathBuf>,
+    /// Variables passed to the compiler besides those that compilers are known to read.
+    pub pass_env: Vec<String>,
+    /// Say on stderr what is done.
+    pub verbose: bool,
+    /// Say in this file what is done.
+    pub log_file: Option<PathBuf>,
+    /// `DISTCCD_DISABLE=1`: run everything locally.
+    pub disabled: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            server_addr: "localhost:50051".to_owned(),
+            fs_mounts: vec![PathBuf::from("/mnt/cephfs")],
+            build_dir: None,
+            batch_size: 1,
+            batch_timeout: Duration::from_millis(500),
+            fallback: Fallback::Limited,
+            local_slots: None,
+            connect_timeout: Duration::from_secs(1),
+            reattach_timeout: Duration::from_secs(15),
+            visibility_timeout: Duration::from_secs(60),
+            system_dirs: ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/opt"].map(PathBuf::from).into(),
+            pass_env: Vec::new(),
+            verbose: false,
+            log_file: None,
+            disabled: false,
+        }
+    }
+}
+
+/// One wrong setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it was made: a file, `environment`, `flag`.
+    pub place: String,
+    /// The key, the variable or the flag.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}`: {}", self.place, self.key, self.problem)
+    }
+}
+
+/// Every setting that a file, the environment or a flag may give, under the name it has in files.
+const KEYS: &[(&str, Setter)] = &[
+    ("batch_size", |s, v| Ok(s.batch_size = positive(v)?)),
+    ("batch_timeout", |s, v| Ok(s.batch_timeout = duration(v)?)),
+    ("build_dir", |s, v| Ok(s.build_dir = Some(path(v)?))),
+    ("connect_timeout", |s, v| Ok(s.connect_timeout = duration(v)?)),
+    ("fallback", |s, v| {
+        s.fallback = v.text().and_then(Fallback::parse).ok_or("must be `never`, `limited` or `always`")?;
+        Ok(())
+    }),
+    ("fs_mount", |s, v| Ok(s.fs_mounts = mounts(v)?)),
+    ("local_slots", |s, v| Ok(s.local_slots = Some(positive(v)? as usize))),
+    ("log_file", |s, v| Ok(s.log_file = Some(path(v)?))),
+    ("pass_env", |s, v| Ok(s.pass_env = list(v)?.iter().map(|n| n.to_string_lossy().into_owned()).collect())),
+    ("reattach_timeout", |s, v| Ok(s.reattach_timeout = duration(v)?)),
+    ("server_addr", |s, v| Ok(s.server_addr = address(v)?)),
+    ("system_dirs", |s, v| Ok(s.system_dirs = list(v)?.into_iter().map(PathBuf::from).collect())),
+    ("verbose", |s, v| Ok(s.verbose = boolean(v)?)),
+    ("visibility_timeout", |s, v| Ok(s.visibility_timeout = duration(v)?)),
+];
+
+type Setter = fn(&mut Settings, &Value) -> Result<(), &'static str>;
+
+/// A raw value: text from the environment or a flag, or something typed from a file.
+enum Value {
+    Text(OsString),
+    Toml(toml::Value),
+}
+
+impl Value {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => text.to_str(),
+            Self::Toml(value) => value.as_str(),
+        }
+    }
+}
+
+fn positive(value: &Value) -> Result<u32, &'static str> {
+    let number = match value {
+        Value::Toml(toml::Value::Integer(number)) => u32::try_from(*number).ok(),
+        _ => value.text().and_then(|text| text.parse().ok()),
+    };
+    number.filter(|&number| number > 0).ok_or("must be a whole number from 1")
+}
+
+fn duration(value: &Value) -> Result<Duration, &'static str> {
+    let wrong = "must be a duration such as `500ms`, `3m` or `1m30s`";
+    value.text().and_then(|text| humantime::parse_duration(text).ok()).ok_or(wrong)
+}
+
+fn boolean(value: &Value) -> Result<bool, &'static str> {
+    match value {
+        Value::Toml(toml::Value::Boolean(boolean)) => Some(*boolean),
+        _ => match value.text() {
+            Some("1" | "true" | "yes" | "on") => Some(true),
+            Some("" | "0" | "false" | "no" | "off") => Some(false),
+            _ => None,
+        },
+    }
+    .ok_or("must be `true` or `false`")
+}
+
+fn address(value: &Value) -> Result<String, &'static str> {
+    let wrong = "must be HOST:PORT, for example `localhost:50051`";
+    let text = value.text().ok_or(wrong)?;
+    let (host, port) = text.rsplit_once(':').ok_or(wrong)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(wrong);
+    }
+    Ok(text.to_owned())
+}
+
+fn path(value: &Value) -> Result<PathBuf, &'static str> {
+    let text = match value {
+        Value::Text(text) => text.clone(),
+        Value::Toml(value) => OsString::from(value.as_str().ok_or("must be a path")?),
+    };
+    if text.is_empty() { Err("must be a path, not empty") } else { Ok(PathBuf::from(text)) }
+}
+
+/// A list: an array of a file, or text with `:` between its parts, as in `PATH`.
+fn list(value: &Value) -> Result<Vec<OsString>, &'static str> {
+    match value {
+        Value::Toml(toml::Value::Array(items)) => {
+            let texts = items.iter().map(|item| item.as_str().map(OsString::from));
+            texts.collect::<Option<_>>().ok_or("must be a list of texts")
+        }
+        Value::Toml(value) => Ok(split(value.as_str().ok_or("must be a text or a list of texts")?.as_ref())),
+        Value::Text(text) => Ok(split(text)),
+    }
+}
+
+fn split(text: &OsStr) -> Vec<OsString> {
+    let parts = text.as_bytes().split(|&byte| byte == b':').filter(|part| !part.is_empty());
+    parts.map(|part| OsString::from_vec(part.to_vec())).collect()
+}
+
+fn mounts(value: &Value) -> Result<Vec<PathBuf>, &'static str> {
+    let mounts: Vec<PathBuf> = list(value)?.into_iter().map(PathBuf::from).collect();
+    if mounts.is_empty() || mounts.iter().any(|mount| !mount.is_absolute()) {
+        return Err("must be one or more absolute paths, with `:` between them");
+    }
+    Ok(mounts)
+}
+
+/// A setting given on the command line: its name as in files, and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The key, such as `server_addr`.
+    pub key: &'static str,
+    /// The value as typed.
+    pub value: OsString,
+}
+
+/// The key for a flag's name without dashes (`server-addr`), if launchers have such a flag.
+#[must_use]
+pub fn key_of_flag(name: &str) -> Option<&'static str> {
+    let key = name.replace('-', "_");
+    KEYS.iter().map(|&(known, _)| known).find(|&known| known == key && !name.contains('_'))
+}
+
+/// Puts the layers together.
+///
+/// # Errors
+/// Every mistake found in any layer.
+pub fn load(given: &[Given], env: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Vec<Mistake>> {
+    let mut settings = Settings::default();
+    let mut mistakes = Vec::new();
+    for file in files(env) {
+        apply_file(&mut settings, &file, &mut mistakes);
+    }
+    for &(key, set) in KEYS {
+        let variable = format!("DISTCCD_{}", key.to_uppercase());
+        if let Some(text) = env(&variable) {
+            apply(&mut settings, set, Value::Text(text), ("environment", &variable), &mut mistakes);
+        }
+    }
+    let disabled = Value::Text(env("DISTCCD_DISABLE").unwrap_or_default());
+    let set: Setter = |s, v| Ok(s.disabled = boolean(v)?);
+    apply(&mut settings, set, disabled, ("environment", "DISTCCD_DISABLE"), &mut mistakes);
+    apply_flags(&mut settings, given, &mut mistakes);
+    if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
+}
+
+/// The files that may hold settings, weakest first.
+fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let home_config = env("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home_config = home_config.or_else(|| Some(PathBuf::from(env("HOME")?).join(".config")));
+    let system = PathBuf::from("/etc/distccd/launcher.toml");
+    [Some(system), home_config.map(|dir| dir.join("distccd/launcher.toml"))].into_iter().flatten().collect()
+}
+
+fn apply_file(settings: &mut Settings, file: &Path, mistakes: &mut Vec<Mistake>) {
+    let place = file.display().to_string();
+    let mut wrong = |key: &str, problem: String| {
+        mistakes.push(Mistake { place: place.clone(), key: key.to_owned(), problem });
+    };
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        // No such file is the common case and no mistake.
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return,
+        Err(error) => return wrong("(file)", format!("cannot be read: {error}; make it readable or remove it")),
+    };
+    let table = match text.parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            let first_line = error.message().lines().next().unwrap_or_default().to_owned();
+            return wrong("(syntax)", format!("is not TOML: {first_line}"));
+        }
+    };
+    for (key, value) in table {
+        match KEYS.iter().find(|&&(known, _)| known == key) {
+            Some(&(known, set)) => apply(settings, set, Value::Toml(value), (&place, known), mistakes),
+            None => mistakes.push(Mistake { place: place.clone(), key, problem: unknown_key() }),
+        }
+    }
+}
+
+fn unknown_key() -> String {
+    let known: Vec<&str> = KEYS.iter().map(|&(key, _)| key).collect();
+    format!("unknown key; launchers know {}", known.join(", "))
+}
+
+/// Flags win. `--fs-mount` may be repeated: the flags together replace what weaker layers say.
+fn apply_flags(settings: &mut Settings, given: &[Given], mistakes: &mut Vec<Mistake>) {
+    let mut mounts = Vec::new();
+    for flag in given {
+        let set = KEYS.iter().find(|&&(known, _)| known == flag.key).map(|&(_, set)| set);
+        let Some(set) = set else { continue };
+        let name = format!("--{}", flag.key.replace('_', "-"));
+        apply(settings, set, Value::Text(flag.value.clone()), ("flag", &name), mistakes);
+        if flag.key == "fs_mount" {
+            mounts.append(&mut settings.fs_mounts.clone());
+        }
+    }
+    if !mounts.is_empty() {
+        settings.fs_mounts = mounts;
+    }
+}
+
+fn apply(settings: &mut Settings, set: Setter, value: Value, at: (&str, &str), mistakes: &mut Vec<Mistake>) {
+    if let Err(problem) = set(settings, &value) {
+        let shown = match &value {
+            Value::Text(text) => format!("`{}`", text.to_string_lossy()),
+            Value::Toml(value) => format!("`{value}`"),
+        };
+        mistakes.push(Mistake { place: at.0.to_owned(), key: at.1.to_owned(), problem: format!("{shown} {problem}") });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env_of(vars: Vec<(&'static str, String)>) -> impl Fn(&str) -> Option<OsString> {
+        move |name| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+    }
+
+    fn given(key: &'static str, value: &str) -> Given {
+        Given { key, value: value.into() }
+    }
+
+    #[test]
+    fn the_keys_are_sorted_and_known_as_flags() {
+        assert!(KEYS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(key_of_flag("server-addr"), Some("server_addr"));
+        assert_eq!(key_of_flag("server_addr"), None);
+        assert_eq!(key_of_flag("sever-addr"), None);
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_files() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("distccd")).unwrap();
+        let file = home.path().join("distccd/launcher.toml");
+        std::fs::write(&file, "server_addr = 'file:1'\nbatch_size = 7\nbatch_timeout = '1s'\n").unwrap();
+        let config_home = home.path().to_str().unwrap().to_owned();
+        let env = env_of(vec![("XDG_CONFIG_HOME", config_home), ("DISTCCD_BATCH_SIZE", "8".into())]);
+
+        let settings = load(&[given("batch_timeout", "2s")], &env).unwrap();
+
+        assert_eq!(settings.server_addr, "file:1");
+        assert_eq!(settings.batch_size, 8);
+        assert_eq!(settings.batch_timeout, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn repeated_mounts_add_up_and_each_may_be_a_list() {
+        let flags = [given("fs_mount", "/home:/proj"), given("fs_mount", "/lustre")];
+
+        let settings = load(&flags, &env_of(vec![("DISTCCD_FS_MOUNT", "/other".into())])).unwrap();
+
+        assert_eq!(settings.fs_mounts, ["/home", "/proj", "/lustre"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_place_and_what_would_be_right() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("distccd")).unwrap();
+        let file = home.path().join("distccd/launcher.toml");
+        std::fs::write(&file, "sever_addr = 'x:1'\nbatch_size = 0\n").unwrap();
+        let config_home = home.path().to_str().unwrap().to_owned();
+        let env = env_of(vec![("XDG_CONFIG_HOME", config_home), ("DISTCCD_FALLBACK", "perhaps".into())]);
+
+        let mistakes = load(&[given("server_addr", "nowhere")], &env).unwrap_err();
+
+        let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(text.len(), 4, "{text:#?}");
+        assert!(text.iter().any(|t| t.contains("`sever_addr`: unknown key") && t.contains("server_addr")), "{text:#?}");
+        assert!(text.iter().any(|t| t.contains("launcher.toml: `batch_size`: `0` must be a whole number")), "{text:#?}");
+        assert!(text.iter().any(|t| t.contains("`DISTCCD_FALLBACK`: `perhaps` must be `never`")), "{text:#?}");
+        assert!(text.iter().any(|t| t.contains("flag: `--server-addr`: `nowhere` must be HOST:PORT")), "{text:#?}");
+    }
+}

@@ -1,0 +1,199 @@
+//! One command, from what was typed to how the compiler ended.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+
+use model::ids::JobId;
+use model::outcome::ExitStatus;
+use proto::convert::job_id_from;
+use proto::v1;
+
+use crate::decide::{Invocation, Travels};
+use crate::exit::{self, End};
+use crate::fallback::{self, LocalSlot, LocalSlots};
+use crate::link;
+use crate::log::Log;
+use crate::session::{Answer, Done, Session};
+use crate::settings::{Fallback, Settings};
+use crate::signals::Signals;
+use crate::visibility;
+
+/// What the flow of a command needs to know.
+pub struct Context<'a> {
+    /// Our own name.
+    pub name: &'static str,
+    /// Name and version.
+    pub software: &'static str,
+    /// What the launcher was told.
+    pub settings: &'a Settings,
+    /// Where notes go.
+    pub log: &'a Log,
+    /// The user's runtime directory, for the locks of local runs.
+    pub runtime_dir: Option<std::path::PathBuf>,
+}
+
+/// How the cluster's part of a command ended.
+enum Ending {
+    /// Workers ran all of it, in the order of the sources.
+    Done(Vec<Done>),
+    /// It is to be run here; with the right to do so unless runs are not throttled.
+    Here(Option<LocalSlot>),
+    /// It cannot be run here either.
+    Refused(String),
+    /// A signal came.
+    Interrupted(i32),
+}
+
+/// Runs a command that may leave the machine.
+#[must_use]
+pub fn run(context: &Context<'_>, invocation: &Invocation, travels: Travels) -> End {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            context.log.note(|| format!("no event loop ({error}): runs here"));
+            return run_here(context, invocation);
+        }
+    };
+    let ending = runtime.block_on(at_cluster(context, travels));
+    match ending {
+        Ending::Done(parts) => print(context, parts),
+        Ending::Interrupted(number) => End::Signal(number),
+        Ending::Refused(why) => {
+            exit::complain(context.name, &format!("{why}; `--fallback=never` forbids to run it here"));
+            End::Code(exit::UNAVAILABLE)
+        }
+        Ending::Here(slot) => {
+            if let Some(Err(error)) = slot.map(LocalSlot::keep_across_exec) {
+                context.log.note(|| format!("the local slot is not kept: {error}"));
+            }
+            run_here(context, invocation)
+        }
+    }
+}
+
+/// Becomes the command.
+#[must_use]
+pub fn run_here(context: &Context<'_>, invocation: &Invocation) -> End {
+    let error = fallback::exec(invocation);
+    exit::complain(context.name, &format!("{}: {error}", invocation.program.display()));
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    End::Code(if missing { 127 } else { 126 })
+}
+
+async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            context.log.note(|| format!("no signal handlers ({error}): runs here"));
+            return Ending::Here(None);
+        }
+    };
+    let addresses = match link::resolve(&context.settings.server_addr) {
+        Ok(addresses) => addresses,
+        Err(error) => return here(context, &mut signals, &error.to_string()).await,
+    };
+    let mut session = Session::new(context.settings, context.log, context.software, addresses);
+    let order = ids(&travels.jobs);
+    session.submit(travels.jobs).await;
+    let mut parts: BTreeMap<JobId, Done> = BTreeMap::new();
+    let mut home = None;
+    while session.outstanding() > 0 {
+        let (id, answer) = tokio::select! { biased;
+            number = signals.next() => {
+                session.cancel().await;
+                return Ending::Interrupted(number);
+            }
+            answer = session.next() => answer,
+        };
+        match seen(context, answer).await {
+            Ok(done) => drop(parts.insert(id, done)),
+            Err(why) => home = home.or(Some(why)),
+        }
+    }
+    match home {
+        Some(why) => here(context, &mut signals, &why).await,
+        None => Ending::Done(order.iter().filter_map(|id| parts.remove(id)).collect()),
+    }
+}
+
+fn ids(jobs: &[v1::Job]) -> Vec<JobId> {
+    jobs.iter().filter_map(|job| job_id_from(&job.id).ok()).collect()
+}
+
+/// Turns an answer into what this machine can vouch for: an outcome whose files it sees.
+pub async fn seen(context: &Context<'_>, answer: Answer) -> Result<Done, String> {
+    match answer {
+        Answer::Done(done) => match visibility::wait(&done.stamps, context.settings.visibility_timeout).await {
+            Ok(()) => Ok(done),
+            Err(why) => Err(why),
+        },
+        Answer::Locally(why) => Err(why),
+    }
+}
+
+/// The cluster does not take it: what `--fallback` says.
+async fn here(context: &Context<'_>, signals: &mut Signals, why: &str) -> Ending {
+    context.log.note(|| format!("not at the cluster: {why}"));
+    match context.settings.fallback {
+        Fallback::Never => return Ending::Refused(format!("the cluster does not take the job: {why}")),
+        Fallback::Always => return Ending::Here(None),
+        Fallback::Limited => {}
+    }
+    let slots = match LocalSlots::open(context.settings.local_slots, context.runtime_dir.clone()) {
+        Ok(slots) => slots,
+        Err(error) => {
+            context.log.note(|| format!("local runs are not throttled: {error}"));
+            return Ending::Here(None);
+        }
+    };
+    tokio::select! { biased;
+        number = signals.next() => Ending::Interrupted(number),
+        slot = slots.take() => match slot {
+            Ok(slot) => Ending::Here(Some(slot)),
+            Err(error) => {
+                context.log.note(|| format!("local runs are not throttled: {error}"));
+                Ending::Here(None)
+            }
+        },
+    }
+}
+
+/// Prints what the compiler printed, and ends as it ended.
+fn print(context: &Context<'_>, parts: Vec<Done>) -> End {
+    exit::restore_sigpipe();
+    let mut worst = ExitStatus::Code(0);
+    for mut done in parts {
+        context.log.note(|| format!("ran on {}", done.worker));
+        if let Err(error) = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd()) {
+            context.log.note(|| format!("cannot print: {error}"));
+            worst = worse(worst, ExitStatus::Code(1));
+        }
+        worst = worse(worst, done.exit);
+    }
+    worst.into()
+}
+
+/// Of a command with several sources the compiler driver returns the greatest code of its parts (`gcc.c`, `greatest_status`);
+/// a part that died of a signal outweighs codes.
+fn worse(left: ExitStatus, right: ExitStatus) -> ExitStatus {
+    match (left, right) {
+        (ExitStatus::Signal(_), _) => left,
+        (_, ExitStatus::Signal(_)) => right,
+        (ExitStatus::Code(a), ExitStatus::Code(b)) => ExitStatus::Code(a.max(b)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_part_decides_how_a_command_ends() {
+        let (fine, failed, died) = (ExitStatus::Code(0), ExitStatus::Code(1), ExitStatus::Signal(11));
+
+        assert_eq!(worse(fine, failed), failed);
+        assert_eq!(worse(failed, fine), failed);
+        assert_eq!(worse(failed, died), died);
+        assert_eq!(worse(died, failed), died);
+    }
+}

@@ -1,0 +1,108 @@
+//! What scheduling may look at.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use model::ids::{BuildId, DirKey, ToolchainKey, UserId, fnv1a};
+use model::job::{BatchHint, JobFacts, JobKind};
+
+use super::DecodeError;
+use crate::{limits, v1};
+
+/// Writes a kind.
+#[must_use]
+pub const fn kind_to(kind: JobKind) -> v1::JobKind {
+    match kind {
+        JobKind::Compile => v1::JobKind::Compile,
+        JobKind::Assemble => v1::JobKind::Assemble,
+        JobKind::Preprocess => v1::JobKind::Preprocess,
+        JobKind::Link => v1::JobKind::Link,
+        JobKind::Archive => v1::JobKind::Archive,
+    }
+}
+
+/// Reads a kind.
+///
+/// # Errors
+/// When it is unspecified or one that this build does not know.
+pub fn kind_from(wire: i32) -> Result<JobKind, DecodeError> {
+    match v1::JobKind::try_from(wire) {
+        Ok(v1::JobKind::Compile) => Ok(JobKind::Compile),
+        Ok(v1::JobKind::Assemble) => Ok(JobKind::Assemble),
+        Ok(v1::JobKind::Preprocess) => Ok(JobKind::Preprocess),
+        Ok(v1::JobKind::Link) => Ok(JobKind::Link),
+        Ok(v1::JobKind::Archive) => Ok(JobKind::Archive),
+        Ok(v1::JobKind::Unspecified) | Err(_) => Err(DecodeError::bad("job.kind", "is unspecified or unknown")),
+    }
+}
+
+/// The key by which a toolchain is matched.
+#[must_use]
+pub fn toolchain_key(wire: &v1::Toolchain) -> ToolchainKey {
+    ToolchainKey::of_program(&wire.path, wire.size)
+}
+
+/// The keys of paths.
+///
+/// # Errors
+/// When there are more than [`limits::MAX_DIRS`].
+pub fn dir_keys(paths: &[Bytes]) -> Result<Vec<DirKey>, DecodeError> {
+    if paths.len() > limits::MAX_DIRS {
+        return Err(DecodeError::bad("dirs", "holds more than 10000 directories"));
+    }
+    Ok(paths.iter().map(|path| DirKey::of_path(path)).collect())
+}
+
+impl v1::Job {
+    /// What the scheduler may know of this job, with the company hints of its batch.
+    ///
+    /// # Errors
+    /// Names the field that is missing or wrong.
+    pub fn facts(&self, hint: BatchHint) -> Result<JobFacts, DecodeError> {
+        let command = self.command.as_ref().ok_or(DecodeError::missing("job.command"))?;
+        let identity = command.identity.as_ref().ok_or(DecodeError::missing("job.command.identity"))?;
+        Ok(JobFacts {
+            user: UserId::new(identity.uid),
+            build: BuildId::new(fnv1a(&self.build_dir)),
+            kind: kind_from(self.kind)?,
+            toolchain: self.toolchain.as_ref().map(toolchain_key),
+            mounts: dir_keys(&self.mounts)?,
+            dirs: dir_keys(&self.dirs)?,
+            input_bytes: self.input_bytes,
+            batch: hint,
+            repeatable: self.repeatable,
+        })
+    }
+}
+
+impl v1::SubmitBatch {
+    /// The launcher's wishes about company.
+    #[must_use]
+    pub fn hint(&self) -> BatchHint {
+        BatchHint { size: self.batch_size.max(1), timeout: Duration::from_micros(self.batch_timeout_us) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_the_wire() {
+        for kind in JobKind::ALL {
+            assert_eq!(kind_from(kind_to(kind) as i32), Ok(kind));
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_named() {
+        assert_eq!(kind_from(99).unwrap_err().to_string(), "field `job.kind` is unspecified or unknown");
+    }
+
+    #[test]
+    fn a_job_without_a_command_is_named() {
+        let error = v1::Job::default().facts(BatchHint::default()).unwrap_err();
+
+        assert_eq!(error.to_string(), "field `job.command` is missing");
+    }
+}
