@@ -1,1 +1,119 @@
-//! Placeholder.
+//! Command lines of compilers, linkers and archivers: argv to meaning. Pure: nothing is looked up, and what response
+//! files hold is asked of the caller.
+//!
+//! Three steps, each in rooms of its own. **What was said**: `response_file` opens `@file`s, `flags` holds the tables,
+//! `parse` takes a line apart by them. **What it means**: `driver`, `linker`, `archiver` and their helpers listen to the
+//! words. **What follows**: `outputs` names the files that will appear, `split` finds the units. In doubt the answer is
+//! [`Meaning::Local`], with a reason for people.
+//!
+//! The command itself is never rewritten: it is passed on as it came, and only its meaning looks inside.
+//!
+//! ```
+//! struct NoFiles;
+//! impl cmdline::Files for NoFiles {
+//!     fn read(&self, _path: &[u8]) -> Option<Vec<u8>> {
+//!         None
+//!     }
+//! }
+//!
+//! let tool = cmdline::tool_of(b"/usr/bin/g++").expect("a compiler");
+//! let args = ["-MD", "-c", "dir/a.cpp", "-o", "out/a.o"].map(|arg| arg.as_bytes().to_vec());
+//! let cmdline::Meaning::Job(job) = cmdline::understand(&tool, &args, &NoFiles) else { panic!("a job") };
+//! assert_eq!(job.inputs, [b"dir/a.cpp"]);
+//! assert_eq!(job.outputs, [b"out/a.o", b"out/a.d"]);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod archiver;
+mod assembler;
+mod beside;
+mod binutils;
+mod driver;
+mod flags;
+mod grammars;
+mod handed;
+mod language;
+mod ledger;
+mod linker;
+mod meaning;
+mod outputs;
+mod parse;
+mod path;
+mod response_file;
+mod split;
+#[cfg(test)]
+mod testing;
+mod tool;
+
+pub use meaning::{Job, LocalReason, Meaning, Unit};
+pub use tool::{Family, Tool, tool_of};
+
+use response_file::Expansion;
+
+/// Where the contents of response files come from, so that this crate stays pure.
+pub trait Files {
+    /// The contents of the file at `path`, which is relative to the command's working directory unless it is
+    /// absolute; `None` when it cannot be read.
+    fn read(&self, path: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// What `tool` with `args`, which do not hold `argv[0]`, will do.
+#[must_use]
+pub fn understand(tool: &Tool, args: &[Vec<u8>], files: &dyn Files) -> Meaning {
+    if tool.family == Family::ClangCl {
+        return Meaning::Local(LocalReason::ToolNotDistributed(tool.name.into()));
+    }
+    let expansion = response_file::expand(args, files);
+    match try_understand(tool, args, &expansion, files) {
+        Ok(mut job) => {
+            job.native = asks_for_native(&expansion);
+            Meaning::Job(job)
+        }
+        Err(reason) => Meaning::Local(reason),
+    }
+}
+
+fn try_understand(tool: &Tool, args: &[Vec<u8>], expansion: &Expansion, files: &dyn Files) -> Result<Job, LocalReason> {
+    if expansion.endless {
+        return Err(LocalReason::ResponseFilesEndless);
+    }
+    if let Some(path) = &expansion.unreadable {
+        return Err(LocalReason::ResponseFileUnreadable(path.clone()));
+    }
+    match tool.family {
+        Family::Gcc | Family::Clang | Family::Cpp => driver::understand(tool, args, expansion, files),
+        Family::ClangCl => Err(LocalReason::ToolNotDistributed(tool.name.into())),
+        Family::Assembler => assembler::understand(expansion),
+        Family::Linker => linker::understand(tool, expansion),
+        Family::Archiver => archiver::understand(expansion),
+        Family::Ranlib => binutils::ranlib(expansion),
+        Family::Strip => binutils::strip(expansion),
+        Family::Objcopy => binutils::objcopy(expansion),
+        Family::Dwp => binutils::dwp(expansion),
+    }
+}
+
+/// Whether the machine that runs the command would choose the instruction set: `-march=native` and its kin, also as
+/// handed to a linker's code generator (`-Wl,-plugin-opt=mcpu=native`) or to Clang's front end word by word.
+fn asks_for_native(expansion: &Expansion) -> bool {
+    let words = expansion.args.iter().flat_map(|arg| arg.split(|byte| *byte == b','));
+    words.into_iter().any(|word| {
+        word == b"native"
+            || [&b"march=native"[..], b"mtune=native", b"mcpu=native"].iter().any(|end| word.ends_with(end))
+    })
+}
+
+/// For `fuzz/`: whether parsing `args` by every grammar and printing gives `args` back, and whether giving them
+/// meaning comes to an end. Panics when not.
+#[cfg(feature = "fuzzing")]
+pub fn check_parse_then_print(args: &[Vec<u8>], files: &dyn Files) {
+    let views: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    for grammar in grammars::ALL {
+        assert_eq!(parse::CommandLine::parse(grammar, &views).print(), args);
+    }
+    for name in ["gcc", "clang", "cpp", "as", "ld", "ar", "ranlib", "strip", "objcopy", "dwp"] {
+        let tool = tool_of(name.as_bytes()).expect("a tool of ours");
+        let _ = understand(&tool, args, files);
+    }
+}

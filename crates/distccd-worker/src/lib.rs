@@ -1,1 +1,106 @@
-//! Placeholder.
+//! The worker: runs compilers, linkers and archivers of other machines where their files already are, and reports.
+//!
+//! A program drives it in four steps: start the [`guardian`] while there is one thread, read the [`config`], make a
+//! [`Stop`], and [`run`] until it is drained. A test leaves the guardian [`absent`](guardian::Guardian::absent), hands
+//! over a [`config::Config`], and cancels the tokens of its `Stop` itself.
+//!
+//! Inside, `link` keeps the connection, `agent` owns all state and is the only one to decide, `books` knows what is
+//! held and what is still to be said, `runner` and `exec` run one command on one thread, and the rest are facts about
+//! the machine. Wire types are met in `link`, `agent`, `books` and `wire`, and become model types before anything
+//! runs.
+//!
+//! Absent on purpose: no time limit on a command (what is timed is silence), no shell, no retry (the server judges).
+
+mod agent;
+mod backoff;
+mod books;
+pub mod cli;
+pub mod config;
+pub mod exec;
+pub mod facts;
+mod fds;
+pub mod guardian;
+mod layers;
+mod lease;
+mod link;
+mod registration;
+mod retained;
+mod runner;
+mod service;
+mod stamps;
+mod startup;
+pub mod toolchains;
+pub mod tools;
+mod warmth;
+mod wire;
+
+use std::sync::Arc;
+
+use model::ids::Incarnation;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::config::Config;
+use crate::exec::Executor;
+use crate::facts::Host;
+use crate::guardian::Guardian;
+use crate::registration::Registration;
+
+/// Name and version, as peers are told.
+pub const SOFTWARE: &str = concat!("distccd-worker ", env!("CARGO_PKG_VERSION"));
+
+/// How to make [`run`] end, or look around.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Takes nothing new, hands back what has not started, finishes what runs, and ends.
+    pub drain: CancellationToken,
+    /// Kills what runs, so that a drain ends soon.
+    pub kill: CancellationToken,
+    /// Looks for toolchains again.
+    pub rescan: Arc<Notify>,
+}
+
+/// Why [`run`] ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to, and nothing of it runs any more.
+    Drained,
+}
+
+/// Why [`run`] ended badly, by who must act.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The operator: something about this machine is not as the configuration says. One line a problem.
+    #[error("{}", .0.join("\n"))]
+    Machine(Vec<String>),
+    /// The operator: the server does not take this worker, most likely because it is of another release.
+    #[error("{0}")]
+    Refused(String),
+    /// Us.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// Runs the worker until `stop` asks it to end.
+///
+/// # Errors
+/// When the machine lacks what the configuration names, or the server refuses this worker for good. A server that
+/// cannot be reached is no error: it is tried for ever.
+pub async fn run(config: Config, guardian: Guardian, stop: Stop) -> Result<Exit, Error> {
+    let for_checks = config.clone();
+    let toolchains = tokio::task::spawn_blocking(move || startup::check(&for_checks))
+        .await
+        .map_err(|error| Error::Internal(error.to_string()))??;
+    let registration = Registration::new(draw_incarnation()?, Host::look(), toolchains);
+    let executor = Executor { guardian, kill_grace: config.kill_grace };
+    service::ready();
+    let (agent, inboxes) = Agent::new(config, executor, registration);
+    agent.run(inboxes, stop).await
+}
+
+fn draw_incarnation() -> Result<Incarnation, Error> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
+    Ok(Incarnation::from_bytes(id))
+}

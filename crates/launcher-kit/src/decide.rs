@@ -97,7 +97,9 @@ impl Judge<'_> {
         self.search_paths().try_for_each(|dir| survey.visit_dir(&dir))?;
         let draft = Draft { judge: self, invocation, job: &job, survey: &survey, toolchain };
         let whole = draft.whole();
-        let units: Vec<v1::Job> = job.units.iter().map(|unit| draft.unit(unit)).collect();
+        // Drivers differ in what they still do when one of several sources is missing: then it stays one job.
+        let all_there = job.units.iter().all(|unit| survey.has_seen(&unit.input));
+        let units: Vec<v1::Job> = job.units.iter().filter(|_| all_there).map(|unit| draft.unit(unit)).collect();
         let jobs = if units.is_empty() { vec![whole.clone()] } else { units };
         Ok(Travels { kind: job.kind, whole, jobs })
     }
@@ -185,11 +187,10 @@ impl<'a> Survey<'a> {
 
     fn visit_input(&mut self, input: &[u8]) -> Result<(), Stays> {
         let path = Path::new(OsStr::from_bytes(input));
-        let metadata = std::fs::metadata(self.cwd.join(path))
-            .map_err(|_| stays(format!("the input {} does not exist; the tool itself shall say so", shown(path))))?;
-        if is_dev_null(&metadata) {
-            return Ok(());
-        }
+        // What is not there has no stamp. It may be found on a search path (`-include config.h`, `-specs=`), be made by
+        // the command itself (`ar rcs new.a`), or be missing on the worker too, and then the tool says so.
+        let metadata = std::fs::metadata(self.cwd.join(path)).ok();
+        let Some(metadata) = metadata.filter(|metadata| !is_dev_null(metadata)) else { return Ok(()) };
         if metadata.is_dir() {
             return self.visit_dir(input);
         }
@@ -203,6 +204,10 @@ impl<'a> Survey<'a> {
         }
         self.inputs.push((input.to_vec(), stamp(&self.cwd.join(path), &metadata)));
         Ok(())
+    }
+
+    fn has_seen(&self, input: &[u8]) -> bool {
+        self.inputs.iter().any(|(name, _)| name == input)
     }
 
     fn visit_output(&mut self, output: &[u8]) -> Result<(), Stays> {

@@ -55,6 +55,9 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
     let mut desk = Desk::new(launch, session, Arc::new(slots), explain);
     loop {
         desk.submit_if_due().await;
+        if source.is_exhausted() && desk.is_done() {
+            return Ok(desk.verdict.end());
+        }
         let room = desk.outstanding() < WINDOW;
         let (due, gathering) = (desk.due_or_now(), !desk.batch.is_empty());
         tokio::select! { biased;
@@ -76,7 +79,6 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
                 }
             },
             () = tokio::time::sleep_until(due), if gathering => {}
-            else => return Ok(desk.verdict.end()),
         }
     }
 }
@@ -135,6 +137,10 @@ impl<'a> Desk<'a> {
 
     fn outstanding(&self) -> usize {
         self.remote.len() + self.locals.len()
+    }
+
+    fn is_done(&self) -> bool {
+        self.outstanding() == 0 && self.session.outstanding() == 0 && self.batch.is_empty()
     }
 
     fn due_or_now(&self) -> Instant {

@@ -1,0 +1,461 @@
+//! The agent: one task that owns everything about this worker's work. It takes orders, fills slots, reports, renews
+//! its lease, and drains.
+//!
+//! Three sources speak to it, the link, the attempts' threads and the clock; it writes down what they say in the
+//! [`Books`] and then sends whatever the books have to say, as far as the connection takes it. Nothing it does waits,
+//! except in the one `select!` of [`Agent::run`].
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::time::Duration;
+
+use model::outcome::AttemptFailure;
+use proto::v1::{self, worker_message::Message, worker_order};
+use proto::version::check_hello;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::books::{AttemptResult, Books};
+use crate::config::Config;
+use crate::exec::Executor;
+use crate::facts::{self, ForeignLoad};
+use crate::lease::Lease;
+use crate::link::{self, LinkEvent};
+use crate::registration::Registration;
+use crate::runner::{self, Event};
+use crate::service::Watchdog;
+use crate::toolchains::{self, Toolchain};
+use crate::warmth::Warmth;
+use crate::{Error, Exit, SOFTWARE, Stop, tools, wire};
+
+/// Events of attempts that may wait to be written down; more makes the printing attempt wait.
+const EVENTS: usize = 256;
+/// How long a draining worker waits for the server to say that it has the last results.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long it waits for its goodbye to be on its way.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The connection as the agent sees it.
+struct Up {
+    outgoing: mpsc::Sender<v1::WorkerMessage>,
+    hang_up: CancellationToken,
+    welcome: Option<Rhythm>,
+}
+
+/// What the server asked for in its welcome.
+struct Rhythm {
+    heartbeat: Duration,
+    next_heartbeat: Instant,
+    last_sequence: u64,
+    next_report: Instant,
+}
+
+enum Drain {
+    No,
+    /// Until then what runs may finish.
+    Finishing {
+        until: Instant,
+    },
+    /// Nothing runs; until then the server may acknowledge.
+    LastWords {
+        until: Instant,
+    },
+}
+
+pub(crate) struct Agent {
+    config: Config,
+    executor: Executor,
+    registration: Registration,
+    books: Books,
+    warmth: Warmth,
+    foreign_load: ForeignLoad,
+    lease: Lease,
+    /// Slots in use, by attempts whose thread has not said its last word; also those that the books have forgotten.
+    busy: usize,
+    up: Option<Up>,
+    /// What goes out before anything of the books.
+    first: VecDeque<Message>,
+    drain: Drain,
+    events: mpsc::Sender<Event>,
+    rescanned: mpsc::Sender<Vec<Toolchain>>,
+}
+
+impl Agent {
+    pub(crate) fn new(config: Config, executor: Executor, registration: Registration) -> (Self, Inboxes) {
+        let (events, attempts) = mpsc::channel(EVENTS);
+        let (rescanned, scans) = mpsc::channel(1);
+        let agent = Self {
+            warmth: Warmth::new(config.max_dirs_tracked),
+            config,
+            executor,
+            registration,
+            books: Books::default(),
+            foreign_load: ForeignLoad::default(),
+            lease: Lease::default(),
+            busy: 0,
+            up: None,
+            first: VecDeque::new(),
+            drain: Drain::No,
+            events,
+            rescanned,
+        };
+        (agent, Inboxes { attempts, scans })
+    }
+
+    /// Works until drained, or until the server refuses for good.
+    pub(crate) async fn run(mut self, mut inboxes: Inboxes, stop: Stop) -> Result<Exit, Error> {
+        let endpoint = link::endpoint(&self.config.server_addr).map_err(|error| Error::Internal(error.to_string()))?;
+        let (link_events, mut link) = mpsc::channel(64);
+        let leaving = CancellationToken::new();
+        let server = self.config.server_addr.clone();
+        let connecting = link::keep_connected(endpoint, server, link_events, leaving.clone());
+        let _ends_with_us = AbortOnDropHandle::new(tokio::spawn(connecting));
+        let mut watchdog = Watchdog::new();
+        let (mut asked_to_drain, mut asked_to_kill) = (false, false);
+        loop {
+            self.fill_slots();
+            let full = self.speak();
+            self.advance_drain();
+            if self.is_done() {
+                leaving.cancel();
+                self.say_goodbye(&mut link).await;
+                return Ok(Exit::Drained);
+            }
+            tokio::select! { biased;
+                () = until(self.lease.deadline()) => self.on_lease_expired(),
+                () = stop.drain.cancelled(), if !asked_to_drain => {
+                    asked_to_drain = true;
+                    self.on_drain();
+                }
+                () = stop.kill.cancelled(), if !asked_to_kill => {
+                    asked_to_kill = true;
+                    self.books.kill_running();
+                }
+                () = until(self.next_heartbeat()) => self.on_heartbeat_due(),
+                () = until(self.next_report()) => self.on_report_due(),
+                () = until(self.drain_deadline()) => self.on_drain_deadline(),
+                () = watchdog.due() => watchdog.pat(),
+                () = stop.rescan.notified() => self.rescan(),
+                Some(found) = inboxes.scans.recv() => self.on_rescanned(found),
+                event = link.recv() => match event {
+                    Some(event) => self.on_link(event)?,
+                    None => return Err(Error::Internal("the connection task ended".to_owned())),
+                },
+                Some(event) = inboxes.attempts.recv() => self.on_events(event, &mut inboxes.attempts),
+                () = room(self.up.as_ref()), if full => {}
+            }
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) -> Result<(), Error> {
+        match event {
+            LinkEvent::Connected { outgoing, hang_up } => {
+                let draining = !matches!(self.drain, Drain::No);
+                let register = self.registration.message(&self.config, self.books.holding(), draining);
+                self.lease.on_register_sent(Instant::now());
+                self.first = [Message::Register(register)].into();
+                self.up = Some(Up { outgoing, hang_up, welcome: None });
+            }
+            LinkEvent::Order(order) => match order.message {
+                Some(order) => self.on_order(order)?,
+                None => tracing::warn!("the server sent an order that this release does not know"),
+            },
+            LinkEvent::Lost => {
+                self.up = None;
+                self.first.clear();
+            }
+            LinkEvent::Refused(why) => return Err(Error::Refused(why)),
+        }
+        Ok(())
+    }
+
+    fn on_order(&mut self, order: worker_order::Message) -> Result<(), Error> {
+        use worker_order::Message as Order;
+        match order {
+            Order::Welcome(welcome) => self.on_welcome(&welcome)?,
+            Order::Assign(batch) => batch.assignments.into_iter().for_each(|wire| self.on_assignment(wire)),
+            Order::Cancel(list) => wire::attempts(&list).into_iter().for_each(|attempt| {
+                tracing::info!(%attempt, "cancelled by the server");
+                self.books.on_cancel(attempt);
+            }),
+            Order::Recall(list) => wire::attempts(&list).into_iter().for_each(|attempt| {
+                let back = self.books.on_recall(attempt);
+                tracing::debug!(%attempt, back, "recalled by the server");
+            }),
+            Order::HeartbeatAck(ack) => self.lease.on_heartbeat_ack(ack.sequence),
+            Order::ResultsReceived(list) => {
+                wire::attempts(&list).into_iter().for_each(|attempt| self.books.on_results_received(attempt));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_welcome(&mut self, welcome: &v1::Welcome) -> Result<(), Error> {
+        check_hello(welcome.hello.as_ref(), SOFTWARE).map_err(|error| Error::Refused(error.to_string()))?;
+        let Some(up) = &mut self.up else { return Ok(()) };
+        let now = Instant::now();
+        let heartbeat = micros_or(welcome.heartbeat_us, Duration::from_secs(1)).max(Duration::from_millis(5));
+        self.lease.on_welcome(micros_or(welcome.lease_us, Duration::from_secs(10)));
+        up.welcome = Some(Rhythm { heartbeat, next_heartbeat: now, last_sequence: 0, next_report: now });
+        if !matches!(self.drain, Drain::No) {
+            self.first.push_back(Message::Draining(v1::Draining {}));
+        }
+        self.books.say_again();
+        let server = &self.config.server_addr;
+        tracing::info!(worker_id = welcome.worker_id, slots = self.config.slots, "registered with {server}");
+        crate::service::status(&format!("registered with {server} as worker {}", welcome.worker_id));
+        Ok(())
+    }
+
+    fn on_assignment(&mut self, assignment: v1::Assignment) {
+        let (attempt, task) = match wire::assignment(assignment) {
+            Ok(read) => read,
+            Err(error) => return tracing::warn!("dropped an assignment: {error}"),
+        };
+        let refusal = match task {
+            Err(error) => Some(AttemptFailure::Refused(error.to_string())),
+            Ok(_) if !matches!(self.drain, Drain::No) => Some(AttemptFailure::HandedBack),
+            Ok(task) => match self.refusal(&task) {
+                None => {
+                    let new = self.books.on_assigned(attempt, task);
+                    tracing::debug!(%attempt, new, "assigned");
+                    None
+                }
+                refusal => refusal,
+            },
+        };
+        if let Some(failure) = refusal {
+            tracing::info!(%attempt, "not taken: {failure}");
+            self.books.on_refused(attempt, &failure);
+        }
+    }
+
+    /// What the configuration does not let this worker run.
+    fn refusal(&self, task: &wire::Task) -> Option<AttemptFailure> {
+        if task.is_link && !self.config.linking {
+            return Some(AttemptFailure::Refused("this worker takes no links (--disable-linking)".to_owned()));
+        }
+        if tools::is_allowed(&task.command.program, &self.config.allowed_tools) {
+            return None;
+        }
+        let program = String::from_utf8_lossy(&task.command.program);
+        Some(AttemptFailure::Refused(format!(
+            "{program} is no compiler, linker or archiver that this worker knows: see allowed_tools"
+        )))
+    }
+
+    /// Starts what waits while there are slots.
+    fn fill_slots(&mut self) {
+        while self.busy < self.config.slots as usize
+            && let Some((attempt, task)) = self.books.next_waiting()
+        {
+            self.warmth.touch(&task.dirs);
+            let name = self.config.name.clone();
+            match runner::spawn(attempt, task, name, self.executor.clone(), self.events.clone()) {
+                Ok(canceller) => {
+                    self.busy += 1;
+                    self.books.on_running(attempt, canceller);
+                }
+                Err(error) => {
+                    tracing::error!(%attempt, "cannot start a thread: {error}");
+                    self.books.on_refused(attempt, &AttemptFailure::SpawnFailed(error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// Writes down this event and all that are ready, so that what ended together is reported together.
+    fn on_events(&mut self, event: Event, more: &mut mpsc::Receiver<Event>) {
+        self.on_event(event);
+        for _ in 0..EVENTS {
+            let Ok(event) = more.try_recv() else { return };
+            self.on_event(event);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Started(attempt) => {
+                tracing::debug!(%attempt, "started");
+                self.books.on_started(attempt);
+            }
+            Event::Output(attempt, stream, data) => {
+                self.books.on_output(attempt, stream, data, &self.config.scratch);
+            }
+            Event::Ended(attempt, result) => {
+                self.busy -= 1;
+                log_end(attempt, &result);
+                self.books.on_ended(attempt, result);
+            }
+        }
+    }
+
+    /// Sends what there is to say; true if there is more than the connection takes now.
+    fn speak(&mut self) -> bool {
+        let Some(up) = &self.up else { return false };
+        loop {
+            let permit = match up.outgoing.try_reserve() {
+                Ok(permit) => permit,
+                Err(mpsc::error::TrySendError::Full(())) => return true,
+                Err(mpsc::error::TrySendError::Closed(())) => return false,
+            };
+            let from_books = || up.welcome.as_ref().and_then(|_| self.books.next_message());
+            let Some(message) = self.first.pop_front().or_else(from_books) else { return false };
+            permit.send(v1::WorkerMessage { message: Some(message) });
+        }
+    }
+
+    fn on_heartbeat_due(&mut self) {
+        let foreign_load_centi = self.foreign_load.sample(self.busy);
+        let Some(rhythm) = self.up.as_mut().and_then(|up| up.welcome.as_mut()) else { return };
+        let now = Instant::now();
+        rhythm.next_heartbeat = now + rhythm.heartbeat;
+        rhythm.last_sequence += 1;
+        self.first.push_back(Message::Heartbeat(v1::Heartbeat {
+            sequence: rhythm.last_sequence,
+            memory_available: facts::memory_available(),
+            foreign_load_centi,
+            dirs_touched: self.warmth.take_changes(),
+        }));
+        self.lease.on_heartbeat_sent(rhythm.last_sequence, now);
+    }
+
+    fn on_report_due(&mut self) {
+        let Some(rhythm) = self.up.as_mut().and_then(|up| up.welcome.as_mut()) else { return };
+        rhythm.next_report = Instant::now() + self.config.dir_report_interval;
+        self.first.push_back(Message::Directories(v1::DirectoryReport { dirs: self.warmth.take_all() }));
+    }
+
+    fn rhythm(&self) -> Option<&Rhythm> {
+        self.up.as_ref()?.welcome.as_ref()
+    }
+
+    fn next_heartbeat(&self) -> Option<Instant> {
+        Some(self.rhythm()?.next_heartbeat)
+    }
+
+    fn next_report(&self) -> Option<Instant> {
+        Some(self.rhythm()?.next_report)
+    }
+
+    /// Our attempts may be another's from now on. A server that does not answer on a living connection is left, so that
+    /// the next registration says what we still hold.
+    fn on_lease_expired(&mut self) {
+        self.lease.on_expired();
+        let forgotten = self.books.forget_unfinished();
+        tracing::warn!(forgotten, "the lease ran out: killed what was running");
+        if let Some(up) = &self.up {
+            up.hang_up.cancel();
+        }
+    }
+
+    fn on_drain(&mut self) {
+        tracing::info!(running = self.busy, "draining");
+        crate::service::stopping();
+        self.drain = Drain::Finishing { until: Instant::now() + self.config.drain_grace };
+        if self.rhythm().is_some() {
+            self.first.push_back(Message::Draining(v1::Draining {}));
+        }
+        self.books.hand_back_waiting();
+    }
+
+    fn drain_deadline(&self) -> Option<Instant> {
+        match self.drain {
+            Drain::No => None,
+            Drain::Finishing { until } | Drain::LastWords { until } => Some(until),
+        }
+    }
+
+    fn on_drain_deadline(&mut self) {
+        match &mut self.drain {
+            Drain::Finishing { until } => {
+                tracing::warn!(running = self.busy, "the drain grace is over: killing");
+                // From here on it is a matter of seconds; look again then.
+                *until = Instant::now() + LAST_WORDS;
+                self.books.kill_running();
+            }
+            // `is_done` sees that it has passed.
+            Drain::LastWords { .. } | Drain::No => {}
+        }
+    }
+
+    fn advance_drain(&mut self) {
+        if matches!(self.drain, Drain::Finishing { .. }) && self.busy == 0 {
+            self.drain = Drain::LastWords { until: Instant::now() + LAST_WORDS };
+        }
+    }
+
+    /// Drained, and the server has all results or had its time to say so.
+    fn is_done(&self) -> bool {
+        matches!(self.drain, Drain::LastWords { until } if self.books.is_empty() || Instant::now() >= until)
+    }
+
+    async fn say_goodbye(&mut self, link: &mut mpsc::Receiver<LinkEvent>) {
+        if !self.books.is_empty() {
+            tracing::warn!("leaving although the server has not acknowledged {} results", self.books.holding().len());
+        }
+        let Some(up) = self.up.take() else { return };
+        let goodbye = async {
+            let message = v1::WorkerMessage { message: Some(Message::Goodbye(v1::Goodbye {})) };
+            let _ = up.outgoing.send(message).await;
+            drop(up.outgoing); // ends our half of the stream, and the server then ends its own
+            while !matches!(link.recv().await, None | Some(LinkEvent::Lost)) {}
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    }
+
+    fn rescan(&self) {
+        let (found, further) = (self.rescanned.clone(), self.config.allowed_tools.clone());
+        tokio::task::spawn_blocking(move || drop(found.blocking_send(toolchains::scan(&further))));
+    }
+
+    /// Toolchains travel with the registration, so a change makes a new one.
+    fn on_rescanned(&mut self, found: Vec<Toolchain>) {
+        tracing::info!(tools = found.len(), "looked for toolchains again");
+        if self.registration.replace_toolchains(found)
+            && let Some(up) = &self.up
+        {
+            up.hang_up.cancel();
+        }
+    }
+}
+
+/// What speaks to the agent from inside this process.
+pub(crate) struct Inboxes {
+    attempts: mpsc::Receiver<Event>,
+    scans: mpsc::Receiver<Vec<Toolchain>>,
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Waits until the connection takes another message.
+async fn room(up: Option<&Up>) {
+    match up {
+        Some(up) => drop(up.outgoing.reserve().await),
+        None => pending().await,
+    }
+}
+
+fn micros_or(micros: u64, unspecified: Duration) -> Duration {
+    if micros == 0 { unspecified } else { Duration::from_micros(micros) }
+}
+
+fn log_end(attempt: model::ids::Attempt, result: &AttemptResult) {
+    match result {
+        AttemptResult::Outcome(outcome) => {
+            let wall_us = outcome.usage.map_or(0, |usage| usage.wall_us);
+            let exit = outcome.exit.and_then(|exit| exit.how);
+            tracing::info!(%attempt, ?exit, wall_us, "ended");
+        }
+        AttemptResult::Failure(failure) => {
+            tracing::info!(%attempt, kind = ?failure.kind(), detail = failure.detail, "failed");
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The books: every attempt that this worker holds, from its assignment until the server has its result, and what of
+//! it still has to be said to the server. Pure: it never waits and never sends.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::path::Path;
+
+use bytes::Bytes;
+use model::ids::Attempt;
+use model::outcome::AttemptFailure;
+use proto::convert::attempt_ref;
+use proto::v1::{self, attempt_result, worker_message::Message};
+
+use crate::exec::{Canceller, Stream};
+use crate::retained::Retained;
+use crate::wire::Task;
+
+/// How an attempt ended, as it travels.
+pub(crate) type AttemptResult = attempt_result::Result;
+
+#[derive(Debug)]
+enum State {
+    /// Assigned; waits for a slot.
+    Waiting(Box<Task>),
+    /// Has a thread of its own. When we end it, `ending` says what to report, whatever it did itself.
+    Running { canceller: Canceller, ending: Option<AttemptFailure> },
+    /// Waits for the server to say that it has the result.
+    Ended { result: AttemptResult, sent: bool },
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    output: Retained,
+    sent_chunks: usize,
+    /// Its process has started, and whether that was said.
+    started: Option<Said>,
+}
+
+type Said = bool;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    entries: BTreeMap<Attempt, Entry>,
+    waiting: VecDeque<Attempt>,
+    /// Whose output was sent last, so that one who prints much does not keep the others from being heard.
+    last_heard: Option<Attempt>,
+}
+
+impl Books {
+    /// Takes an assignment; false if it is held already (an echo).
+    pub(crate) fn on_assigned(&mut self, attempt: Attempt, task: Task) -> bool {
+        if self.entries.contains_key(&attempt) {
+            return false;
+        }
+        self.insert(attempt, State::Waiting(Box::new(task)));
+        self.waiting.push_back(attempt);
+        true
+    }
+
+    /// Takes an assignment that ends before it begins.
+    pub(crate) fn on_refused(&mut self, attempt: Attempt, failure: &AttemptFailure) {
+        if !self.entries.contains_key(&attempt) {
+            self.insert(attempt, ended(failure));
+        }
+    }
+
+    fn insert(&mut self, attempt: Attempt, state: State) {
+        self.entries.insert(attempt, Entry { state, output: Retained::default(), sent_chunks: 0, started: None });
+    }
+
+    /// The next to start, in the order of assignment.
+    pub(crate) fn next_waiting(&mut self) -> Option<(Attempt, Task)> {
+        let attempt = self.waiting.pop_front()?;
+        match self.entries.remove(&attempt)?.state {
+            State::Waiting(task) => Some((attempt, *task)),
+            State::Running { .. } | State::Ended { .. } => unreachable!("only waiting attempts are in the queue"),
+        }
+    }
+
+    pub(crate) fn on_running(&mut self, attempt: Attempt, canceller: Canceller) {
+        self.insert(attempt, State::Running { canceller, ending: None });
+    }
+
+    pub(crate) fn on_started(&mut self, attempt: Attempt) {
+        if let Some(entry) = self.entries.get_mut(&attempt) {
+            entry.started = Some(false);
+        }
+    }
+
+    /// Keeps what an attempt printed. When there is no room for it the attempt is ended: a lost diagnostic is worse
+    /// than a second execution.
+    pub(crate) fn on_output(&mut self, attempt: Attempt, stream: Stream, data: Bytes, scratch: &Path) {
+        let Some(entry) = self.entries.get_mut(&attempt) else { return };
+        if let Err(error) = entry.output.push(stream, data, scratch) {
+            let why = format!("{}: {error}", scratch.display());
+            tracing::warn!(%attempt, "cannot keep its output: {why}");
+            self.end(attempt, AttemptFailure::NoSpace(why), Canceller::kill);
+        }
+    }
+
+    /// An attempt's thread is done; false if it was forgotten meanwhile.
+    pub(crate) fn on_ended(&mut self, attempt: Attempt, result: AttemptResult) -> bool {
+        let Some(entry) = self.entries.get_mut(&attempt) else { return false };
+        let result = match (&mut entry.state, result) {
+            (State::Running { ending: Some(failure), .. }, _) => AttemptResult::Failure((&*failure).into()),
+            (_, AttemptResult::Outcome(outcome)) => {
+                AttemptResult::Outcome(v1::Outcome { chunks: entry.output.len() as u64, ..outcome })
+            }
+            (_, failure @ AttemptResult::Failure(_)) => failure,
+        };
+        entry.state = State::Ended { result, sent: false };
+        true
+    }
+
+    /// The server cancels: what runs is ended gently, what waits is forgotten; both are reported.
+    pub(crate) fn on_cancel(&mut self, attempt: Attempt) {
+        if !self.end_unstarted(attempt, &AttemptFailure::Cancelled) {
+            self.end(attempt, AttemptFailure::Cancelled, Canceller::cancel);
+        }
+    }
+
+    /// The server wants back what has not started; false if it has.
+    pub(crate) fn on_recall(&mut self, attempt: Attempt) -> bool {
+        self.end_unstarted(attempt, &AttemptFailure::HandedBack)
+    }
+
+    /// Hands back all that has not started.
+    pub(crate) fn hand_back_waiting(&mut self) {
+        for attempt in self.waiting.clone() {
+            self.end_unstarted(attempt, &AttemptFailure::HandedBack);
+        }
+    }
+
+    /// Kills all that runs, because this worker goes: another one may try.
+    pub(crate) fn kill_running(&mut self) {
+        let running: Vec<Attempt> = self.entries.keys().copied().collect();
+        for attempt in running {
+            self.end(attempt, AttemptFailure::WorkerLost, Canceller::kill);
+        }
+    }
+
+    /// The lease has run out: kills and forgets all that has not ended, and says how many that were. Dropping a
+    /// canceller kills.
+    pub(crate) fn forget_unfinished(&mut self) -> usize {
+        let before = self.entries.len();
+        self.waiting.clear();
+        self.entries.retain(|_, entry| matches!(entry.state, State::Ended { .. }));
+        before - self.entries.len()
+    }
+
+    fn end_unstarted(&mut self, attempt: Attempt, failure: &AttemptFailure) -> bool {
+        let Some(entry) = self.entries.get_mut(&attempt) else { return false };
+        if !matches!(entry.state, State::Waiting(_)) {
+            return false;
+        }
+        entry.state = ended(failure);
+        self.waiting.retain(|waiting| *waiting != attempt);
+        true
+    }
+
+    fn end(&mut self, attempt: Attempt, why: AttemptFailure, how: impl Fn(&Canceller)) {
+        if let Some(Entry { state: State::Running { canceller, ending }, .. }) = self.entries.get_mut(&attempt) {
+            how(canceller);
+            ending.get_or_insert(why);
+        }
+    }
+
+    /// The server has the results: nothing of these is needed any more.
+    pub(crate) fn on_results_received(&mut self, attempt: Attempt) {
+        if matches!(self.entries.get(&attempt), Some(Entry { state: State::Ended { .. }, .. })) {
+            self.entries.remove(&attempt);
+        }
+    }
+
+    /// All that is held: waiting, running, or ended and not acknowledged.
+    pub(crate) fn holding(&self) -> Vec<v1::AttemptRef> {
+        self.entries.keys().map(|attempt| attempt_ref(*attempt)).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A new stream: everything has to be said again.
+    pub(crate) fn say_again(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.sent_chunks = 0;
+            entry.started = entry.started.map(|_| false);
+            if let State::Ended { sent, .. } = &mut entry.state {
+                *sent = false;
+            }
+        }
+    }
+
+    /// What to tell the server next: starts, then results, each all that are ready in one message, then one piece of
+    /// output.
+    pub(crate) fn next_message(&mut self) -> Option<Message> {
+        self.starts().or_else(|| self.results()).or_else(|| self.output())
+    }
+
+    fn starts(&mut self) -> Option<Message> {
+        let unsaid = self.entries.iter_mut().filter(|(_, entry)| entry.started == Some(false));
+        let attempts: Vec<_> = unsaid
+            .map(|(attempt, entry)| {
+                entry.started = Some(true);
+                attempt_ref(*attempt)
+            })
+            .collect();
+        (!attempts.is_empty()).then_some(Message::Started(v1::AttemptsStarted { attempts }))
+    }
+
+    /// Results whose output has been sent to the end.
+    fn results(&mut self) -> Option<Message> {
+        let ready = self.entries.iter_mut().filter_map(|(attempt, entry)| match &mut entry.state {
+            State::Ended { result, sent } if !*sent && entry.sent_chunks == entry.output.len() => {
+                *sent = true;
+                Some(v1::AttemptResult { attempt: Some(attempt_ref(*attempt)), result: Some(result.clone()) })
+            }
+            _ => None,
+        });
+        let results: Vec<_> = ready.collect();
+        (!results.is_empty()).then_some(Message::Results(v1::Results { results }))
+    }
+
+    fn output(&mut self) -> Option<Message> {
+        let attempt = self.next_heard()?;
+        self.last_heard = Some(attempt);
+        let entry = self.entries.get_mut(&attempt)?;
+        let sequence = entry.sent_chunks;
+        match entry.output.chunk(sequence) {
+            Ok(chunk) => {
+                let (stream, data) = chunk?;
+                entry.sent_chunks += 1;
+                let stream = match stream {
+                    Stream::Stdout => v1::OutputStream::Stdout,
+                    Stream::Stderr => v1::OutputStream::Stderr,
+                };
+                Some(Message::Output(v1::OutputChunk {
+                    attempt: Some(attempt_ref(attempt)),
+                    sequence: sequence as u64,
+                    stream: stream.into(),
+                    data,
+                }))
+            }
+            Err(error) => {
+                self.on_output_unreadable(attempt, &error);
+                self.next_message()
+            }
+        }
+    }
+
+    fn on_output_unreadable(&mut self, attempt: Attempt, error: &std::io::Error) {
+        tracing::error!(%attempt, "its output cannot be read back: {error}");
+        let failure = AttemptFailure::NoSpace(format!("its output cannot be read back: {error}"));
+        self.end(attempt, failure.clone(), Canceller::kill);
+        if let Some(entry) = self.entries.get_mut(&attempt) {
+            entry.sent_chunks = entry.output.len();
+            if let State::Ended { result, .. } = &mut entry.state {
+                *result = AttemptResult::Failure((&failure).into());
+            }
+        }
+    }
+
+    /// The next attempt with unsent output, going round.
+    fn next_heard(&self) -> Option<Attempt> {
+        let after = self.last_heard.map_or(Bound::Unbounded, Bound::Excluded);
+        let unsent = |(_, entry): &(&Attempt, &Entry)| entry.sent_chunks < entry.output.len();
+        let later = self.entries.range((after, Bound::Unbounded)).find(unsent);
+        later.or_else(|| self.entries.iter().find(unsent)).map(|(attempt, _)| *attempt)
+    }
+}
+
+fn ended(failure: &AttemptFailure) -> State {
+    State::Ended { result: AttemptResult::Failure(failure.into()), sent: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec;
+    use model::ids::JobId;
+
+    fn attempt(number: u8) -> Attempt {
+        Attempt { job: JobId::from_bytes([number; 16]), number: 1 }
+    }
+
+    fn running(books: &mut Books, number: u8) {
+        books.on_running(attempt(number), exec::cancellation().unwrap().0);
+    }
+
+    fn outcome() -> AttemptResult {
+        AttemptResult::Outcome(v1::Outcome::default())
+    }
+
+    fn print(books: &mut Books, number: u8, text: &'static str) {
+        books.on_output(attempt(number), Stream::Stderr, Bytes::from_static(text.as_bytes()), Path::new("/"));
+    }
+
+    /// What is said, in words.
+    fn said(books: &mut Books) -> Vec<String> {
+        std::iter::from_fn(|| books.next_message())
+            .map(|message| match message {
+                Message::Started(started) => format!("started {}", started.attempts.len()),
+                Message::Output(chunk) => format!("{}:{}", chunk.sequence, String::from_utf8_lossy(&chunk.data)),
+                Message::Results(results) => format!("results {}", results.results.len()),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_result_follows_all_of_its_output_and_ready_ones_travel_together() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        running(&mut books, 2);
+        books.on_started(attempt(1));
+        books.on_started(attempt(2));
+        print(&mut books, 1, "a");
+        books.on_ended(attempt(1), outcome());
+        books.on_ended(attempt(2), outcome());
+
+        assert_eq!(said(&mut books), ["started 2", "results 1", "0:a", "results 1"]);
+    }
+
+    #[test]
+    fn a_new_stream_hears_everything_again_until_it_is_acknowledged() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        books.on_started(attempt(1));
+        print(&mut books, 1, "a");
+        books.on_ended(attempt(1), outcome());
+        let first = said(&mut books);
+
+        books.say_again();
+        assert_eq!(said(&mut books), first);
+
+        books.on_results_received(attempt(1));
+        books.say_again();
+        assert!(said(&mut books).is_empty() && books.is_empty());
+    }
+
+    #[test]
+    fn one_who_prints_much_does_not_silence_the_others() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        running(&mut books, 2);
+        for text in ["a", "b"] {
+            print(&mut books, 1, text);
+        }
+        print(&mut books, 2, "c");
+
+        assert_eq!(said(&mut books), ["0:a", "0:c", "1:b"]);
+    }
+
+    #[test]
+    fn only_what_has_not_started_can_be_recalled() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        books.on_assigned(attempt(2), Task::default());
+
+        assert!(!books.on_recall(attempt(1)));
+        assert!(books.on_recall(attempt(2)));
+        assert!(books.next_waiting().is_none());
+        assert_eq!(said(&mut books), ["results 1"]);
+    }
+
+    #[test]
+    fn an_assignment_heard_twice_is_one() {
+        let mut books = Books::default();
+
+        assert!(books.on_assigned(attempt(1), Task::default()));
+        assert!(!books.on_assigned(attempt(1), Task::default()));
+    }
+
+    #[test]
+    fn an_expired_lease_forgets_all_but_what_has_ended() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        books.on_assigned(attempt(2), Task::default());
+        books.on_refused(attempt(3), &AttemptFailure::HandedBack);
+
+        assert_eq!(books.forget_unfinished(), 2);
+
+        assert_eq!(books.holding(), [attempt_ref(attempt(3))]);
+        assert!(!books.on_ended(attempt(1), outcome()), "its thread ends later, and is nobody's");
+    }
+
+    #[test]
+    fn what_we_ended_is_reported_as_such_whatever_it_did_itself() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+
+        books.on_cancel(attempt(1));
+        books.on_ended(attempt(1), outcome());
+
+        let Some(Message::Results(results)) = books.next_message() else { panic!("no result") };
+        let Some(AttemptResult::Failure(failure)) = &results.results[0].result else { panic!("no failure") };
+        assert_eq!(failure.kind(), v1::FailureKind::Cancelled);
+    }
+
+    #[test]
+    fn output_that_cannot_be_kept_ends_the_attempt() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        let large = Bytes::from(vec![0; 2 << 20]);
+
+        books.on_output(attempt(1), Stream::Stdout, large, Path::new("/nonexistent"));
+        books.on_ended(attempt(1), outcome());
+
+        let Some(Message::Results(results)) = books.next_message() else { panic!("no result") };
+        let Some(AttemptResult::Failure(failure)) = &results.results[0].result else { panic!("no failure") };
+        assert_eq!(failure.kind(), v1::FailureKind::NoSpace);
+    }
+}

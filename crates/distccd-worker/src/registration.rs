@@ -1,0 +1,66 @@
+//! What this worker says of itself.
+
+use std::os::unix::ffi::OsStrExt;
+
+use bytes::Bytes;
+use model::ids::Incarnation;
+use proto::v1;
+use proto::version::hello;
+
+use crate::SOFTWARE;
+use crate::config::Config;
+use crate::facts::Host;
+use crate::toolchains::Toolchain;
+
+/// The constant part of the registration, for one run of the daemon.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    incarnation: Incarnation,
+    host: Host,
+    toolchains: Vec<Toolchain>,
+}
+
+impl Registration {
+    pub(crate) fn new(incarnation: Incarnation, host: Host, toolchains: Vec<Toolchain>) -> Self {
+        Self { incarnation, host, toolchains }
+    }
+
+    /// Takes the result of another scan; true if it differs.
+    pub(crate) fn replace_toolchains(&mut self, found: Vec<Toolchain>) -> bool {
+        let differs = self.toolchains != found;
+        self.toolchains = found;
+        differs
+    }
+
+    pub(crate) fn message(&self, config: &Config, holding: Vec<v1::AttemptRef>, draining: bool) -> v1::Register {
+        let us = rustix::process::geteuid();
+        v1::Register {
+            hello: Some(hello(SOFTWARE, *self.incarnation.as_bytes(), &self.host.name)),
+            name: config.name.clone(),
+            slots: config.slots,
+            linking: config.linking,
+            toolchains: self.toolchains.iter().map(toolchain).collect(),
+            mounts: config.mounts.iter().map(|mount| bytes_of(mount)).collect(),
+            any_user: us.is_root(),
+            uid: us.as_raw(),
+            memory: self.host.memory,
+            cpus: self.host.cpus,
+            cpu_model: self.host.cpu_model.clone(),
+            holding,
+            draining,
+        }
+    }
+}
+
+fn toolchain(tool: &Toolchain) -> v1::Toolchain {
+    v1::Toolchain {
+        path: bytes_of(&tool.path),
+        size: tool.size,
+        version: tool.version.clone(),
+        target: tool.target.clone(),
+    }
+}
+
+fn bytes_of(path: &std::path::Path) -> Bytes {
+    Bytes::copy_from_slice(path.as_os_str().as_bytes())
+}

@@ -1,0 +1,135 @@
+//! How files look from here: named inputs before a command runs, its outputs after.
+//!
+//! A shared filesystem may show this machine an older state than the launcher's saw (design.md section 8). Opening a
+//! file makes close-to-open filesystems ask their server; opening and reading the parent gets rid of a name remembered
+//! as missing. What stays stale after that is another worker's job.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proto::v1;
+
+/// How long a stale view is refreshed before the attempt goes elsewhere.
+const PATIENCE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Waits until all inputs look as they looked to the launcher; the error names the first that does not. Blocks.
+/// `given_up` is asked between two looks.
+pub(crate) fn await_inputs(cwd: &Path, inputs: &[v1::Stamp], given_up: impl Fn() -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    for wanted in inputs {
+        let path = resolve(cwd, &wanted.path);
+        while let Some(difference) = difference(&path, wanted) {
+            if Instant::now() >= deadline || given_up() {
+                return Err(format!("{}: {difference}", path.display()));
+            }
+            refresh_parent(&path);
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+    Ok(())
+}
+
+/// The outputs that exist.
+pub(crate) fn of_outputs(cwd: &Path, outputs: &[Bytes]) -> Vec<v1::Stamp> {
+    let look = |path: &Bytes| {
+        let facts = look(&resolve(cwd, path)).ok()?;
+        Some(v1::Stamp { path: path.clone(), inode: facts.ino(), size: facts.len(), mtime_ns: mtime_ns(&facts) })
+    };
+    outputs.iter().filter_map(look).collect()
+}
+
+fn resolve(cwd: &Path, path: &[u8]) -> PathBuf {
+    cwd.join(OsStr::from_bytes(path))
+}
+
+/// Says how the file differs from what the launcher saw. The inode number is not compared: filesystems exist that make
+/// them up on each client. A file that only the user may open is looked at without opening it.
+fn difference(path: &Path, wanted: &v1::Stamp) -> Option<String> {
+    match look(path) {
+        Ok(facts) if facts.len() != wanted.size => {
+            Some(format!("has {} bytes here and {} for the launcher", facts.len(), wanted.size))
+        }
+        Ok(facts) if mtime_ns(&facts) != wanted.mtime_ns => Some("has another modification time here".to_owned()),
+        Ok(_) => None,
+        // Not ours to see, as root on a server that squashes root: the command itself will.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn look(path: &Path) -> io::Result<Metadata> {
+    let facts = fs::metadata(path)?;
+    if !facts.is_file() {
+        return Ok(facts); // opening a FIFO would wait for its other end
+    }
+    match File::open(path) {
+        Ok(file) => file.metadata(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(facts),
+        Err(error) => Err(error),
+    }
+}
+
+fn mtime_ns(facts: &Metadata) -> i64 {
+    facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec())
+}
+
+fn refresh_parent(path: &Path) {
+    if let Some(entries) = path.parent().and_then(|parent| fs::read_dir(parent).ok()) {
+        entries.for_each(drop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_looks_the_same_is_no_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.c"), "int a;").unwrap();
+        let seen = of_outputs(dir.path(), &[Bytes::from_static(b"a.c"), Bytes::from_static(b"missing")]);
+
+        assert_eq!(seen.len(), 1);
+        assert_eq!(await_inputs(dir.path(), &seen, || panic!("nothing to wait for")), Ok(()));
+    }
+
+    #[test]
+    fn a_stale_input_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = v1::Stamp { path: Bytes::from_static(b"a.c"), inode: 1, size: 9, mtime_ns: 1 };
+
+        let missing = await_inputs(dir.path(), std::slice::from_ref(&wanted), || true).unwrap_err();
+        fs::write(dir.path().join("a.c"), "int a;").unwrap();
+        let stale = await_inputs(dir.path(), &[wanted], || true).unwrap_err();
+
+        assert!(missing.contains("a.c: No such file"), "{missing}");
+        assert!(stale.contains("has 6 bytes here and 9"), "{stale}");
+    }
+
+    #[test]
+    fn an_input_that_appears_late_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("late.h");
+        fs::write(&file, "x").unwrap();
+        let wanted = of_outputs(dir.path(), &[Bytes::from_static(b"late.h")]);
+        let hidden = dir.path().join("hidden");
+        fs::rename(&file, &hidden).unwrap();
+
+        let appear = || {
+            let _ = fs::rename(&hidden, &file);
+            false
+        };
+        assert_eq!(await_inputs(dir.path(), &wanted, appear), Ok(()));
+    }
+}

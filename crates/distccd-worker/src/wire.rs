@@ -1,0 +1,43 @@
+//! What arrives, turned into what this crate works with.
+
+use bytes::Bytes;
+use model::command::CommandSpec;
+use model::ids::Attempt;
+use model::job::JobKind;
+use proto::convert::{DecodeError, attempt_from, kind_from};
+use proto::v1;
+
+/// One assignment without its number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Task {
+    /// What to run.
+    pub(crate) command: CommandSpec,
+    /// Whether it is a link, which this worker may not take.
+    pub(crate) is_link: bool,
+    /// Where its warmth is.
+    pub(crate) dirs: Vec<Bytes>,
+    /// How its named inputs looked to the launcher.
+    pub(crate) inputs: Vec<v1::Stamp>,
+    /// What it is known to write.
+    pub(crate) outputs: Vec<Bytes>,
+}
+
+/// Reads the number of an assignment, and what it asks for; the second may be wrong on its own and is then an answer.
+pub(crate) fn assignment(wire: v1::Assignment) -> Result<(Attempt, Result<Task, DecodeError>), DecodeError> {
+    let attempt = attempt_from(wire.attempt.as_ref())?;
+    Ok((attempt, task(wire)))
+}
+
+fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
+    let command = wire.command.unwrap_or_default().try_into()?;
+    let is_link = kind_from(wire.kind)? == JobKind::Link;
+    Ok(Task { command, is_link, dirs: wire.dirs, inputs: wire.inputs, outputs: wire.outputs })
+}
+
+/// Reads a list of attempts; those that are malformed are said and skipped, since they can be nothing that we hold.
+pub(crate) fn attempts(wire: &v1::Attempts) -> Vec<Attempt> {
+    let read = |wire: &v1::AttemptRef| {
+        attempt_from(Some(wire)).inspect_err(|error| tracing::warn!("the server names no attempt: {error}")).ok()
+    };
+    wire.attempts.iter().filter_map(read).collect()
+}

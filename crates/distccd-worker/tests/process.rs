@@ -1,0 +1,196 @@
+//! The real program: signals, exit codes, and what is left when it is killed.
+
+#![allow(clippy::unwrap_used, reason = "an error is a failed test")]
+
+mod kit;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use kit::*;
+use proto::v1::FailureKind;
+use proto::v1::worker_message::Message;
+use rustix::process::{Pid, Signal, kill_process};
+
+fn program() -> Command {
+    let mut command = Command::new(
+        // Asked at run time: the workspace's compiler wrapper is a shell script, and those lose names with a dash.
+        std::env::var_os("CARGO_BIN_EXE_distccd-worker").expect("cargo says where the program is"),
+    );
+    command.env_remove("DISTCCD_LOG").arg("--config=/dev/null").stdin(Stdio::null());
+    command
+}
+
+/// Killed with the test.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(server: &Server) -> Self {
+        let mut command = program();
+        command.arg(format!("--server-addr={}", server.addr)).args(["--fs-mount=/", "--name=ash", "--max-jobs=1"]);
+        Self(command.args(["--allowed-tools=sh", "--kill-grace=100ms"]).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    async fn exit_code(mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the worker ends", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process with a child in the background; both say who they are.
+fn family(dir: &Path) -> proto::v1::Command {
+    shell("echo $$ > leader; sleep 1000 & echo $! > grandchild; wait", dir)
+}
+
+#[tokio::test]
+async fn a_worker_killed_with_nine_leaves_nothing_running() {
+    let mut server = Server::start().await;
+    let mut daemon = Daemon::start(&server);
+    let mut session = server.registered().await;
+    let dir = tempfile::tempdir().unwrap();
+    session.assign(vec![job(1, family(dir.path()))]).await;
+    let leader = pid_in(&dir.path().join("leader")).await;
+    let grandchild = pid_in(&dir.path().join("grandchild")).await;
+    assert!(runs(leader) && runs(grandchild));
+    let guardian = guardian_of(daemon.0.id());
+
+    daemon.signal(Signal::KILL);
+
+    eventually("leader and grandchild are gone", || !runs(leader) && !runs(grandchild)).await;
+    eventually("the guardian has gone after them", || !runs(guardian)).await;
+    assert_eq!(daemon.0.wait().unwrap().signal(), Some(9));
+}
+
+/// The guardian of a worker: its child of that name.
+fn guardian_of(worker: u32) -> i32 {
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()?;
+        let name = std::fs::read(entry.path().join("cmdline")).ok()?;
+        (parent == worker && name == b"distccd-guardian\0").then_some(pid)
+    });
+    children.last().expect("there is a guardian")
+}
+
+#[tokio::test]
+async fn a_guardian_outlives_what_ends_the_worker() {
+    let mut server = Server::start().await;
+    let daemon = Daemon::start(&server);
+    let mut session = server.registered().await;
+    let guardian = guardian_of(daemon.0.id());
+    let group = Pid::from_raw(guardian).unwrap();
+
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(group, signal).unwrap();
+    }
+    // A whole command later it still lives.
+    assert_eq!(session.run(shell("true", Path::new("/"))).await.code(), 0);
+    assert!(runs(guardian));
+
+    drop(session);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.exit_code().await, Some(0));
+    eventually("the guardian follows the worker", || !runs(guardian)).await;
+}
+
+#[tokio::test]
+async fn term_drains_and_a_second_one_kills() {
+    let mut server = Server::start().await;
+    let daemon = Daemon::start(&server);
+    let mut session = server.registered().await;
+    let dir = tempfile::tempdir().unwrap();
+    session.assign(vec![job(1, family(dir.path())), job(2, shell("true", dir.path()))]).await;
+    session.started(&attempt(1)).await;
+    let grandchild = pid_in(&dir.path().join("grandchild")).await;
+
+    daemon.signal(Signal::TERM);
+    assert!(matches!(session.next().await, Some(Message::Draining(_))));
+    assert_eq!(session.finished(&attempt(2)).await.failure().0, FailureKind::HandedBack);
+    assert!(runs(grandchild), "what runs may finish");
+    daemon.signal(Signal::TERM);
+
+    assert_eq!(session.finished(&attempt(1)).await.failure().0, FailureKind::WorkerLost);
+    session.acknowledge(&attempt(1)).await;
+    session.acknowledge(&attempt(2)).await;
+    assert!(matches!(session.next().await, Some(Message::Goodbye(_))));
+    drop(session);
+    assert_eq!(daemon.exit_code().await, Some(0));
+    assert!(!runs(grandchild));
+}
+
+#[tokio::test]
+async fn a_drain_without_a_server_ends_too() {
+    let server = Server::start().await;
+    let addr = server.addr;
+    server.stop().await;
+    let mut command = program();
+    command.arg(format!("--server-addr={addr}")).arg("--fs-mount=/").stderr(Stdio::piped());
+    let mut daemon = Daemon(command.spawn().unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(daemon.0.stderr.take().unwrap()));
+    let said = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("cannot reach the server")));
+    assert!(said.is_some());
+    let rest = std::thread::spawn(move || lines.for_each(drop));
+
+    daemon.signal(Signal::TERM);
+
+    assert_eq!(daemon.exit_code().await, Some(0));
+    rest.join().unwrap();
+}
+
+fn refused(args: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = program();
+    command.args(args).envs(variables.iter().copied());
+    let Output { status, stderr, .. } = command.output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn bad_input_is_one_line_each_and_says_the_remedy() {
+    let (code, text) = refused(&["--max-jobs=many", "--dir-report-interval=5"], &[("DISTCCD_SERVER_ADDR", "nowhere")]);
+    assert_eq!(code, Some(64));
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("flag --max-jobs: \"many\" is neither \"auto\" nor a number"), "{text}");
+    assert!(text.contains("environment variable DISTCCD_SERVER_ADDR"), "{text}");
+
+    let (code, text) = refused(&["--fs-mount=/nonexistent"], &[]);
+    assert_eq!((code, text.lines().count()), (Some(78), 1), "{text}");
+    assert!(text.contains("/nonexistent") && text.contains("--fs-mount"), "{text}");
+
+    let (code, text) = refused(&["--config=/nonexistent.toml"], &[]);
+    assert_eq!((code, text.lines().count()), (Some(78), 1), "{text}");
+
+    assert_eq!(refused(&["--nonsense"], &[]).0, Some(64));
+    assert_eq!(refused(&["--server-addr=elsewhere.example:1"], &[]).0, Some(64));
+}
+
+#[test]
+fn a_file_with_several_mistakes_is_told_all_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("worker.toml");
+    std::fs::write(&file, "max_jobs = 0\nfs_mounts = \"/x\"\nkill_grace = 2\n").unwrap();
+
+    let (code, text) = refused(&[&format!("--config={}", file.display())], &[]);
+
+    assert_eq!((code, text.lines().count()), (Some(78), 3), "{text}");
+    for key in ["max_jobs", "fs_mounts", "kill_grace"] {
+        assert!(text.contains(&format!("{}: key `{key}`", file.display())), "{text}");
+    }
+}
