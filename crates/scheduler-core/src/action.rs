@@ -40,7 +40,7 @@ pub enum Action {
         /// Whose outcome.
         attempt: Attempt,
     },
-    /// Tell the launcher that the cluster does not take this job.
+    /// Tell the launcher that the cluster does not take this job. `Forget` of the job follows at once.
     RunLocally {
         /// Whom.
         client: ClientId,
@@ -49,7 +49,8 @@ pub enum Action {
         /// Why.
         reason: LocalReason,
     },
-    /// Drop what the driver keeps for this job (its command, its outcome): nobody will ask for it any more.
+    /// Drop what the driver keeps for this job (its command, its outcomes): nobody will ask for it any more. May come
+    /// more than once for a job, and for one of which the driver never heard but through a worker.
     Forget {
         /// Which job.
         job: JobId,

@@ -103,7 +103,8 @@ pub struct SubmittedJob {
     /// What scheduling may look at.
     pub facts: JobFacts,
     /// The launcher had submitted it before, to this server or an earlier incarnation: a worker may already be
-    /// running it, and will say so when it reconnects.
+    /// running it, and will say so when it reconnects. A job that is not repeatable and that nobody knows of although
+    /// it was submitted before is sent home: it may be half done.
     pub resubmitted: bool,
 }
 

@@ -1,4 +1,79 @@
-//! Every scheduling decision, and nothing else: queueing, locality, retry. (Crate docs: written with the implementation.)
+//! Every scheduling decision of distccd, and nothing else: queueing, fairness, locality, batches, retry, recovery.
+//!
+//! Facts in, orders out. The crate never waits, reads a clock, sends, logs or draws a random number: a driver hands
+//! [`Scheduler::step`] one dated [`Input`] at a time, carries out the [`Action`]s that come back, in order, and calls
+//! again with [`Input::Wake`] at [`Scheduler::next_deadline`] if nothing else happened before. The same history of
+//! inputs gives the same actions, so a journal of inputs replays any incident.
+//!
+//! ```
+//! use model::ids::{BuildId, Incarnation, JobId, UserId, WorkerId};
+//! use model::job::{BatchHint, JobFacts, JobKind};
+//! use model::time::Timestamp;
+//! use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
+//!
+//! let mut scheduler = Scheduler::new(Config::default())?;
+//! let mut actions = Vec::new();
+//!
+//! let ash = WorkerId::new(1);
+//! let facts = WorkerFacts {
+//!     incarnation: Incarnation::from_bytes([1; 16]),
+//!     slots: 4,
+//!     linking: true,
+//!     toolchains: vec![],
+//!     mounts: vec![],
+//!     only_user: None,
+//!     memory: 8 << 30,
+//! };
+//! scheduler.step(Timestamp::ZERO, Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
+//!
+//! let facts = JobFacts {
+//!     user: UserId::new(1000),
+//!     build: BuildId::new(1),
+//!     kind: JobKind::Compile,
+//!     toolchain: None,
+//!     mounts: vec![],
+//!     dirs: vec![],
+//!     input_bytes: 0,
+//!     batch: BatchHint::default(),
+//!     repeatable: true,
+//! };
+//! let job = SubmittedJob { id: JobId::from_bytes([7; 16]), facts, resubmitted: false };
+//! let submitted = Input::JobsSubmitted { client: ClientId(1), jobs: vec![job] };
+//! scheduler.step(Timestamp::from_millis(3), submitted, &mut actions);
+//!
+//! // A real driver would now send each order to the session of its worker or launcher.
+//! assert!(matches!(&actions[..], [Action::Assign { worker, attempts }] if *worker == ash && attempts.len() == 1));
+//! # Ok::<(), scheduler_core::ConfigError>(())
+//! ```
+//!
+//! # What is promised after every step
+//! [`Scheduler::check_invariants`] checks these; the properties and `scheduler-sim` run it after every step.
+//! - No two attempts of a job are live. An attempt is live from its `Assign`, or from a worker's naming it when it
+//!   registers, until that worker reports its end, registers without it, or is lost. While one is live that must not
+//!   go on, its job waits for that and nothing else happens to it.
+//! - An attempt number is never used again for a job while anybody may remember it.
+//! - A submission is answered once, to the launcher that asked last, unless that launcher took it back.
+//! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company.
+//! - Whatever waits for something that may never come has a deadline.
+//!
+//! # Why a lease is enough
+//! The scheduler gives a worker's attempts to others one `lease` after it last *heard* of it
+//! ([`Input::WorkerAlive`], [`Input::WorkerRegistered`]). The worker counts from when it *sent* the last heartbeat, or
+//! registration, that the server acknowledged, which is earlier than the server's hearing it, and kills its attempts
+//! at four fifths of a lease. So whatever the network does, the worker's attempts are dead when the scheduler moves
+//! them, given a fifth of a lease for killing and for the difference between two monotonic clocks.
+//! This holds only if the driver acknowledges a heartbeat *after* the step that absorbed it, and never one of a worker
+//! that was forgotten ([`Action::ForgetWorker`]); such a worker must register under a new number.
+//! A new server knows no leases. For one lease after its first step it gives nobody a job that was submitted to an
+//! earlier server (`resubmitted`) unless the worker that runs it has said so: after that, whoever has not is dead.
+//! Nor does it answer for such a job before, not even with an outcome in hand: that may be of an attempt which the
+//! earlier server had given up, and the one that followed it still runs on a worker that has not spoken yet.
+//!
+//! # What is expected of the driver
+//! - A worker's facts arrive in the order in which it sent them; its registration comes first on every connection,
+//!   and a late [`Input::WorkerDisconnected`] of an older connection is not passed on.
+//! - A worker re-sends the ends that were not acknowledged when it reconnects, and names those attempts as held.
+//! - Outcomes are kept by the driver, by attempt, until [`Action::Forget`] of their job.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -7,8 +82,25 @@ extern crate alloc;
 
 pub mod action;
 pub mod config;
+mod dispatch;
+mod endings;
+mod fleet;
 pub mod input;
+mod intake;
+mod invariants;
+mod jobs;
+mod locality;
+mod placement;
+mod queue;
+mod recalls;
+mod retry;
+mod scheduler;
+mod snapshot;
+mod timers;
+mod workers;
 
 pub use action::{Action, LocalReason, Unmet};
-pub use config::Config;
+pub use config::{Config, ConfigError};
 pub use input::{ClientId, Input, SubmittedJob, WorkerFacts, WorkerLoad};
+pub use scheduler::Scheduler;
+pub use snapshot::{Snapshot, WorkerState, WorkerStatus};

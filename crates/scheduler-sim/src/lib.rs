@@ -1,1 +1,61 @@
-//! Placeholder.
+//! Seeded worlds that try to break the scheduler.
+//!
+//! [`run`] makes a small cluster out of a seed: a server around [`scheduler_core::Scheduler`], workers, launchers, and
+//! a network that delays, breaks and partitions. For a while things go wrong: links break with whatever is under way,
+//! workers crash, drain, or are cut off without anybody's being told, launchers die, change their minds and ask
+//! again, the server dies or stops and another takes over with empty books. Then everything heals, and every job that
+//! is still wanted must be answered. All the while independent checks watch:
+//! - no two attempts of a job *execute* at once, as the fake workers really run them; none executes after the
+//!   launcher was answered; what cannot be repeated starts once;
+//! - no worker runs more than its slots, is sent more than its slots and prefetch, or is sent anything while it
+//!   drains or is not connected;
+//! - every job is answered once, and as complete only if that attempt completed;
+//! - no job waits while a worker that could take it idles (the scheduler's own account, checked after every step);
+//! - in the end nothing is under way and nothing is kept for ever.
+//!
+//! The same seed is the same world. `sim --seed N` runs one again; a failure prints how.
+
+mod checks;
+mod driver;
+mod fake_launcher;
+mod fake_worker;
+mod faults;
+mod messages;
+mod network;
+mod rng;
+mod world;
+
+use std::cell::Cell;
+use std::sync::Once;
+
+pub use world::Report;
+
+thread_local! {
+    /// The seed of the world that this thread lives in.
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Lives through the world of this seed.
+///
+/// # Panics
+/// If a check fails. The seed, and how to run it again, are printed then.
+#[must_use]
+pub fn run(seed: u64) -> Report {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(print_seed_on_panic);
+    SEED.set(Some(seed));
+    let report = world::World::random(seed).run();
+    SEED.set(None);
+    report
+}
+
+/// A hook and not a guard on the stack, because release builds abort.
+fn print_seed_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        if let Some(seed) = SEED.get() {
+            eprintln!("\nseed {seed} failed; again: cargo run -p scheduler-sim --bin sim -- --seed {seed}");
+        }
+    }));
+}

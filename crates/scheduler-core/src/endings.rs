@@ -1,0 +1,283 @@
+//! How attempts and jobs end. Everything that finishes a job, or sends it round again, goes through
+//! [`Scheduler::settle`], which lets nothing happen to a job while an attempt of it may be executing.
+
+use alloc::vec::Vec;
+
+use model::ids::{Attempt, JobId, WorkerId};
+use model::outcome::{AttemptFailure, Outcome};
+
+use crate::action::{Action, LocalReason};
+use crate::input::ClientId;
+use crate::jobs::{Answer, Hold, Job, JobState, Next, Progress};
+use crate::retry::{self, Verdict};
+use crate::scheduler::Scheduler;
+use crate::timers::Timer;
+use crate::workers::Demand;
+
+/// How an attempt of an unknown job ended. The driver keeps the outcome itself.
+#[derive(Debug)]
+pub(crate) struct OrphanEnd {
+    pub(crate) number: u32,
+    pub(crate) worker: WorkerId,
+    pub(crate) result: Result<(), AttemptFailure>,
+}
+
+/// What an attempt is to its job.
+enum Role {
+    /// Nobody submitted the job to us.
+    Orphan,
+    Current(Hold),
+    /// One that must not go on.
+    Stray,
+}
+
+impl Scheduler {
+    pub(crate) fn on_attempt_started(&mut self, worker: WorkerId, attempt: Attempt) {
+        let Role::Current(hold) = self.role(worker, attempt) else { return };
+        self.recalls.clear(attempt.job);
+        self.jobs.move_to(attempt.job, JobState::Held(Hold { progress: Progress::Started, ..hold }));
+    }
+
+    pub(crate) fn on_attempt_ended(
+        &mut self,
+        worker: WorkerId,
+        attempt: Attempt,
+        result: Result<Outcome, AttemptFailure>,
+        out: &mut Vec<Action>,
+    ) {
+        let role = self.role(worker, attempt);
+        let cancelled = self.holdings.is_cancelled(worker, attempt);
+        if !self.take_attempt(worker, attempt) {
+            self.on_echo(attempt.job, out);
+            return;
+        }
+        let result = result.map(|_| ());
+        match role {
+            Role::Orphan => self.on_orphan_ended(worker, attempt, result, cancelled, out),
+            Role::Current(hold) => match result {
+                Ok(()) => self.settle(attempt.job, Next::Complete(attempt.number), out),
+                Err(failure) => self.on_attempt_failed(attempt.job, worker, failure, hold.progress, out),
+            },
+            Role::Stray => self.on_stray_ended(attempt, result, out),
+        }
+    }
+
+    /// The attempt is lost with its worker, or with a message to it.
+    pub(crate) fn on_attempt_lost(
+        &mut self,
+        worker: WorkerId,
+        attempt: Attempt,
+        failure: AttemptFailure,
+        out: &mut Vec<Action>,
+    ) {
+        let role = self.role(worker, attempt);
+        self.take_attempt(worker, attempt);
+        match role {
+            Role::Orphan => self.close_orphan(attempt.job, out),
+            Role::Current(hold) => self.on_attempt_failed(attempt.job, worker, failure, hold.progress, out),
+            Role::Stray => self.on_stray_ended(attempt, Err(failure), out),
+        }
+    }
+
+    /// A job's only attempt ended without an outcome: is there another?
+    pub(crate) fn on_attempt_failed(
+        &mut self,
+        id: JobId,
+        worker: WorkerId,
+        failure: AttemptFailure,
+        progress: Progress,
+        out: &mut Vec<Action>,
+    ) {
+        let policy = self.retry;
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let started = progress != Progress::Sent;
+        job.half_done |= retry::may_have_begun(&failure, started);
+        job.spent += u32::from(retry::counts(&failure));
+        let verdict = policy.judge(&failure, job.spent, job.facts.repeatable, started);
+        let in_front = failure == AttemptFailure::HandedBack;
+        job.last_failure = Some(failure.clone());
+        match verdict {
+            Verdict::Again { avoid } => {
+                if avoid {
+                    self.avoid(id, worker);
+                }
+                self.settle(id, Next::Queue { in_front }, out);
+            }
+            Verdict::GiveUp => self.settle(id, Next::SendHome(LocalReason::AttemptsExhausted(failure)), out),
+        }
+    }
+
+    /// Does with a job what `next` says: at once if nothing of it is at any worker, and else when that has ended.
+    ///
+    /// An inherited job waits for the end of the adoption time besides, even with an outcome in hand: an earlier
+    /// server may have given it to several workers one after the other, and only one of them has spoken yet.
+    pub(crate) fn settle(&mut self, id: JobId, next: Next, out: &mut Vec<Action>) {
+        self.recalls.clear(id);
+        let next = self.last_word(id, next);
+        let may_be_elsewhere = next != Next::Forget && self.jobs.get(id).is_some_and(|job| job.inherited);
+        if may_be_elsewhere || self.holdings.has_live(id) {
+            self.cancel_all_but(id, None, out);
+            self.jobs.move_to(id, JobState::Cancelling { next });
+            return;
+        }
+        match next {
+            Next::Forget => self.forget(id, out),
+            Next::Queue { in_front } => self.enqueue(id, in_front),
+            Next::SendHome(reason) => self.answer(id, Answer::SentHome(reason), out),
+            Next::Complete(number) => self.answer(id, Answer::Complete(number), out),
+        }
+    }
+
+    /// Cancels the attempts of a job at workers, except the one that may go on.
+    pub(crate) fn cancel_all_but(&mut self, id: JobId, keep: Option<(u32, WorkerId)>, out: &mut Vec<Action>) {
+        let others: Vec<_> =
+            self.holdings.of_job(id).map(|(live, _)| live).filter(|&live| Some(live) != keep).collect();
+        for (number, worker) in others {
+            let attempt = Attempt { job: id, number };
+            if self.holdings.mark_cancelled(worker, attempt) && self.is_up(worker) {
+                out.push(Action::Cancel { worker, attempt });
+            }
+        }
+    }
+
+    /// Tells a launcher an answer, for the first time or again.
+    pub(crate) fn give(&self, id: JobId, client: ClientId, answer: &Answer, out: &mut Vec<Action>) {
+        match answer {
+            Answer::Complete(number) => {
+                out.push(Action::Complete { client, attempt: Attempt { job: id, number: *number } });
+            }
+            Answer::SentHome(reason) => {
+                out.push(Action::RunLocally { client, job: id, reason: reason.clone() });
+                out.push(Action::Forget { job: id });
+            }
+        }
+    }
+
+    /// Nobody asked for the answer again.
+    pub(crate) fn on_retained(&mut self, id: JobId, out: &mut Vec<Action>) {
+        if self.jobs.get(id).is_some_and(|job| matches!(job.state(), JobState::Done { .. })) {
+            // Also of a job that was sent home: a late outcome may have come in since.
+            self.forget(id, out);
+        }
+    }
+
+    /// Nobody claimed what a worker of an earlier server ran.
+    pub(crate) fn on_orphan_unclaimed(&mut self, id: JobId, out: &mut Vec<Action>) {
+        self.orphan_ends.remove(&id);
+        self.cancel_all_but(id, None, out);
+        self.close_orphan(id, out);
+    }
+
+    fn role(&self, worker: WorkerId, attempt: Attempt) -> Role {
+        match self.jobs.get(attempt.job) {
+            None => Role::Orphan,
+            Some(job) => match job.hold() {
+                Some(hold) if hold.is(worker, attempt) => Role::Current(hold),
+                _ => Role::Stray,
+            },
+        }
+    }
+
+    /// A report about an attempt that we do not believe to be there: late, or repeated. It changes nothing, but
+    /// what the driver kept of it for a job that nobody knows can go.
+    fn on_echo(&self, id: JobId, out: &mut Vec<Action>) {
+        if self.jobs.get(id).is_none() && !self.orphan_ends.contains_key(&id) && !self.holdings.has_live(id) {
+            out.push(Action::Forget { job: id });
+        }
+    }
+
+    fn on_orphan_ended(
+        &mut self,
+        worker: WorkerId,
+        attempt: Attempt,
+        result: Result<(), AttemptFailure>,
+        cancelled: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let id = attempt.job;
+        let has_better = self.orphan_ends.get(&id).is_some_and(|end| end.result.is_ok() || end.number > attempt.number);
+        if cancelled || has_better {
+            self.close_orphan(id, out);
+            return;
+        }
+        self.orphan_ends.insert(id, OrphanEnd { number: attempt.number, worker, result });
+        let patience = self.config.lease.saturating_mul(2).max(self.config.retain);
+        self.timers.set(Timer::Orphan(id), self.now + patience);
+    }
+
+    /// Lets go of an unknown job if nothing is left of it.
+    fn close_orphan(&mut self, id: JobId, out: &mut Vec<Action>) {
+        if !self.holdings.has_live(id) && !self.orphan_ends.contains_key(&id) {
+            self.timers.clear(Timer::Orphan(id));
+            out.push(Action::Forget { job: id });
+        }
+    }
+
+    /// An attempt that had to end has ended; perhaps it was the last of its job's.
+    fn on_stray_ended(&mut self, attempt: Attempt, result: Result<(), AttemptFailure>, out: &mut Vec<Action>) {
+        let id = attempt.job;
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let mut next = match job.state() {
+            JobState::Cancelling { next } => Some(next.clone()),
+            _ => None,
+        };
+        match (&result, &next) {
+            // It was faster than its cancellation, and its outcome is as good as any other.
+            (Ok(()), Some(Next::Queue { .. } | Next::SendHome(_))) => next = Some(Next::Complete(attempt.number)),
+            (Ok(()), _) => {}
+            (Err(failure), _) => job.half_done |= retry::may_have_begun(failure, true),
+        }
+        if let Some(next) = next {
+            self.settle(id, next, out);
+        }
+    }
+
+    /// What `next` comes to when the server is stopping, or the job may not be executed again.
+    fn last_word(&self, id: JobId, next: Next) -> Next {
+        let Some(job) = self.jobs.get(id) else { return next };
+        match next {
+            Next::Queue { .. } if job.half_done && !job.facts.repeatable => {
+                let failure = job.last_failure.clone().unwrap_or(AttemptFailure::WorkerLost);
+                Next::SendHome(LocalReason::AttemptsExhausted(failure))
+            }
+            Next::Queue { .. } if self.stopping => Next::SendHome(LocalReason::Stopping),
+            next => next,
+        }
+    }
+
+    fn answer(&mut self, id: JobId, answer: Answer, out: &mut Vec<Action>) {
+        let Some(client) = self.jobs.get(id).map(Job::client) else { return };
+        self.give(id, client, &answer, out);
+        self.jobs.move_to(id, JobState::Done { answer });
+        self.timers.set(Timer::Retained(id), self.now + self.config.retain);
+    }
+
+    fn forget(&mut self, id: JobId, out: &mut Vec<Action>) {
+        out.push(Action::Forget { job: id });
+        self.drop_job(id);
+    }
+
+    /// Takes the job off the books. Its attempt numbers are kept a while longer, so that the same job submitted
+    /// again has attempts that no late echo can be taken for.
+    fn drop_job(&mut self, id: JobId) {
+        self.timers.clear(Timer::Retained(id));
+        let Some(job) = self.jobs.remove(id) else { return };
+        self.classes.release(job.class);
+        if job.last_number > 0 {
+            self.tombstones.insert(id, job.last_number);
+            self.timers.set(Timer::Tombstone(id), self.now + self.config.retain);
+        }
+    }
+
+    /// The job is not tried on this worker again, nor are its demands those of its old class.
+    fn avoid(&mut self, id: JobId, worker: WorkerId) {
+        if self.workers.get(worker).is_none() {
+            return; // Its number will not come back.
+        }
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.tried.push(worker);
+        let demand = Demand::new(&job.facts, &job.tried);
+        let before = core::mem::replace(&mut job.class, self.classes.acquire(demand, &self.workers));
+        self.classes.release(before);
+    }
+}

@@ -1,0 +1,176 @@
+//! What workers tell about themselves: that they are there, what they hold, how they fare, that they go.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use model::ids::{Attempt, DirKey, JobId, WorkerId};
+use model::outcome::AttemptFailure;
+
+use crate::action::Action;
+use crate::input::{WorkerFacts, WorkerLoad};
+use crate::jobs::{Hold, Job, JobState, Next, Progress};
+use crate::scheduler::Scheduler;
+use crate::timers::Timer;
+use crate::workers::Worker;
+use crate::workers::table::Liveness;
+
+impl Scheduler {
+    pub(crate) fn on_worker_registered(
+        &mut self,
+        id: WorkerId,
+        facts: WorkerFacts,
+        holding: &[Attempt],
+        out: &mut Vec<Action>,
+    ) {
+        if self.workers.get(id).is_none() {
+            self.workers.insert(id, Worker::new(facts));
+        } else {
+            self.workers.update(id, |worker| {
+                worker.facts = facts;
+                worker.liveness = Liveness::Up;
+            });
+        }
+        self.on_heard_from(id);
+        self.classes.on_worker_changed(id, self.workers.get(id));
+        self.reconcile(id, holding, out);
+    }
+
+    pub(crate) fn on_worker_alive(&mut self, id: WorkerId, load: WorkerLoad) {
+        if self.workers.get(id).is_some() {
+            self.workers.update(id, |worker| worker.load = load);
+            self.on_heard_from(id);
+        }
+    }
+
+    pub(crate) fn on_worker_warmth(&mut self, id: WorkerId, dirs: &[DirKey]) {
+        if self.workers.get(id).is_none() {
+            return;
+        }
+        self.affinity.replace(id, dirs);
+        // What it was given since it wrote the report is going to be warm too.
+        for attempt in self.holdings.of_worker(id) {
+            if let Some(job) = self.jobs.get(attempt.job) {
+                job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(id, dir));
+            }
+        }
+    }
+
+    /// The lease goes on running from when the worker was last heard from.
+    pub(crate) fn on_worker_disconnected(&mut self, id: WorkerId) {
+        if self.is_up(id) {
+            self.workers.update(id, |worker| worker.liveness = Liveness::Silent);
+            self.note_loss();
+        }
+    }
+
+    pub(crate) fn on_worker_draining(&mut self, id: WorkerId) {
+        if self.workers.get(id).is_some_and(|worker| !worker.draining) {
+            self.workers.update(id, |worker| worker.draining = true);
+            self.classes.on_worker_changed(id, self.workers.get(id));
+            self.note_loss();
+        }
+    }
+
+    /// Nothing of this worker runs any more: it said so, or its lease is over and it has killed what it ran.
+    pub(crate) fn lose_worker(&mut self, id: WorkerId, out: &mut Vec<Action>) {
+        if self.workers.remove(id).is_none() {
+            return;
+        }
+        self.timers.clear(Timer::Lease(id));
+        self.classes.on_worker_changed(id, None);
+        self.affinity.forget(id);
+        self.note_loss();
+        for attempt in self.holdings.of_worker(id).to_vec() {
+            self.on_attempt_lost(id, attempt, AttemptFailure::WorkerLost, out);
+        }
+        out.push(Action::ForgetWorker { worker: id });
+    }
+
+    /// A job that nobody can take waits from now for somebody to come (back).
+    pub(crate) fn note_loss(&mut self) {
+        self.last_loss = self.now;
+        self.timers.set(Timer::FleetGraceOver, self.now + self.config.fleet_grace);
+    }
+
+    pub(crate) fn is_up(&self, id: WorkerId) -> bool {
+        self.workers.get(id).is_some_and(|worker| worker.liveness == Liveness::Up)
+    }
+
+    /// This attempt, which a worker has, is the job's current one from now on; others must end.
+    pub(crate) fn adopt(&mut self, job: JobId, worker: WorkerId, number: u32, out: &mut Vec<Action>) {
+        self.unqueue(job);
+        self.jobs.move_to(job, JobState::Held(Hold { worker, number, progress: Progress::Unsure }));
+        self.cancel_all_but(job, Some((number, worker)), out);
+        if self.stopping {
+            self.recall_for_stop(job, out);
+        }
+    }
+
+    fn on_heard_from(&mut self, id: WorkerId) {
+        self.timers.set(Timer::Lease(id), self.now + self.config.lease);
+    }
+
+    /// Compares what a worker says it holds with what we believed, and believes the worker.
+    fn reconcile(&mut self, id: WorkerId, holding: &[Attempt], out: &mut Vec<Action>) {
+        let holding: BTreeSet<_> = holding.iter().copied().collect();
+        for attempt in self.holdings.of_worker(id).to_vec() {
+            if holding.contains(&attempt) {
+                self.on_still_held(id, attempt, out);
+            } else {
+                self.on_missing(id, attempt, out);
+            }
+        }
+        for attempt in holding {
+            if !self.holdings.contains(id, attempt) {
+                self.on_found(id, attempt, out);
+            }
+        }
+    }
+
+    /// We were right; but what was said while the connection broke may be lost.
+    fn on_still_held(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
+        if self.holdings.is_cancelled(worker, attempt) {
+            out.push(Action::Cancel { worker, attempt });
+            return;
+        }
+        let Some(hold) = self.jobs.get(attempt.job).and_then(Job::hold) else { return };
+        self.recalls.clear(attempt.job);
+        if hold.progress == Progress::Sent {
+            self.jobs.move_to(attempt.job, JobState::Held(Hold { progress: Progress::Unsure, ..hold }));
+        }
+        if self.stopping {
+            self.recall_for_stop(attempt.job, out);
+        }
+    }
+
+    /// The worker never got it, and then it is as good as handed back; or it lost it.
+    fn on_missing(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
+        let hold = self.jobs.get(attempt.job).and_then(Job::hold);
+        let never_arrived = hold.is_some_and(|hold| hold.is(worker, attempt) && hold.progress == Progress::Sent);
+        let failure = if never_arrived { AttemptFailure::HandedBack } else { AttemptFailure::WorkerLost };
+        self.on_attempt_lost(worker, attempt, failure, out);
+    }
+
+    /// The worker has something that this server did not give it: work of an earlier server, or of an earlier lease.
+    fn on_found(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
+        self.put_attempt(worker, attempt);
+        let id = attempt.job;
+        let Some(job) = self.jobs.get_mut(id) else {
+            self.timers.set(Timer::Orphan(id), self.now + self.config.lease.saturating_mul(2));
+            return;
+        };
+        job.last_number = job.last_number.max(attempt.number);
+        match job.state() {
+            JobState::AwaitingAdoption | JobState::Waiting => self.adopt(id, worker, attempt.number, out),
+            // What failed was an older attempt, and this is the one that followed it.
+            JobState::Cancelling { next: Next::Queue { .. } } if self.holdings.of_job(id).count() == 1 => {
+                self.adopt(id, worker, attempt.number, out);
+            }
+            JobState::Held(hold) => {
+                let current = (hold.number, hold.worker);
+                self.cancel_all_but(id, Some(current), out);
+            }
+            JobState::Cancelling { .. } | JobState::Done { .. } => self.cancel_all_but(id, None, out),
+        }
+    }
+}

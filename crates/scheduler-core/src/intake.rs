@@ -1,0 +1,170 @@
+//! What launchers ask: jobs submitted, asked for again, taken back; and the server's wish to stop.
+
+use alloc::vec::Vec;
+
+use model::ids::JobId;
+
+use crate::action::{Action, LocalReason};
+use crate::endings::OrphanEnd;
+use crate::input::{ClientId, SubmittedJob};
+use crate::jobs::{Answer, Job, JobState, Next, Progress};
+use crate::scheduler::Scheduler;
+use crate::timers::Timer;
+use crate::workers::Demand;
+
+impl Scheduler {
+    pub(crate) fn on_jobs_submitted(&mut self, client: ClientId, jobs: Vec<SubmittedJob>, out: &mut Vec<Action>) {
+        for job in jobs {
+            if self.jobs.get(job.id).is_some() {
+                self.on_asked_again(client, job.id, out);
+            } else {
+                self.on_new_job(client, job, out);
+            }
+        }
+    }
+
+    pub(crate) fn on_jobs_cancelled(&mut self, client: ClientId, jobs: &[JobId], out: &mut Vec<Action>) {
+        for &id in jobs {
+            if self.jobs.get(id).is_some_and(|job| job.client() == client && job.state().is_open()) {
+                self.take_back(id, out);
+            }
+        }
+    }
+
+    pub(crate) fn on_client_gone(&mut self, client: ClientId, out: &mut Vec<Action>) {
+        for id in self.jobs.open_of(client) {
+            self.take_back(id, out);
+        }
+    }
+
+    /// Workers of an earlier server have had a whole lease to say what they run. What they did not name is not
+    /// running: they killed it before.
+    pub(crate) fn on_adoption_over(&mut self, out: &mut Vec<Action>) {
+        for id in self.jobs.ids_where(|job| job.inherited) {
+            let Some(job) = self.jobs.get_mut(id) else { continue };
+            job.inherited = false;
+            let next = match job.state() {
+                JobState::AwaitingAdoption => Next::Queue { in_front: false },
+                JobState::Cancelling { next } => next.clone(),
+                JobState::Waiting | JobState::Held(_) | JobState::Done { .. } => continue,
+            };
+            self.settle(id, next, out);
+        }
+    }
+
+    /// What waits goes home; what was sent and has not started is asked back, and goes home when it comes.
+    pub(crate) fn on_stopping(&mut self, out: &mut Vec<Action>) {
+        self.stopping = true;
+        let waiting: Vec<_> = self.queue.jobs().collect();
+        for id in waiting {
+            self.unqueue(id);
+            self.settle(id, Next::SendHome(LocalReason::Stopping), out);
+        }
+        for id in self.jobs.ids_where(|job| job.hold().is_some()) {
+            self.recall_for_stop(id, out);
+        }
+    }
+
+    /// The same job from a new conversation: the answer goes there.
+    fn on_asked_again(&mut self, client: ClientId, id: JobId, out: &mut Vec<Action>) {
+        self.jobs.hand_to(id, client);
+        let state = self.jobs.get(id).map(|job| job.state().clone());
+        match state {
+            Some(JobState::Cancelling { next: Next::Forget }) => {
+                self.jobs.move_to(id, JobState::Cancelling { next: Next::Queue { in_front: false } });
+            }
+            Some(JobState::Done { answer }) => {
+                self.timers.set(Timer::Retained(id), self.now + self.config.retain);
+                self.give(id, client, &answer, out);
+            }
+            _ => {} // Still on its way; nothing changes but the address.
+        }
+    }
+
+    fn on_new_job(&mut self, client: ClientId, job: SubmittedJob, out: &mut Vec<Action>) {
+        let SubmittedJob { id, facts, resubmitted } = job;
+        let is_orphan = self.holdings.has_live(id) || self.orphan_ends.contains_key(&id);
+        let may_run_unheard = resubmitted && self.is_adoption_open();
+        let refusal = if is_orphan || may_run_unheard { None } else { self.refusal() };
+        if let Some(reason) = refusal {
+            self.refuse(id, client, reason, out);
+            return;
+        }
+
+        let end = self.orphan_ends.remove(&id);
+        self.timers.clear(Timer::Orphan(id));
+        let last_number = self.highest_number(id, end.as_ref());
+        let class = self.classes.acquire(Demand::new(&facts, &[]), &self.workers);
+        let mut job = Job::new(client, facts, class, last_number);
+        // What an earlier server, or this one before it forgot the job, did with it is not known any more.
+        job.half_done = resubmitted;
+        job.inherited = self.is_adoption_open() && (resubmitted || is_orphan);
+        self.jobs.insert(id, job);
+        if is_orphan {
+            self.claim_orphan(id, end, out);
+        } else if !may_run_unheard {
+            self.settle(id, Next::Queue { in_front: false }, out);
+        }
+    }
+
+    /// Whether a worker may yet turn up that ran jobs for an earlier server.
+    pub(crate) fn is_adoption_open(&self) -> bool {
+        self.epoch.is_none_or(|epoch| self.now < epoch + self.config.lease)
+    }
+
+    /// Why a job that nobody can be running is not let in.
+    fn refusal(&self) -> Option<LocalReason> {
+        if self.stopping {
+            Some(LocalReason::Stopping)
+        } else if self.queue.len() >= self.config.max_queued {
+            Some(LocalReason::QueueFull)
+        } else {
+            None
+        }
+    }
+
+    fn refuse(&self, job: JobId, client: ClientId, reason: LocalReason, out: &mut Vec<Action>) {
+        self.give(job, client, &Answer::SentHome(reason), out);
+    }
+
+    /// The highest attempt number that anybody may remember of a job that is new to us; takes the tombstone away.
+    fn highest_number(&mut self, id: JobId, end: Option<&OrphanEnd>) -> u32 {
+        self.timers.clear(Timer::Tombstone(id));
+        let buried = self.tombstones.remove(&id).unwrap_or(0);
+        let ended = end.map_or(0, |end| end.number);
+        let live = self.holdings.of_job(id).map(|((number, _), _)| number).max().unwrap_or(0);
+        buried.max(ended).max(live)
+    }
+
+    /// A worker runs this new job already, or has done it.
+    fn claim_orphan(&mut self, id: JobId, end: Option<OrphanEnd>, out: &mut Vec<Action>) {
+        if let Some(OrphanEnd { number, result: Ok(()), .. }) = end {
+            self.settle(id, Next::Complete(number), out);
+            return;
+        }
+        let running = self.holdings.of_job(id).rev().find(|&(_, cancelled)| !cancelled).map(|(live, _)| live);
+        match (running, end) {
+            (Some((number, worker)), _) => self.adopt(id, worker, number, out),
+            (None, Some(OrphanEnd { worker, result: Err(failure), .. })) => {
+                self.on_attempt_failed(id, worker, failure, Progress::Unsure, out);
+            }
+            (None, _) => self.settle(id, Next::Queue { in_front: false }, out),
+        }
+    }
+
+    /// The launcher does not want the job any more.
+    fn take_back(&mut self, id: JobId, out: &mut Vec<Action>) {
+        self.unqueue(id);
+        self.settle(id, Next::Forget, out);
+    }
+
+    /// Asks an attempt back that need not have started.
+    pub(crate) fn recall_for_stop(&mut self, id: JobId, out: &mut Vec<Action>) {
+        let Some(hold) = self.jobs.get(id).and_then(Job::hold) else { return };
+        if hold.progress == Progress::Started || self.recalls.is_asked(id) || !self.is_up(hold.worker) {
+            return;
+        }
+        self.recalls.add(id, hold.worker, None);
+        out.push(Action::Recall { worker: hold.worker, attempt: hold.attempt(id) });
+    }
+}

@@ -1,0 +1,101 @@
+//! What is true after every step, checked the slow way.
+
+use model::ids::JobId;
+
+use crate::jobs::{Job, JobState, Progress};
+use crate::scheduler::Scheduler;
+use crate::timers::Timer;
+
+impl Scheduler {
+    /// Checks everything that is promised to be true after every step. Looks at all jobs and workers: for debug
+    /// builds, the simulation and the properties.
+    ///
+    /// # Panics
+    /// If a promise is broken: that is a bug of the scheduler.
+    pub fn check_invariants(&self) {
+        self.jobs.check();
+        self.holdings.check();
+        self.workers.check();
+        self.classes.check(&self.workers);
+        for (id, job) in self.jobs.iter() {
+            self.check_job(id, job);
+        }
+        self.check_workers();
+        self.check_nobody_waits_in_vain();
+        self.check_timers();
+    }
+
+    fn check_job(&self, id: JobId, job: &Job) {
+        let waits = matches!(job.state(), JobState::Waiting);
+        assert_eq!(waits, self.queue.contains(id), "{id:?} is {:?}: queued or not", job.state());
+        let has_live = self.holdings.has_live(id);
+        match job.state() {
+            JobState::AwaitingAdoption | JobState::Waiting => {
+                assert!(!has_live, "{id:?} waits while an attempt may be executing");
+            }
+            JobState::Held(hold) => {
+                let attempt = hold.attempt(id);
+                assert!(self.holdings.contains(hold.worker, attempt), "{attempt} is not where it is said to be");
+                assert!(!self.holdings.is_cancelled(hold.worker, attempt), "{attempt} is current and cancelled");
+            }
+            JobState::Cancelling { .. } => {
+                assert!(has_live || job.inherited, "{id:?} waits for the end of nothing");
+            }
+            JobState::Done { .. } => {}
+        }
+        assert!(!job.inherited || self.is_adoption_open(), "{id:?} is inherited for ever");
+        let current = job.hold().map(|hold| (hold.number, hold.worker));
+        for (live, cancelled) in self.holdings.of_job(id) {
+            assert!(cancelled || Some(live) == current, "{id:?} has a second live attempt {live:?}");
+            assert!(live.0 <= job.last_number, "{id:?} may reuse the number of {live:?}");
+        }
+    }
+
+    fn check_workers(&self) {
+        for (id, worker) in self.workers.iter() {
+            assert_eq!(worker.held(), self.holdings.count(id), "attempts at {id:?}");
+        }
+        for id in self.holdings.workers() {
+            assert!(self.workers.get(id).is_some(), "{id:?} is lost and still holds attempts");
+        }
+        for id in self.recalls.jobs() {
+            let hold = self.jobs.get(id).and_then(Job::hold);
+            assert!(hold.is_some_and(|hold| hold.progress != Progress::Started), "{id:?} is recalled in vain");
+        }
+    }
+
+    /// No job waits that a worker with an idle slot could take; nobody waits in a stopping server.
+    fn check_nobody_waits_in_vain(&self) {
+        assert!(!self.stopping || self.queue.is_empty(), "jobs are queued in a stopping server");
+        for id in self.queue.jobs() {
+            let Some(job) = self.jobs.get(id) else { panic!("{id:?} is queued and unknown") };
+            let taker = self.workers.idle().find(|&worker| self.classes.is_able(job.class, worker));
+            assert_eq!(taker, None, "{id:?} waits while a worker that could take it idles");
+        }
+    }
+
+    /// Every deadline is about something that exists, and what must end in time has a deadline.
+    fn check_timers(&self) {
+        for timer in self.timers.pending() {
+            let has_owner = match timer {
+                Timer::Lease(worker) => self.workers.get(worker).is_some(),
+                Timer::AdoptionOver | Timer::FleetGraceOver => true,
+                Timer::Company(job) => self.queue.contains(job),
+                Timer::Orphan(job) => self.jobs.get(job).is_none(),
+                Timer::Retained(job) => {
+                    self.jobs.get(job).is_some_and(|job| matches!(job.state(), JobState::Done { .. }))
+                }
+                Timer::Tombstone(job) => self.tombstones.contains_key(&job),
+            };
+            assert!(has_owner, "{timer:?} is about nothing");
+        }
+        let has = |timer: Timer| self.timers.is_set(timer);
+        assert!(self.workers.iter().all(|(id, _)| has(Timer::Lease(id))), "a worker without a lease");
+        assert!(self.orphan_ends.keys().all(|&id| has(Timer::Orphan(id))), "a result that is never let go of");
+        let orphans = self.holdings.jobs().filter(|&id| self.jobs.get(id).is_none());
+        for id in orphans {
+            let cancelled = self.holdings.of_job(id).all(|(_, cancelled)| cancelled);
+            assert!(cancelled || has(Timer::Orphan(id)), "{id:?} is an orphan for ever");
+        }
+    }
+}

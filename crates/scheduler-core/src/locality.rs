@@ -1,0 +1,117 @@
+//! Which worker is warm for which directories. Memory is bounded: so many directories a worker, the coldest go first.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use model::ids::{DirKey, WorkerId};
+
+/// Directories remembered for one worker.
+const MAX_DIRS: usize = 256;
+
+/// Workers and the directories that their caches are believed to hold.
+#[derive(Debug, Default)]
+pub(crate) struct Affinity {
+    /// Most recently used last.
+    dirs: BTreeMap<WorkerId, Vec<DirKey>>,
+    workers: BTreeMap<DirKey, BTreeSet<WorkerId>>,
+}
+
+impl Affinity {
+    /// Believes the worker's own report, most recently used first, instead of what was believed before.
+    pub(crate) fn replace(&mut self, worker: WorkerId, report: &[DirKey]) {
+        self.forget(worker);
+        let newest = &report[..report.len().min(MAX_DIRS)];
+        newest.iter().rev().for_each(|&dir| self.touch(worker, dir));
+    }
+
+    /// The worker is about to use this directory.
+    pub(crate) fn touch(&mut self, worker: WorkerId, dir: DirKey) {
+        let known = self.dirs.entry(worker).or_default();
+        if let Some(place) = known.iter().rposition(|&other| other == dir) {
+            known.remove(place);
+        }
+        known.push(dir);
+        self.workers.entry(dir).or_default().insert(worker);
+        if known.len() > MAX_DIRS {
+            let coldest = known.remove(0);
+            self.unlink(coldest, worker);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        for dir in self.dirs.remove(&worker).unwrap_or_default() {
+            self.unlink(dir, worker);
+        }
+    }
+
+    /// How warm a worker is for a job's directories, the output's first. The output's directory outweighs all others
+    /// together: a build's next steps read there what this one writes.
+    pub(crate) fn warmth(&self, worker: WorkerId, dirs: &[DirKey]) -> u32 {
+        let is_warm = |dir: &DirKey| self.workers.get(dir).is_some_and(|warm| warm.contains(&worker));
+        let others = dirs.iter().skip(1).filter(|dir| is_warm(dir)).count();
+        let output = if dirs.first().is_some_and(is_warm) { dirs.len() } else { 0 };
+        u32::try_from(output + others).unwrap_or(u32::MAX)
+    }
+
+    /// The workers that are warm for this directory, in the order of their ids.
+    pub(crate) fn warm_for(&self, dir: DirKey) -> impl Iterator<Item = WorkerId> + '_ {
+        self.workers.get(&dir).into_iter().flatten().copied()
+    }
+
+    /// How many directories a worker is believed to be warm for.
+    pub(crate) fn count(&self, worker: WorkerId) -> usize {
+        self.dirs.get(&worker).map_or(0, Vec::len)
+    }
+
+    fn unlink(&mut self, dir: DirKey, worker: WorkerId) {
+        if let Some(warm) = self.workers.get_mut(&dir) {
+            warm.remove(&worker);
+            if warm.is_empty() {
+                self.workers.remove(&dir);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASH: WorkerId = WorkerId::new(1);
+
+    fn dir(digest: usize) -> DirKey {
+        DirKey::new(digest as u64)
+    }
+
+    #[test]
+    fn the_output_directory_outweighs_all_others_together() {
+        let mut affinity = Affinity::default();
+        affinity.replace(ASH, &[dir(1)]);
+        affinity.replace(WorkerId::new(2), &[dir(2), dir(3)]);
+
+        let job = [dir(1), dir(2), dir(3)];
+
+        assert!(affinity.warmth(ASH, &job) > affinity.warmth(WorkerId::new(2), &job));
+    }
+
+    #[test]
+    fn the_coldest_directory_is_forgotten_first() {
+        let mut affinity = Affinity::default();
+        (0..=MAX_DIRS).for_each(|digest| affinity.touch(ASH, dir(digest)));
+
+        assert_eq!(affinity.warmth(ASH, &[dir(0)]), 0);
+        assert_eq!(affinity.warmth(ASH, &[dir(1)]), 1);
+        assert_eq!(affinity.count(ASH), MAX_DIRS);
+    }
+
+    #[test]
+    fn a_report_replaces_what_was_believed() {
+        let mut affinity = Affinity::default();
+        affinity.touch(ASH, dir(7));
+
+        affinity.replace(ASH, &[dir(8)]);
+
+        assert_eq!(affinity.warm_for(dir(7)).count(), 0);
+        assert_eq!(affinity.warm_for(dir(8)).count(), 1);
+    }
+}

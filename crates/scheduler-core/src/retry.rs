@@ -1,0 +1,88 @@
+//! Whether a failed attempt is followed by another: read from the failure's variant, never from its text.
+
+use model::outcome::{AttemptFailure, Blame};
+
+/// The rules, as far as they can be configured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryPolicy {
+    pub(crate) max_attempts: u32,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The job is queued again.
+    Again {
+        /// Not on the worker where it failed.
+        avoid: bool,
+    },
+    /// The launcher is told; it decides what to do with the command.
+    GiveUp,
+}
+
+impl RetryPolicy {
+    /// Judges one failure of a job of which `spent` attempts, this one included, have failed so as to count
+    /// ([`counts`]). `started` says that the attempt was seen to start, or may have without our hearing of it.
+    ///
+    /// A job that is not repeatable is given up as soon as its command may have done part of its work: a second
+    /// execution would not do what one would have done. A lost worker's attempts are always under that suspicion,
+    /// because the report of the start may have been lost with the worker.
+    pub(crate) fn judge(self, failure: &AttemptFailure, spent: u32, repeatable: bool, started: bool) -> Verdict {
+        if !repeatable && may_have_begun(failure, started) {
+            return Verdict::GiveUp;
+        }
+        match failure {
+            AttemptFailure::HandedBack => Verdict::Again { avoid: false },
+            _ if spent >= self.max_attempts => Verdict::GiveUp,
+            // The worker is not to blame for a lease that ran out in between.
+            AttemptFailure::Cancelled => Verdict::Again { avoid: false },
+            _ => Verdict::Again { avoid: true },
+        }
+    }
+}
+
+/// Whether the failure uses up one of the job's attempts. Only being handed back does not: a cancellation that nobody
+/// asked for counts, so that a worker whose lease keeps running out cannot keep a job for ever.
+pub(crate) fn counts(failure: &AttemptFailure) -> bool {
+    failure.blame() != Blame::Nobody || *failure == AttemptFailure::Cancelled
+}
+
+/// Whether the command may have done part of its work when it failed like this.
+pub(crate) fn may_have_begun(failure: &AttemptFailure, started: bool) -> bool {
+    match failure {
+        AttemptFailure::SpawnFailed(_)
+        | AttemptFailure::InputsNotVisible(_)
+        | AttemptFailure::Refused(_)
+        | AttemptFailure::HandedBack => false,
+        AttemptFailure::WorkerLost | AttemptFailure::OutOfMemory | AttemptFailure::KilledByStranger(_) => true,
+        AttemptFailure::NoSpace(_) | AttemptFailure::Cancelled => started,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy { max_attempts: 3 };
+
+    #[test]
+    fn a_machines_failure_is_tried_elsewhere_until_the_attempts_are_spent() {
+        assert_eq!(POLICY.judge(&AttemptFailure::OutOfMemory, 2, true, true), Verdict::Again { avoid: true });
+        assert_eq!(POLICY.judge(&AttemptFailure::OutOfMemory, 3, true, true), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn being_handed_back_never_counts() {
+        assert!(!counts(&AttemptFailure::HandedBack));
+        assert_eq!(POLICY.judge(&AttemptFailure::HandedBack, 9, false, false), Verdict::Again { avoid: false });
+    }
+
+    #[test]
+    fn what_cannot_be_repeated_is_given_up_once_it_may_have_begun() {
+        assert_eq!(POLICY.judge(&AttemptFailure::WorkerLost, 1, false, false), Verdict::GiveUp);
+        assert_eq!(POLICY.judge(&AttemptFailure::Cancelled, 1, false, true), Verdict::GiveUp);
+
+        let unstarted = AttemptFailure::Refused("not here".into());
+        assert_eq!(POLICY.judge(&unstarted, 1, false, false), Verdict::Again { avoid: true });
+    }
+}

@@ -1,0 +1,151 @@
+//! The scheduler itself: routes facts to the parts that absorb them, and decides nothing here.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use model::ids::{Attempt, JobId, WorkerId};
+use model::time::Timestamp;
+
+use crate::action::Action;
+use crate::config::{Config, ConfigError};
+use crate::endings::OrphanEnd;
+use crate::input::Input;
+use crate::jobs::JobTable;
+use crate::locality::Affinity;
+use crate::queue::ReadyQueue;
+use crate::recalls::Recalls;
+use crate::retry::RetryPolicy;
+use crate::timers::{Timer, Timers};
+use crate::workers::{Classes, Holdings, WorkerTable};
+
+/// Every decision of the server. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) config: Config,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) now: Timestamp,
+    /// The first step: when the server started, and nobody can have been told anything by it.
+    pub(crate) epoch: Option<Timestamp>,
+    /// When the fleet last lost something, or the server started.
+    pub(crate) last_loss: Timestamp,
+    pub(crate) stopping: bool,
+    pub(crate) jobs: JobTable,
+    pub(crate) queue: ReadyQueue,
+    pub(crate) workers: WorkerTable,
+    pub(crate) holdings: Holdings,
+    pub(crate) classes: Classes,
+    pub(crate) affinity: Affinity,
+    pub(crate) recalls: Recalls,
+    pub(crate) timers: Timers,
+    /// How attempts of jobs that nobody has submitted to us ended.
+    pub(crate) orphan_ends: BTreeMap<JobId, OrphanEnd>,
+    /// The highest attempt numbers of jobs forgotten not long ago.
+    pub(crate) tombstones: BTreeMap<JobId, u32>,
+}
+
+impl Scheduler {
+    /// A scheduler that knows no workers and no jobs.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            retry: RetryPolicy { max_attempts: config.max_attempts },
+            workers: WorkerTable::new(config.prefetch),
+            config,
+            now: Timestamp::ZERO,
+            epoch: None,
+            last_loss: Timestamp::ZERO,
+            stopping: false,
+            jobs: JobTable::default(),
+            queue: ReadyQueue::default(),
+            holdings: Holdings::default(),
+            classes: Classes::default(),
+            affinity: Affinity::default(),
+            recalls: Recalls::default(),
+            timers: Timers::default(),
+            orphan_ends: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+        })
+    }
+
+    /// Absorbs one fact and appends the orders that follow from it, in the order in which to carry them out.
+    ///
+    /// Deadlines that are due fire first, whatever the fact is, so a late wake-up changes nothing. The first step is
+    /// the server's start.
+    pub fn step(&mut self, now: Timestamp, input: Input, out: &mut Vec<Action>) {
+        self.advance_to(now);
+        self.fire_due_timers(out);
+        self.absorb(input, out);
+        self.send_stranded_home(out);
+        self.place_ready_jobs(out);
+    }
+
+    /// When [`Input::Wake`] is wanted if nothing else happens before; `None` while only facts can change anything.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    fn advance_to(&mut self, now: Timestamp) {
+        debug_assert!(self.now <= now, "the driver must never run time backwards");
+        self.now = self.now.max(now);
+        if self.epoch.is_none() {
+            self.epoch = Some(self.now);
+            self.timers.set(Timer::AdoptionOver, self.now + self.config.lease);
+            self.note_loss();
+        }
+    }
+
+    fn fire_due_timers(&mut self, out: &mut Vec<Action>) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Lease(worker) => self.lose_worker(worker, out),
+                Timer::AdoptionOver => self.on_adoption_over(out),
+                Timer::FleetGraceOver => {} // Every step asks whether it is over; this one only had to happen.
+                Timer::Company(job) => self.queue.ripen(job),
+                Timer::Orphan(job) => self.on_orphan_unclaimed(job, out),
+                Timer::Retained(job) => self.on_retained(job, out),
+                Timer::Tombstone(job) => {
+                    self.tombstones.remove(&job);
+                }
+            }
+        }
+    }
+
+    fn absorb(&mut self, input: Input, out: &mut Vec<Action>) {
+        match input {
+            Input::JobsSubmitted { client, jobs } => self.on_jobs_submitted(client, jobs, out),
+            Input::JobsCancelled { client, jobs } => self.on_jobs_cancelled(client, &jobs, out),
+            Input::ClientGone { client } => self.on_client_gone(client, out),
+            Input::WorkerRegistered { worker, facts, holding } => {
+                self.on_worker_registered(worker, facts, &holding, out);
+            }
+            Input::WorkerAlive { worker, load } => self.on_worker_alive(worker, load),
+            Input::WorkerWarmth { worker, dirs } => self.on_worker_warmth(worker, &dirs),
+            Input::WorkerDisconnected { worker } => self.on_worker_disconnected(worker),
+            Input::WorkerDraining { worker } => self.on_worker_draining(worker),
+            Input::WorkerGone { worker } => self.lose_worker(worker, out),
+            Input::AttemptStarted { worker, attempt } => self.on_attempt_started(worker, attempt),
+            Input::AttemptEnded { worker, attempt, result } => self.on_attempt_ended(worker, attempt, result, out),
+            Input::Stopping => self.on_stopping(out),
+            Input::Wake => {}
+        }
+    }
+
+    /// From now on the attempt may be executing at the worker.
+    pub(crate) fn put_attempt(&mut self, worker: WorkerId, attempt: Attempt) {
+        self.holdings.add(worker, attempt);
+        self.workers.set_held(worker, self.holdings.count(worker));
+    }
+
+    /// The attempt is not at the worker any more; false if it never was, as far as we know.
+    pub(crate) fn take_attempt(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
+        let was_there = self.holdings.remove(worker, attempt);
+        if was_there {
+            self.workers.set_held(worker, self.holdings.count(worker));
+        }
+        was_there
+    }
+}

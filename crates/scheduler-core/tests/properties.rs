@@ -1,0 +1,239 @@
+//! Whatever happens, in whatever order: the promises hold. Histories are arbitrary, far beyond what a correct driver
+//! and correct workers could produce, except that time does not run backwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, ToolchainKey, UserId, WorkerId};
+use model::job::{BatchHint, JobFacts, JobKind};
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::time::Timestamp;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
+
+/// Milliseconds since the last fact, and the fact.
+type History = Vec<(u64, Input)>;
+
+fn config() -> Config {
+    Config {
+        lease: Duration::from_millis(500),
+        max_attempts: 3,
+        prefetch: 2,
+        fleet_grace: Duration::from_millis(300),
+        max_queued: 6,
+        retain: Duration::from_millis(700),
+    }
+}
+
+fn job_id() -> impl Strategy<Value = JobId> {
+    (0..10u8).prop_map(|number| JobId::from_bytes([number; 16]))
+}
+
+fn worker_id() -> impl Strategy<Value = WorkerId> {
+    (0..4u32).prop_map(WorkerId::new)
+}
+
+fn client_id() -> impl Strategy<Value = ClientId> {
+    (0..3u64).prop_map(ClientId)
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    (job_id(), 1..4u32).prop_map(|(job, number)| Attempt { job, number })
+}
+
+fn job() -> impl Strategy<Value = SubmittedJob> {
+    let kind = (0..JobKind::ALL.len()).prop_map(|index| JobKind::ALL[index]);
+    let dirs = vec((0..5u64).prop_map(DirKey::new), 0..3);
+    let batch = (1..4u32, 0..400u64).prop_map(|(size, ms)| BatchHint { size, timeout: Duration::from_millis(ms) });
+    let toolchain = proptest::option::of((0..2u64).prop_map(ToolchainKey::new));
+    let (repeatable, resubmitted) = (prop::bool::weighted(0.8), any::<bool>());
+    (job_id(), 0..2u32, 0..2u64, kind, dirs, batch, toolchain, 0..3u64, repeatable, resubmitted).prop_map(
+        |(id, user, build, kind, dirs, batch, toolchain, input_bytes, repeatable, resubmitted)| {
+            let (user, build) = (UserId::new(user), BuildId::new(build));
+            let facts = JobFacts { user, build, kind, toolchain, mounts: vec![], dirs, input_bytes, batch, repeatable };
+            SubmittedJob { id, facts, resubmitted }
+        },
+    )
+}
+
+/// A job is named once in a message: twice would be two questions.
+fn jobs() -> impl Strategy<Value = Vec<SubmittedJob>> {
+    vec(job(), 1..4).prop_map(|mut jobs| {
+        jobs.sort_by_key(|job| job.id);
+        jobs.dedup_by_key(|job| job.id);
+        jobs
+    })
+}
+
+fn worker_facts() -> impl Strategy<Value = WorkerFacts> {
+    let toolchains = vec((0..2u64).prop_map(ToolchainKey::new), 0..3);
+    let only_user = proptest::option::weighted(0.2, (0..2u32).prop_map(UserId::new));
+    (0..4u32, prop::bool::weighted(0.7), toolchains, only_user).prop_map(|(slots, linking, toolchains, only_user)| {
+        let incarnation = Incarnation::from_bytes([0; 16]);
+        WorkerFacts { incarnation, slots, linking, toolchains, mounts: vec![], only_user, memory: 1 }
+    })
+}
+
+fn result() -> impl Strategy<Value = Result<Outcome, AttemptFailure>> {
+    prop_oneof![
+        3 => Just(Ok(Outcome { exit: ExitStatus::Code(0), usage: ResourceUsage::default() })),
+        1 => Just(Err(AttemptFailure::HandedBack)),
+        1 => Just(Err(AttemptFailure::Cancelled)),
+        1 => Just(Err(AttemptFailure::OutOfMemory)),
+        1 => Just(Err(AttemptFailure::InputsNotVisible("a.cpp".into()))),
+    ]
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let (lists, holding) = (vec(job_id(), 0..3), vec(attempt(), 0..4));
+    prop_oneof![
+        8 => (client_id(), jobs()).prop_map(|(client, jobs)| Input::JobsSubmitted { client, jobs }),
+        2 => (client_id(), lists).prop_map(|(client, jobs)| Input::JobsCancelled { client, jobs }),
+        1 => client_id().prop_map(|client| Input::ClientGone { client }),
+        4 => (worker_id(), worker_facts(), holding)
+            .prop_map(|(worker, facts, holding)| Input::WorkerRegistered { worker, facts, holding }),
+        4 => worker_id().prop_map(|worker| Input::WorkerAlive { worker, load: WorkerLoad::default() }),
+        1 => (worker_id(), vec((0..5u64).prop_map(DirKey::new), 0..4))
+            .prop_map(|(worker, dirs)| Input::WorkerWarmth { worker, dirs }),
+        2 => worker_id().prop_map(|worker| Input::WorkerDisconnected { worker }),
+        1 => worker_id().prop_map(|worker| Input::WorkerDraining { worker }),
+        1 => worker_id().prop_map(|worker| Input::WorkerGone { worker }),
+        5 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptStarted { worker, attempt }),
+        8 => (worker_id(), attempt(), result())
+            .prop_map(|(worker, attempt, result)| Input::AttemptEnded { worker, attempt, result }),
+        2 => Just(Input::Wake),
+    ]
+}
+
+/// Mostly short steps, some longer than every deadline; perhaps the server is told to stop near the end.
+fn history() -> impl Strategy<Value = History> {
+    let pause = prop_oneof![6 => 0..40u64, 1 => 100..900u64];
+    (vec((pause, input()), 1..120), any::<bool>()).prop_map(|(mut history, stops)| {
+        if stops {
+            let place = history.len() * 3 / 4;
+            history.insert(place, (0, Input::Stopping));
+        }
+        history
+    })
+}
+
+/// Wakes the scheduler before every fact, so that what the clock causes and what the fact causes can be told apart.
+fn run(history: &History, mut look: impl FnMut(&Scheduler, &Input, &[Action])) -> Vec<Action> {
+    let mut scheduler = Scheduler::new(config()).expect("possible settings");
+    let (mut now, mut all) = (0, Vec::new());
+    for (pause, input) in history {
+        now += pause;
+        for input in [&Input::Wake, input] {
+            let mut actions = Vec::new();
+            scheduler.step(Timestamp::from_millis(now), input.clone(), &mut actions);
+            look(&scheduler, input, &actions);
+            all.append(&mut actions);
+        }
+    }
+    all
+}
+
+/// Who waits for which answer, told from the public language alone.
+#[derive(Default)]
+struct Expectations {
+    asked: BTreeMap<JobId, ClientId>,
+}
+
+impl Expectations {
+    fn on_input(&mut self, input: &Input) {
+        match input {
+            Input::JobsSubmitted { client, jobs } => self.asked.extend(jobs.iter().map(|job| (job.id, *client))),
+            Input::JobsCancelled { client, jobs } => {
+                self.asked.retain(|job, asker| asker != client || !jobs.contains(job));
+            }
+            Input::ClientGone { client } => self.asked.retain(|_, asker| asker != client),
+            _ => {}
+        }
+    }
+
+    fn on_answer(&mut self, client: ClientId, job: JobId) {
+        assert_eq!(self.asked.remove(&job), Some(client), "{job:?} was answered and nobody asked");
+    }
+}
+
+/// What may be executing, told from the public language alone.
+#[derive(Default)]
+struct Executing {
+    at: BTreeSet<(WorkerId, Attempt)>,
+    registered: BTreeSet<WorkerId>,
+}
+
+impl Executing {
+    fn on_input(&mut self, input: &Input) {
+        match input {
+            Input::WorkerRegistered { worker, holding, .. } => {
+                self.registered.insert(*worker);
+                self.at.retain(|(at, _)| at != worker);
+                self.at.extend(holding.iter().map(|&attempt| (*worker, attempt)));
+            }
+            Input::AttemptEnded { worker, attempt, .. } => {
+                self.at.remove(&(*worker, *attempt));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_lost(&mut self, worker: WorkerId) {
+        self.at.retain(|(at, _)| *at != worker);
+        self.registered.remove(&worker);
+    }
+
+    fn on_assigned(&mut self, worker: WorkerId, attempt: Attempt) {
+        let other = self.at.iter().find(|(_, live)| live.job == attempt.job);
+        assert_eq!(other, None, "{attempt} was assigned while another may be executing");
+        assert!(self.registered.contains(&worker), "{attempt} was assigned to a stranger");
+        self.at.insert((worker, attempt));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_history_breaks_the_books(history in history()) {
+        run(&history, |scheduler, _, _| scheduler.check_invariants());
+    }
+
+    #[test]
+    fn the_same_history_gives_the_same_actions(history in history()) {
+        prop_assert_eq!(run(&history, |_, _, _| {}), run(&history, |_, _, _| {}));
+    }
+
+    #[test]
+    fn every_submission_is_answered_at_most_once_and_to_who_asked_last(history in history()) {
+        let mut expected = Expectations::default();
+        run(&history, |_, input, actions| {
+            expected.on_input(input);
+            for action in actions {
+                match action {
+                    Action::Complete { client, attempt } => expected.on_answer(*client, attempt.job),
+                    Action::RunLocally { client, job, .. } => expected.on_answer(*client, *job),
+                    _ => {}
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn no_attempt_is_assigned_while_another_of_its_job_may_be_executing(history in history()) {
+        let mut executing = Executing::default();
+        run(&history, |_, input, actions| {
+            executing.on_input(input);
+            for action in actions {
+                match action {
+                    Action::ForgetWorker { worker } => executing.on_lost(*worker),
+                    Action::Assign { worker, attempts } => {
+                        attempts.iter().for_each(|&attempt| executing.on_assigned(*worker, attempt));
+                    }
+                    _ => {}
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! What one server knows to be at its workers, kept apart from the scheduler, and what it therefore must not order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ids::{Attempt, WorkerId};
+
+#[derive(Debug, Default)]
+struct Account {
+    slots: u32,
+    connected: bool,
+    draining: bool,
+    held: BTreeSet<Attempt>,
+}
+
+/// The accounts of one server's workers.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    accounts: BTreeMap<WorkerId, Account>,
+    /// Attempts that any worker may be sent beyond its slots.
+    ahead: usize,
+}
+
+impl Ledger {
+    pub(crate) fn new(ahead: usize) -> Self {
+        Self { accounts: BTreeMap::new(), ahead }
+    }
+
+    pub(crate) fn on_registered(&mut self, worker: WorkerId, slots: u32, holding: &[Attempt]) {
+        let account = self.accounts.entry(worker).or_default();
+        account.slots = slots;
+        account.connected = true;
+        account.held = holding.iter().copied().collect();
+    }
+
+    pub(crate) fn on_disconnected(&mut self, worker: WorkerId) {
+        if let Some(account) = self.accounts.get_mut(&worker) {
+            account.connected = false;
+        }
+    }
+
+    pub(crate) fn on_draining(&mut self, worker: WorkerId) {
+        if let Some(account) = self.accounts.get_mut(&worker) {
+            account.draining = true;
+        }
+    }
+
+    pub(crate) fn on_ended(&mut self, worker: WorkerId, attempt: Attempt) {
+        if let Some(account) = self.accounts.get_mut(&worker) {
+            account.held.remove(&attempt);
+        }
+    }
+
+    pub(crate) fn on_forgotten(&mut self, worker: WorkerId) {
+        self.accounts.remove(&worker);
+    }
+
+    pub(crate) fn on_assigned(&mut self, worker: WorkerId, attempts: &[Attempt]) {
+        for attempt in attempts {
+            let mut others = self.accounts.values().flat_map(|account| &account.held);
+            let other = others.find(|held| held.job == attempt.job);
+            assert_eq!(other, None, "{attempt} is assigned while another attempt of its job is at a worker");
+            self.credit(worker, *attempt);
+        }
+    }
+
+    /// No worker needs to be known by, or to hold, anything that a worker at rest does not.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.accounts.values().all(|account| account.held.is_empty())
+    }
+
+    fn credit(&mut self, worker: WorkerId, attempt: Attempt) {
+        let account = self.accounts.get_mut(&worker);
+        let Some(account) = account else { panic!("{attempt} is assigned to {worker:?}, which is lost") };
+        assert!(account.connected, "{attempt} is assigned to {worker:?}, which is not connected");
+        assert!(!account.draining, "{attempt} is assigned to {worker:?}, which drains");
+        account.held.insert(attempt);
+        let (held, limit) = (account.held.len(), account.slots as usize + self.ahead);
+        assert!(held <= limit, "{worker:?} holds {held} attempts and may hold {limit}");
+    }
+}

@@ -1,0 +1,207 @@
+//! One run of the server around the scheduler under test: numbers workers, keeps outcomes, acknowledges, and turns
+//! orders into messages. It does what the real driver must do, in the same order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ids::{Attempt, Incarnation, WorkerId};
+use model::time::Timestamp;
+use scheduler_core::{Action, ClientId, Config, Input, Scheduler, Snapshot};
+
+use crate::checks::ledger::Ledger;
+use crate::fake_launcher::MAX_BATCH;
+use crate::messages::{Answer, LauncherSays, Message, Order, WorkerSays};
+use crate::network::LinkId;
+
+/// What the driver wants done in the world.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Send(LinkId, Message),
+    Close(LinkId),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    scheduler: Scheduler,
+    started: Timestamp,
+    numbers: BTreeMap<Incarnation, WorkerId>,
+    hosts: BTreeMap<usize, WorkerId>,
+    links: BTreeMap<WorkerId, LinkId>,
+    next_worker: u32,
+    outcomes: BTreeSet<Attempt>,
+    ledger: Ledger,
+}
+
+impl Driver {
+    pub(crate) fn start(config: Config, now: Timestamp) -> Self {
+        let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
+        let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
+        let mut driver = Self {
+            scheduler,
+            started: now,
+            numbers: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            next_worker: 1,
+            outcomes: BTreeSet::new(),
+            ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0)),
+        };
+        driver.feed(now, Input::Wake);
+        driver
+    }
+
+    /// When the driver wants to be woken, on the world's clock.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let deadline = self.scheduler.next_deadline()?;
+        Some(Timestamp::from_micros(self.started.as_micros().saturating_add(deadline.as_micros())))
+    }
+
+    pub(crate) fn wake(&mut self, now: Timestamp) -> Vec<Wish> {
+        self.feed(now, Input::Wake)
+    }
+
+    pub(crate) fn stop(&mut self, now: Timestamp) -> Vec<Wish> {
+        self.feed(now, Input::Stopping)
+    }
+
+    pub(crate) fn on_launcher(&mut self, now: Timestamp, link: LinkId, what: LauncherSays) -> Vec<Wish> {
+        let client = ClientId(link.0);
+        let input = match what {
+            LauncherSays::Submit(jobs) => Input::JobsSubmitted { client, jobs },
+            LauncherSays::Cancel(jobs) => Input::JobsCancelled { client, jobs },
+        };
+        self.feed(now, input)
+    }
+
+    pub(crate) fn on_launcher_link_lost(&mut self, now: Timestamp, link: LinkId) -> Vec<Wish> {
+        self.feed(now, Input::ClientGone { client: ClientId(link.0) })
+    }
+
+    pub(crate) fn on_worker_link_lost(&mut self, now: Timestamp, link: LinkId) -> Vec<Wish> {
+        // A link that was replaced means nothing any more.
+        let Some(worker) = self.worker_on(link) else { return Vec::new() };
+        self.links.remove(&worker);
+        self.ledger.on_disconnected(worker);
+        self.feed(now, Input::WorkerDisconnected { worker })
+    }
+
+    pub(crate) fn on_worker(&mut self, now: Timestamp, host: usize, link: LinkId, what: WorkerSays) -> Vec<Wish> {
+        if let WorkerSays::Register { sequence, facts, holding } = what {
+            let mut wishes = self.retire_other_run(now, host, facts.incarnation);
+            let worker = self.number(host, facts.incarnation);
+            if let Some(old) = self.links.insert(worker, link) {
+                wishes.push(Wish::Close(old));
+            }
+            self.ledger.on_registered(worker, facts.slots, &holding);
+            wishes.push(Wish::Send(link, Message::ToWorker(Order::Heard(sequence))));
+            wishes.append(&mut self.feed(now, Input::WorkerRegistered { worker, facts, holding }));
+            return wishes;
+        }
+        // Who does not register first, or was forgotten, is not listened to.
+        let Some(worker) = self.worker_on(link) else { return vec![Wish::Close(link)] };
+        match what {
+            WorkerSays::Register { .. } => Vec::new(),
+            WorkerSays::Heartbeat { sequence, load } => {
+                let mut wishes = self.feed(now, Input::WorkerAlive { worker, load });
+                // Only now is it certain that the step did not take the worker for lost.
+                if self.worker_on(link).is_some() {
+                    wishes.insert(0, Wish::Send(link, Message::ToWorker(Order::Heard(sequence))));
+                }
+                wishes
+            }
+            WorkerSays::Warmth(dirs) => self.feed(now, Input::WorkerWarmth { worker, dirs }),
+            WorkerSays::Started(attempt) => self.feed(now, Input::AttemptStarted { worker, attempt }),
+            WorkerSays::Ended(attempt, result) => {
+                if result.is_ok() {
+                    self.outcomes.insert(attempt);
+                }
+                self.ledger.on_ended(worker, attempt);
+                let mut wishes = self.feed(now, Input::AttemptEnded { worker, attempt, result });
+                wishes.insert(0, Wish::Send(link, Message::ToWorker(Order::Received(attempt))));
+                wishes
+            }
+            WorkerSays::Draining => {
+                self.ledger.on_draining(worker);
+                self.feed(now, Input::WorkerDraining { worker })
+            }
+            WorkerSays::Goodbye => self.feed(now, Input::WorkerGone { worker }),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.scheduler.snapshot()
+    }
+
+    /// Nothing is under way, and nothing is kept for anybody.
+    pub(crate) fn assert_at_rest(&self) {
+        let snapshot = self.snapshot();
+        let under_way = snapshot.waiting + snapshot.sent + snapshot.running + snapshot.cancelling;
+        assert_eq!(under_way, 0, "jobs are under way and nobody asked: {snapshot:?}");
+        assert!(self.ledger.is_quiet(), "attempts are at workers and nobody asked: {:?}", self.ledger);
+        assert!(self.outcomes.is_empty(), "outcomes are kept for ever: {:?}", self.outcomes);
+    }
+
+    /// Another run of a host has registered: of the run before nothing is left.
+    fn retire_other_run(&mut self, now: Timestamp, host: usize, incarnation: Incarnation) -> Vec<Wish> {
+        match self.hosts.get(&host) {
+            Some(&old) if self.numbers.get(&incarnation) != Some(&old) => {
+                self.feed(now, Input::WorkerGone { worker: old })
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn number(&mut self, host: usize, incarnation: Incarnation) -> WorkerId {
+        let next = WorkerId::new(self.next_worker);
+        let worker = *self.numbers.entry(incarnation).or_insert(next);
+        if worker == next {
+            self.next_worker += 1;
+        }
+        self.hosts.insert(host, worker);
+        worker
+    }
+
+    fn worker_on(&self, link: LinkId) -> Option<WorkerId> {
+        self.links.iter().find(|(_, on)| **on == link).map(|(&worker, _)| worker)
+    }
+
+    fn feed(&mut self, now: Timestamp, input: Input) -> Vec<Wish> {
+        let now = Timestamp::from_micros(now.as_micros() - self.started.as_micros());
+        let mut actions = Vec::new();
+        self.scheduler.step(now, input, &mut actions);
+        self.scheduler.check_invariants();
+        actions.into_iter().filter_map(|action| self.carry_out(action)).collect()
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<Wish> {
+        match action {
+            Action::Assign { worker, attempts } => {
+                self.ledger.on_assigned(worker, &attempts);
+                self.tell(worker, Order::Assign(attempts))
+            }
+            Action::Cancel { worker, attempt } => self.tell(worker, Order::Cancel(attempt)),
+            Action::Recall { worker, attempt } => self.tell(worker, Order::Recall(attempt)),
+            Action::Complete { client, attempt } => {
+                assert!(self.outcomes.contains(&attempt), "{attempt} is to be completed without an outcome");
+                Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
+            }
+            Action::RunLocally { client, job, .. } => {
+                Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
+            }
+            Action::Forget { job } => {
+                self.outcomes.retain(|attempt| attempt.job != job);
+                None
+            }
+            Action::ForgetWorker { worker } => {
+                self.numbers.retain(|_, number| *number != worker);
+                self.hosts.retain(|_, number| *number != worker);
+                self.ledger.on_forgotten(worker);
+                self.links.remove(&worker).map(Wish::Close)
+            }
+        }
+    }
+
+    fn tell(&self, worker: WorkerId, order: Order) -> Option<Wish> {
+        self.links.get(&worker).map(|&link| Wish::Send(link, Message::ToWorker(order)))
+    }
+}

@@ -1,0 +1,273 @@
+//! A worker as it ought to be: starts what it has slots for, tells what becomes of it until it is sure to have been
+//! heard, and kills everything in time when it may not be heard any more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use model::ids::{Attempt, DirKey, Incarnation, JobId};
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::time::Timestamp;
+use scheduler_core::{WorkerFacts, WorkerLoad};
+
+use crate::checks::Checks;
+use crate::messages::{Ending, Order, WorkerSays};
+use crate::network::LinkId;
+use crate::rng::Rng;
+
+/// What a worker asks the world to do for it.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Say(WorkerSays),
+    After(Duration, WorkerTimer),
+}
+
+/// What a worker waits for. Those of an earlier run of the worker are dropped by the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WorkerTimer {
+    Heartbeat,
+    LeaseOver,
+    /// The command of this attempt ends by itself.
+    Finished(Attempt),
+    /// The processes of this attempt are dead.
+    Killed(Attempt),
+}
+
+/// What a worker's methods see of the world.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) lease: Duration,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) checks: &'a mut Checks,
+    /// Jobs that must not be started twice.
+    pub(crate) unrepeatable: &'a BTreeSet<JobId>,
+    /// Whether machines fail attempts of themselves.
+    pub(crate) faulty: bool,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl Surroundings<'_> {
+    fn say(&mut self, what: WorkerSays) {
+        self.effects.push(Effect::Say(what));
+    }
+
+    fn after(&mut self, delay: Duration, timer: WorkerTimer) {
+        self.effects.push(Effect::After(delay, timer));
+    }
+}
+
+/// One run of the worker daemon on a host.
+#[derive(Debug)]
+pub(crate) struct FakeWorker {
+    host: usize,
+    pub(crate) facts: WorkerFacts,
+    /// A command takes so many hundredths of its usual time here.
+    slowness: u64,
+    pub(crate) link: Option<LinkId>,
+    waiting: VecDeque<Attempt>,
+    /// True for what is being killed.
+    running: BTreeMap<Attempt, bool>,
+    ended: BTreeMap<Attempt, Ending>,
+    heartbeats: BTreeMap<u64, Timestamp>,
+    sequence: u64,
+    lease_until: Timestamp,
+    draining: bool,
+}
+
+impl FakeWorker {
+    pub(crate) fn new(host: usize, facts: WorkerFacts, rng: &mut Rng) -> Self {
+        let facts = WorkerFacts { incarnation: Incarnation::from_bytes(rng.bytes()), ..facts };
+        Self {
+            host,
+            facts,
+            slowness: rng.between(50, 200),
+            link: None,
+            waiting: VecDeque::new(),
+            running: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
+            sequence: 0,
+            lease_until: Timestamp::ZERO,
+            draining: false,
+        }
+    }
+
+    /// A new link: says everything that the server may not know.
+    pub(crate) fn on_connected(&mut self, link: LinkId, world: &mut Surroundings<'_>) {
+        self.link = Some(link);
+        let holding = self.waiting.iter().chain(self.running.keys()).chain(self.ended.keys()).copied().collect();
+        let sequence = self.next_sequence(world.now);
+        world.say(WorkerSays::Register { sequence, facts: self.facts.clone(), holding });
+        if self.draining {
+            world.say(WorkerSays::Draining);
+        }
+        self.running.keys().for_each(|&attempt| world.say(WorkerSays::Started(attempt)));
+        for (&attempt, ending) in &self.ended {
+            world.say(WorkerSays::Ended(attempt, ending.clone()));
+        }
+        world.after(world.lease / 5, WorkerTimer::Heartbeat);
+    }
+
+    pub(crate) fn on_order(&mut self, order: Order, world: &mut Surroundings<'_>) {
+        match order {
+            Order::Heard(sequence) => self.on_heard(sequence, world),
+            Order::Assign(attempts) => self.on_assigned(attempts, world),
+            Order::Cancel(attempt) => self.on_cancel(attempt, world),
+            Order::Recall(attempt) => {
+                if self.unqueue(attempt) {
+                    self.end(attempt, Err(AttemptFailure::HandedBack), world);
+                }
+            }
+            Order::Received(attempt) => {
+                self.ended.remove(&attempt);
+            }
+        }
+        self.leave_if_done(world);
+    }
+
+    pub(crate) fn on_timer(&mut self, timer: WorkerTimer, world: &mut Surroundings<'_>) {
+        match timer {
+            WorkerTimer::Heartbeat => self.on_heartbeat_due(world),
+            WorkerTimer::LeaseOver if world.now >= self.lease_until => self.kill_everything(world),
+            WorkerTimer::LeaseOver => {} // Renewed meanwhile, with a later deadline of its own.
+            WorkerTimer::Finished(attempt) if self.running.get(&attempt) == Some(&false) => {
+                let ending = how_it_ends(world);
+                self.stop(attempt, ending, world);
+            }
+            WorkerTimer::Killed(attempt) if self.running.contains_key(&attempt) => {
+                self.stop(attempt, Err(AttemptFailure::Cancelled), world);
+            }
+            WorkerTimer::Finished(_) | WorkerTimer::Killed(_) => {} // It ended the other way before.
+        }
+    }
+
+    pub(crate) fn drain(&mut self, world: &mut Surroundings<'_>) {
+        self.draining = true;
+        world.say(WorkerSays::Draining);
+        self.hand_everything_back(world);
+        self.leave_if_done(world);
+    }
+
+    /// What runs when the daemon dies; its guardian will kill it.
+    pub(crate) fn running(&self) -> Vec<Attempt> {
+        self.running.keys().copied().collect()
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.ended.is_empty()
+    }
+
+    fn on_heard(&mut self, sequence: u64, world: &mut Surroundings<'_>) {
+        let Some(sent) = self.heartbeats.remove(&sequence) else { return };
+        let until = sent + world.lease * 4 / 5;
+        if until > self.lease_until {
+            self.lease_until = until;
+            world.after(until.since(world.now), WorkerTimer::LeaseOver);
+        }
+    }
+
+    fn on_assigned(&mut self, attempts: Vec<Attempt>, world: &mut Surroundings<'_>) {
+        self.waiting.extend(attempts);
+        if self.draining || world.now >= self.lease_until {
+            self.hand_everything_back(world);
+        }
+        self.start_what_fits(world);
+    }
+
+    fn on_cancel(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
+        if self.unqueue(attempt) {
+            self.end(attempt, Err(AttemptFailure::Cancelled), world);
+        } else if self.running.contains_key(&attempt) {
+            self.kill(attempt, world);
+        }
+    }
+
+    fn on_heartbeat_due(&mut self, world: &mut Surroundings<'_>) {
+        if self.link.is_none() {
+            return; // The next link starts the next series.
+        }
+        let sequence = self.next_sequence(world.now);
+        let load = WorkerLoad { memory_available: world.rng.between(0, 8), foreign_load_centi: 0 };
+        world.say(WorkerSays::Heartbeat { sequence, load });
+        if world.rng.percent(10) {
+            let dirs = (0..3).map(|_| DirKey::new(world.rng.between(0, 9))).collect();
+            world.say(WorkerSays::Warmth(dirs));
+        }
+        world.after(world.lease / 5, WorkerTimer::Heartbeat);
+    }
+
+    /// The server may give our attempts to others soon.
+    fn kill_everything(&mut self, world: &mut Surroundings<'_>) {
+        self.hand_everything_back(world);
+        for attempt in self.running() {
+            self.kill(attempt, world);
+        }
+    }
+
+    fn hand_everything_back(&mut self, world: &mut Surroundings<'_>) {
+        for attempt in std::mem::take(&mut self.waiting) {
+            self.end(attempt, Err(AttemptFailure::HandedBack), world);
+        }
+    }
+
+    fn start_what_fits(&mut self, world: &mut Surroundings<'_>) {
+        while self.running.len() < self.facts.slots as usize && world.now < self.lease_until {
+            let Some(attempt) = self.waiting.pop_front() else { return };
+            if world.faulty && world.rng.percent(3) {
+                self.end(attempt, Err(AttemptFailure::InputsNotVisible(String::from("a.h"))), world);
+                continue;
+            }
+            let repeatable = !world.unrepeatable.contains(&attempt.job);
+            world.checks.executions.on_begun(self.host, self.facts.slots, attempt, repeatable);
+            self.running.insert(attempt, false);
+            world.say(WorkerSays::Started(attempt));
+            let usual = if world.rng.percent(5) { world.rng.millis(2_000, 6_000) } else { world.rng.millis(10, 600) };
+            let time = usual * u32::try_from(self.slowness).unwrap_or(100) / 100;
+            world.after(time, WorkerTimer::Finished(attempt));
+        }
+    }
+
+    fn kill(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
+        self.running.insert(attempt, true);
+        let time = world.rng.millis(0, 1) + world.lease / 20 * u32::try_from(world.rng.between(0, 2)).unwrap_or(0);
+        world.after(time, WorkerTimer::Killed(attempt));
+    }
+
+    fn stop(&mut self, attempt: Attempt, ending: Ending, world: &mut Surroundings<'_>) {
+        self.running.remove(&attempt);
+        world.checks.executions.on_ended(self.host, attempt, ending.is_ok());
+        self.end(attempt, ending, world);
+        self.start_what_fits(world);
+        self.leave_if_done(world);
+    }
+
+    fn end(&mut self, attempt: Attempt, ending: Ending, world: &mut Surroundings<'_>) {
+        self.ended.insert(attempt, ending.clone());
+        world.say(WorkerSays::Ended(attempt, ending));
+    }
+
+    fn leave_if_done(&mut self, world: &mut Surroundings<'_>) {
+        if self.draining && self.is_quiet() {
+            world.say(WorkerSays::Goodbye);
+        }
+    }
+
+    fn unqueue(&mut self, attempt: Attempt) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|waiting| *waiting != attempt);
+        self.waiting.len() < before
+    }
+
+    fn next_sequence(&mut self, now: Timestamp) -> u64 {
+        self.sequence += 1;
+        self.heartbeats.insert(self.sequence, now);
+        self.sequence
+    }
+}
+
+fn how_it_ends(world: &mut Surroundings<'_>) -> Ending {
+    if world.faulty && world.rng.percent(4) {
+        return Err(AttemptFailure::OutOfMemory);
+    }
+    let exit = ExitStatus::Code(u8::from(world.rng.percent(5)));
+    Ok(Outcome { exit, usage: ResourceUsage::default() })
+}

@@ -1,0 +1,38 @@
+//! Runs simulated worlds: `sim --seed 7` for one, `sim --seeds 10000 --from 1` for many.
+
+use clap::Parser;
+
+/// Seeded worlds that try to break the scheduler.
+#[derive(Debug, Parser)]
+#[command(name = "sim", version)]
+struct Args {
+    /// Run this one world and tell what became of it.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Run so many worlds.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+}
+
+fn main() {
+    let args = Args::parse();
+    if let Some(seed) = args.seed {
+        println!("seed {seed}: {:?}", scheduler_sim::run(seed));
+        return;
+    }
+    let (mut started, mut completed, mut sent_home, mut faults) = (0, 0, 0, 0);
+    for seed in args.from..args.from.saturating_add(args.seeds) {
+        let report = scheduler_sim::run(seed);
+        started += report.started;
+        completed += report.completed;
+        sent_home += report.sent_home;
+        faults += report.faults;
+    }
+    let seeds = args.seeds;
+    println!(
+        "{seeds} worlds: {started} commands started, {completed} jobs completed, {sent_home} sent home, {faults} faults"
+    );
+}
