@@ -116,8 +116,9 @@ impl Driver {
                 let draining = register.draining;
                 let facts = worker_facts(&register);
                 self.dispatch.note_held(&holding);
-                self.step(Input::WorkerRegistered { worker: given.worker, facts, holding });
+                // Before its first assignments: without a lease it would hand them back.
                 self.dispatch.welcome(given.worker);
+                self.step(Input::WorkerRegistered { worker: given.worker, facts, holding });
                 if draining {
                     self.step(Input::WorkerDraining { worker: given.worker });
                 }

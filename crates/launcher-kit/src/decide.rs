@@ -31,6 +31,8 @@ pub struct Invocation {
     pub program: PathBuf,
     /// The working directory, by the name that compilers will record.
     pub cwd: PathBuf,
+    /// The `PATH` that it shall see in place of ours: in masquerade one without us.
+    pub path: Option<OsString>,
 }
 
 impl Invocation {

@@ -75,8 +75,18 @@ impl Environment {
     /// The same environment as a shell would have it after `cd directory`.
     #[must_use]
     pub fn in_directory(&self, directory: &Path) -> Self {
-        let others = self.vars.iter().filter(|(name, _)| name != "PWD").cloned();
-        Self { vars: others.chain([("PWD".into(), directory.into())]).collect() }
+        self.with("PWD", directory.into())
+    }
+
+    /// The same environment with this value of a variable.
+    #[must_use]
+    pub fn with(&self, name: &str, value: OsString) -> Self {
+        let mut vars = self.vars.clone();
+        match vars.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value,
+            None => vars.push((name.into(), value)),
+        }
+        Self { vars }
     }
 
     /// The value of a variable.

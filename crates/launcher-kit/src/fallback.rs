@@ -26,6 +26,9 @@ pub fn exec(invocation: &Invocation) -> io::Error {
 pub fn command(invocation: &Invocation) -> Command {
     let mut command = Command::new(&invocation.program);
     command.arg0(&invocation.argv[0]).args(&invocation.argv[1..]);
+    if let Some(path) = &invocation.path {
+        command.env("PATH", path);
+    }
     command
 }
 

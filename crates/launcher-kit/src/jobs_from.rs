@@ -172,7 +172,7 @@ impl<'a> Desk<'a> {
             }
         };
         let program = program::absolute(&program, &listed.directory).into();
-        let invocation = Invocation { argv: listed.argv, program, cwd: listed.directory };
+        let invocation = Invocation { argv: listed.argv, program, cwd: listed.directory, path: None };
         let judge = Judge { environment: &environment, ..self.launch.judge() };
         let decision = judge.decide(&invocation);
         if self.explain {
@@ -203,6 +203,7 @@ impl<'a> Desk<'a> {
         let Some(numbered) = self.remote.remove(&id) else { return };
         match answer {
             Ok(mut done) => {
+                self.launch.context.log.note(|| format!("ran on {}", done.worker));
                 if let Err(error) = done.output.print(io::stdout().as_fd(), io::stderr().as_fd()) {
                     self.launch.context.log.note(|| format!("cannot print: {error}"));
                     self.verdict.note(numbered.number, ExitStatus::Code(1));

@@ -111,7 +111,8 @@ impl Launch<'_> {
 
     /// Runs one command.
     fn one(&self, argv: Vec<OsString>, masquerade: bool, explain: bool) -> End {
-        let program = match program::find(&argv[0], self.environment.get("PATH").as_deref(), masquerade) {
+        let path = self.environment.get("PATH");
+        let program = match program::find(&argv[0], path.as_deref(), masquerade) {
             Ok(program) => program,
             Err(error) => {
                 exit::complain(self.context.name, &error.to_string());
@@ -119,9 +120,12 @@ impl Launch<'_> {
             }
         };
         let cwd = self.working_directory();
-        let invocation = Invocation { argv, program, cwd: cwd.clone().unwrap_or_default() };
+        let path = path.filter(|_| masquerade).map(|path| program::path_without_masquerade(&argv[0], &path));
+        let environment = path.clone().map(|path| self.environment.with("PATH", path));
+        let invocation = Invocation { argv, program, cwd: cwd.clone().unwrap_or_default(), path };
+        let judge = Judge { environment: environment.as_ref().unwrap_or(self.environment), ..self.judge() };
         let decision = match cwd {
-            Some(_) => self.judge().decide(&invocation),
+            Some(_) => judge.decide(&invocation),
             None => Err(decide::Stays("the working directory has vanished; the tool itself shall say so".to_owned())),
         };
         if explain {

@@ -70,6 +70,20 @@ fn search(name: &OsStr, path: Option<&OsStr>, masquerade: bool) -> Result<PathBu
     Err(denied.unwrap_or_else(|| ProgramError::NotFound(name.to_string_lossy().into_owned())))
 }
 
+/// The `PATH` without the directories in which `argv0`'s name is a launcher. A driver that was called without a slash
+/// finds itself on the PATH to locate its parts (GCC: `make_relative_prefix`), and must not find us there.
+#[must_use]
+pub fn path_without_masquerade(argv0: &OsStr, path: &OsStr) -> OsString {
+    let name = Path::new(argv0).file_name().unwrap_or(argv0);
+    let holds_launcher = |dir: &PathBuf| {
+        let candidate = dir.join(name);
+        std::fs::metadata(&candidate).is_ok_and(|metadata| is_launcher(&candidate, &metadata))
+    };
+    let others = std::env::split_paths(path).filter(|dir| !holds_launcher(dir));
+    // What was split at colons can be joined with them.
+    std::env::join_paths(others).unwrap_or_else(|_| path.to_owned())
+}
+
 fn check(program: &Path) -> Result<PathBuf, ProgramError> {
     match std::fs::metadata(program) {
         Ok(metadata) => check_file(program, &metadata).map(|()| program.to_owned()),
@@ -130,6 +144,7 @@ mod tests {
         let found = find(OsStr::new("/anywhere/g++"), Some(&path), true);
 
         assert_eq!(found, Ok(real.join("g++")));
+        assert_eq!(path_without_masquerade(OsStr::new("g++"), &path), real.as_os_str());
     }
 
     #[test]
