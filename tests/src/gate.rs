@@ -5,29 +5,35 @@ use std::path::{Path, PathBuf};
 
 use crate::daemon::{eventually, within};
 
-/// A directory with a `gcc` that compiles only once its gate is open.
+/// A directory with a compiler that compiles only once its gate is open.
 pub struct Gate {
     dir: PathBuf,
+    name: String,
 }
 
 impl Gate {
-    /// Puts such a `gcc` into `dir`, which is on the mount. `waiting` is how it waits, as shell code with `$dir` for
-    /// the directory.
+    /// Puts such a `gcc` into `dir`, which is on the mount.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
+        Self::new_for(dir, "gcc")
+    }
+
+    /// Puts such a compiler into `dir`; it then runs the one of this name on the `PATH`.
+    #[must_use]
+    pub fn new_for(dir: &Path, name: &str) -> Self {
         let shown = dir.display();
         let script = format!(
             "#!/bin/sh\necho $$ >> '{shown}/running'\n\
-             while [ ! -e '{shown}/open' ]; do sleep 0.02; done\nexec gcc \"$@\"\n"
+             while [ ! -e '{shown}/open' ]; do sleep 0.02; done\nexec {name} \"$@\"\n"
         );
-        write_executable(&dir.join("gcc"), &script);
-        Self { dir: dir.to_owned() }
+        write_executable(&dir.join(name), &script);
+        Self { dir: dir.to_owned(), name: name.to_owned() }
     }
 
     /// The compiler's path.
     #[must_use]
     pub fn compiler(&self) -> PathBuf {
-        self.dir.join("gcc")
+        self.dir.join(&self.name)
     }
 
     /// Waits until `count` of them have started; their pids, in the order of their starts.
