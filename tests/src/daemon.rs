@@ -32,7 +32,8 @@ impl Daemon {
     /// Starts a daemon; what it writes to standard error is its log.
     #[must_use]
     pub fn start(name: &str, command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
         let stderr = child.stderr.take().expect("was piped");
         let log = Arc::new(Log::default());
         let sink = Arc::clone(&log);
@@ -69,7 +70,12 @@ impl Daemon {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && !lines.closed, "{}: no {what} in its log:\n{}", self.name, lines.text.join("\n"));
+            assert!(
+                !left.is_zero() && !lines.closed,
+                "{}: no {what} in its log:\n{}",
+                self.name,
+                lines.text.join("\n")
+            );
             lines = self.log.grew.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -115,8 +121,7 @@ pub fn signal_process(pid: u32, signal: i32) {
 
 /// Waits for a child's end within the patience of a story.
 pub fn wait_for_child(child: &mut Child, name: &str) -> ExitStatus {
-    let status = eventually(&format!("the end of {name}"), || child.try_wait().expect("is ours to wait for"));
-    status
+    eventually(&format!("the end of {name}"), || child.try_wait().expect("is ours to wait for"))
 }
 
 /// Looks again and again until there is something, within the patience of a story.

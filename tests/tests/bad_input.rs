@@ -30,7 +30,12 @@ fn worker(cluster: &Cluster, flags: &[&str]) -> Command {
 fn unknown_flags_are_named() {
     let cluster = Cluster::without_server();
 
-    assert_told(&run(cluster.launcher(&cluster.mount()).args(["--sever-addr=x:1", "gcc"])), 64, 1, &["`--sever-addr=x:1`"]);
+    assert_told(
+        &run(cluster.launcher(&cluster.mount()).args(["--sever-addr=x:1", "gcc"])),
+        64,
+        1,
+        &["`--sever-addr=x:1`"],
+    );
     for daemon in [server(&cluster, &["--sever-addr=x"]), worker(&cluster, &["--sever-addr=x"])] {
         let mut daemon = daemon;
         let seen = run(&mut daemon);
@@ -90,7 +95,12 @@ fn an_address_that_is_none_or_does_not_resolve_is_named() {
 
     assert_told(&run(&mut server(&cluster, &["--server-addr=nowhere"])), 78, 1, &["`nowhere`", "HOST:PORT"]);
     assert_told(&run(&mut worker(&cluster, &["--server-addr=nowhere"])), 78, 1, &["nowhere", "HOST:PORT"]);
-    assert_told(&run(&mut server(&cluster, &["--server-addr=no-such-host.invalid:1"])), 78, 1, &["no-such-host.invalid", "does not resolve"]);
+    assert_told(
+        &run(&mut server(&cluster, &["--server-addr=no-such-host.invalid:1"])),
+        78,
+        1,
+        &["no-such-host.invalid", "does not resolve"],
+    );
 }
 
 #[test]

@@ -16,9 +16,8 @@ fn sources(dir: &Path, count: usize) {
 
 fn database(dir: &Path, count: usize) -> String {
     let shown = dir.display();
-    let entry = |n| {
-        format!("{{\"directory\": \"{shown}\", \"command\": \"gcc -c s{n}.c -o s{n}.o\", \"file\": \"s{n}.c\"}}")
-    };
+    let entry =
+        |n| format!("{{\"directory\": \"{shown}\", \"command\": \"gcc -c s{n}.c -o s{n}.o\", \"file\": \"s{n}.c\"}}");
     format!("[{}]", (0..count).map(entry).collect::<Vec<_>>().join(",\n"))
 }
 

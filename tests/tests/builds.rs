@@ -165,7 +165,12 @@ fn an_error_is_shown_as_the_compiler_shows_it_and_the_next_build_succeeds() {
         std::fs::remove_file(dir.join(name)).unwrap();
     }
     let launched = build(&launcher());
-    let shown = |text: String| text.lines().filter(|line| !line.starts_with("FAILED") && !line.contains("-c f1.cpp")).collect::<Vec<_>>().join("\n");
+    let shown = |text: String| {
+        text.lines()
+            .filter(|line| !line.starts_with("FAILED") && !line.contains("-c f1.cpp"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     std::fs::write(dir.join("f1.cpp"), "int f1() { return 1; }\n").unwrap();
     let mended = build(&launcher());
 

@@ -114,7 +114,8 @@ fn compiles() -> Vec<Case> {
         case("-S -o", Worker, "gcc -S a.c -o z.s"),
         case("-E -o", Worker, "gcc -E a.c -o a.i"),
         case("-MD", Worker, "gcc -MD -c a.c"),
-        case("-MMD -MF", Worker, "gcc -MMD -MF deps/a.d -c a.c -o a.o").prepare(|dir| std::fs::create_dir(dir.join("deps")).unwrap()),
+        case("-MMD -MF", Worker, "gcc -MMD -MF deps/a.d -c a.c -o a.o")
+            .prepare(|dir| std::fs::create_dir(dir.join("deps")).unwrap()),
         case("-MT -MP", Worker, "gcc -MD -MP -MT target.o -MF a.dep -c a.c -o a.o"),
         case("-MQ", Worker, "gcc -MD -MQ $x.o -c a.c -o a.o"),
         case("-Wp,-MD", Worker, "gcc -Wp,-MD,kernel.d -c a.c -o a.o"),

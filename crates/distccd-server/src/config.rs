@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use daemon_kit::layers::{self, Key, Layers, Mistake};
+use daemon_kit::layers::{self, Key, Layers, Mistake, quoted, shown_duration};
 use daemon_kit::telemetry::LogFormat;
 use scheduler_core::Config as SchedulerConfig;
 
@@ -96,51 +96,59 @@ impl Default for Config {
     }
 }
 
-fn quoted(text: impl std::fmt::Display) -> String {
-    format!("\"{text}\"")
-}
-
-fn shown(duration: Duration) -> String {
-    quoted(humantime::format_duration(duration))
-}
-
 /// Every setting.
 pub const KEYS: &[Key<Config>] = &[
     Key {
         name: "fleet_grace",
-        set: |c, raw| Ok(c.scheduler.fleet_grace = raw.as_duration()?),
-        show: |c| shown(c.scheduler.fleet_grace),
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.fleet_grace = it),
+        show: |c| shown_duration(c.scheduler.fleet_grace),
     },
-    Key { name: "fs_mount", set: |c, raw| Ok(c.fs_mount = raw.as_mounts()?), show: |c| format!("{:?}", c.fs_mount) },
-    Key { name: "heartbeat", set: |c, raw| Ok(c.heartbeat = raw.as_duration()?), show: |c| shown(c.heartbeat) },
-    Key { name: "insecure", set: |c, raw| Ok(c.insecure = raw.as_bool()?), show: |c| c.insecure.to_string() },
+    Key {
+        name: "fs_mount",
+        set: |c, raw| raw.as_mounts().map(|it| c.fs_mount = it),
+        show: |c| format!("{:?}", c.fs_mount),
+    },
+    Key {
+        name: "heartbeat",
+        set: |c, raw| raw.as_duration().map(|it| c.heartbeat = it),
+        show: |c| shown_duration(c.heartbeat),
+    },
+    Key { name: "insecure", set: |c, raw| raw.as_bool().map(|it| c.insecure = it), show: |c| c.insecure.to_string() },
     Key {
         name: "lease",
-        set: |c, raw| Ok(c.scheduler.lease = raw.as_duration()?),
-        show: |c| shown(c.scheduler.lease),
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.lease = it),
+        show: |c| shown_duration(c.scheduler.lease),
     },
     Key {
         name: "log_format",
-        set: |c, raw| Ok(c.log_format = raw.as_text()?.parse()?),
+        set: |c, raw| Ok(raw.as_text()?.parse().map(|it| c.log_format = it)?),
         show: |c| quoted(c.log_format),
     },
     Key {
         name: "max_attempts",
-        set: |c, raw| Ok(c.scheduler.max_attempts = small(raw.as_number(1)?)),
+        set: |c, raw| raw.as_number(1).map(|it| c.scheduler.max_attempts = small(it)),
         show: |c| c.scheduler.max_attempts.to_string(),
     },
     Key {
         name: "max_queued",
-        set: |c, raw| Ok(c.scheduler.max_queued = small(raw.as_number(1)?) as usize),
+        set: |c, raw| raw.as_number(1).map(|it| c.scheduler.max_queued = small(it) as usize),
         show: |c| c.scheduler.max_queued.to_string(),
     },
     Key {
         name: "prefetch",
-        set: |c, raw| Ok(c.scheduler.prefetch = small(raw.as_number(0)?)),
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.prefetch = small(it)),
         show: |c| c.scheduler.prefetch.to_string(),
     },
-    Key { name: "server_addr", set: |c, raw| Ok(c.server_addr = raw.as_address()?), show: |c| quoted(&c.server_addr) },
-    Key { name: "stop_grace", set: |c, raw| Ok(c.stop_grace = raw.as_duration()?), show: |c| shown(c.stop_grace) },
+    Key {
+        name: "server_addr",
+        set: |c, raw| raw.as_address().map(|it| c.server_addr = it),
+        show: |c| quoted(&c.server_addr),
+    },
+    Key {
+        name: "stop_grace",
+        set: |c, raw| raw.as_duration().map(|it| c.stop_grace = it),
+        show: |c| shown_duration(c.stop_grace),
+    },
 ];
 
 /// Counts beyond 32 bits mean the same as the largest one.
@@ -189,7 +197,10 @@ fn impossible(config: &Config) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     if config.heartbeat * 3 > config.scheduler.lease {
         let lease = humantime::format_duration(config.scheduler.lease);
-        mistakes.push(wrong("heartbeat", format!("must be at most a third of `lease` ({lease}), or a late one loses the worker")));
+        mistakes.push(wrong(
+            "heartbeat",
+            format!("must be at most a third of `lease` ({lease}), or a late one loses the worker"),
+        ));
     }
     for mount in config.fs_mount.iter().filter(|mount| !mount.is_dir()) {
         mistakes.push(wrong("fs_mount", format!("{} is not there; mount it or name another", mount.display())));

@@ -70,8 +70,12 @@ impl Dispatch {
     pub fn perform(&mut self, action: Action) {
         match action {
             Action::Assign { worker, attempts } => self.assign(worker, &attempts),
-            Action::Cancel { worker, attempt } => self.order(worker, worker_order::Message::Cancel(attempts(&[attempt]))),
-            Action::Recall { worker, attempt } => self.order(worker, worker_order::Message::Recall(attempts(&[attempt]))),
+            Action::Cancel { worker, attempt } => {
+                self.order(worker, worker_order::Message::Cancel(attempts(&[attempt])));
+            }
+            Action::Recall { worker, attempt } => {
+                self.order(worker, worker_order::Message::Recall(attempts(&[attempt])));
+            }
             Action::Complete { client, attempt } => self.complete(client, attempt),
             Action::RunLocally { client, job, reason } => self.send_home(client, job, &reason),
             Action::Forget { job } => self.forget(job),
@@ -116,7 +120,8 @@ impl Dispatch {
 
     /// Tells a launcher what its jobs had printed before it came (back).
     pub fn catch_up(&mut self, client: ClientId) {
-        let jobs: Vec<JobId> = self.clients.get(&client).into_iter().flat_map(|known| known.jobs.iter().copied()).collect();
+        let jobs: Vec<JobId> =
+            self.clients.get(&client).into_iter().flat_map(|known| known.jobs.iter().copied()).collect();
         for job in jobs {
             // What is lost is said when the job is done: nothing can be made of it before.
             self.tell_output(client, job);
@@ -243,7 +248,8 @@ impl Dispatch {
     /// After the scheduler absorbed an attempt's end: the worker need not keep what nobody will ask for. An outcome is
     /// acknowledged later, when its launcher has left: until then only the worker can tell it to another server.
     pub fn settle(&mut self, seat: Seat, attempt: Attempt) {
-        let waits = self.books.get(attempt.job).is_some_and(|entry| entry.unacknowledged == Some((seat.worker, attempt)));
+        let waits =
+            self.books.get(attempt.job).is_some_and(|entry| entry.unacknowledged == Some((seat.worker, attempt)));
         if !waits {
             self.order(seat.worker, worker_order::Message::ResultsReceived(attempts(&[attempt])));
         }
@@ -268,10 +274,17 @@ impl Dispatch {
             WorkerId::new(self.numbers)
         });
         let name = self.name_for(worker, &register.name);
-        tracing::info!(worker = worker.number(), name, slots = register.slots, linking = register.linking, "worker joined");
+        tracing::info!(
+            worker = worker.number(),
+            name,
+            slots = register.slots,
+            linking = register.linking,
+            "worker joined"
+        );
         let seat = Seat { worker, conversation: self.conversations };
         let dirs = self.workers.remove(&worker).map(|known| known.dirs).unwrap_or_default();
-        let entry = Worker { name, register: register.clone(), dirs, conversation: seat.conversation, orders: Some(orders) };
+        let entry =
+            Worker { name, register: register.clone(), dirs, conversation: seat.conversation, orders: Some(orders) };
         self.workers.insert(worker, entry);
         seat
     }
@@ -404,7 +417,9 @@ fn in_words(reason: &LocalReason) -> String {
         LocalReason::NoEligibleWorker(Unmet::User) => "no worker runs commands for this user".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Toolchain) => "no worker has this very compiler or tool".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Linking) => "no worker takes links".to_owned(),
-        LocalReason::NoEligibleWorker(Unmet::Exhausted) => "the workers that could take it drain or were tried".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::Exhausted) => {
+            "the workers that could take it drain or were tried".to_owned()
+        }
         LocalReason::AttemptsExhausted(failure) => format!("attempts are used up; the last one: {failure}"),
         LocalReason::QueueFull => "too many jobs wait at the server".to_owned(),
         LocalReason::Stopping => "the server is stopping".to_owned(),

@@ -193,7 +193,9 @@ impl Driver {
         attempt: Attempt,
         result: Option<v1::attempt_result::Result>,
     ) -> Result<Outcome, AttemptFailure> {
-        let garbled = |error: &dyn std::fmt::Display| AttemptFailure::SpawnFailed(format!("the worker's report is garbled: {error}"));
+        let garbled = |error: &dyn std::fmt::Display| {
+            AttemptFailure::SpawnFailed(format!("the worker's report is garbled: {error}"))
+        };
         match result {
             Some(v1::attempt_result::Result::Outcome(outcome)) => {
                 let facts = Outcome::try_from(&outcome).map_err(|error| garbled(&error))?;

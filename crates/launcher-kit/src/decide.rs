@@ -160,7 +160,9 @@ impl<'a> Survey<'a> {
     fn visit_cwd(&mut self) -> Result<(), Stays> {
         match self.places.of_dir(Path::new(""), self.cwd) {
             Place::Shared(mount) => self.touch(mount),
-            Place::System => return Err(stays(format!("the working directory {} is not on a shared mount", shown(self.cwd)))),
+            Place::System => {
+                return Err(stays(format!("the working directory {} is not on a shared mount", shown(self.cwd))));
+            }
             Place::Private(why) => return Err(stays(format!("the working directory {} {why}", shown(self.cwd)))),
         }
         Ok(())
@@ -357,10 +359,13 @@ pub fn stamp(path: &Path, metadata: &Metadata) -> v1::Stamp {
     }
 }
 
-fn fresh_id() -> [u8; 16] {
+/// 16 random bytes.
+#[must_use]
+pub fn fresh_id() -> [u8; 16] {
     let mut id = [0; 16];
-    // Without the kernel's random source there are no distinct ids, and two jobs would be one: better no job at all.
-    getrandom::fill(&mut id).expect("getrandom(2) works on every Linux that runs this");
+    // Fewer than 256 bytes are never returned in part, but before the machine's start is over it may be interrupted
+    // (getrandom(2)). Without a random source there are no distinct ids, and two jobs would be one.
+    while rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty()) != Ok(16) {}
     id
 }
 

@@ -102,11 +102,14 @@ impl Environment {
     }
 
     /// What the command gets to see on the worker: what compilers read, and the variables named in `extra`; as bytes,
-    /// in the order of this process's environment.
+    /// in the order of this process's environment. Last comes the word that switches launchers off: a driver that
+    /// calls a compiler by name (GCC's lto-wrapper) may find us on the PATH, and a job that waits for a slot while it
+    /// holds one can wait for ever.
     #[must_use]
     pub fn passed(&self, extra: &[String]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let wanted = self.vars.iter().filter(|(name, _)| is_passed(name.as_bytes(), extra));
-        wanted.map(|(name, value)| (name.clone().into_vec(), value.clone().into_vec())).collect()
+        let wanted = wanted.map(|(name, value)| (name.clone().into_vec(), value.clone().into_vec()));
+        wanted.chain([(b"DISTCCD_DISABLE".to_vec(), b"1".to_vec())]).collect()
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
         let passed = all.passed(&["MY_FLAG".to_owned()]);
 
         let names: Vec<_> = passed.iter().map(|(name, _)| std::str::from_utf8(name).unwrap()).collect();
-        assert_eq!(names, ["LC_ALL", "PATH", "MY_FLAG", "GCC_COLORS"]);
+        assert_eq!(names, ["LC_ALL", "PATH", "MY_FLAG", "GCC_COLORS", "DISTCCD_DISABLE"]);
     }
 
     #[test]

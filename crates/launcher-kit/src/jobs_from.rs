@@ -211,7 +211,8 @@ impl<'a> Desk<'a> {
                 self.verdict.note(numbered.number, done.exit);
             }
             Err(why) if self.launch.context.settings.fallback == Fallback::Never => {
-                let text = format!("the cluster does not take the job: {why}; `--fallback=never` forbids to run it here");
+                let text =
+                    format!("the cluster does not take the job: {why}; `--fallback=never` forbids to run it here");
                 exit::complain(self.launch.context.name, &text);
                 self.verdict.note(numbered.number, ExitStatus::Code(exit::UNAVAILABLE));
             }

@@ -64,7 +64,11 @@ impl Link {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn open(addresses: &[SocketAddr], first: Vec<LauncherMessage>, timeout: Duration) -> Result<Self, LinkError> {
+    pub async fn open(
+        addresses: &[SocketAddr],
+        first: Vec<LauncherMessage>,
+        timeout: Duration,
+    ) -> Result<Self, LinkError> {
         let opening = Self::open_untimed(addresses, first);
         tokio::time::timeout(timeout, opening).await.unwrap_or(Err(LinkError::Timeout(timeout)))
     }

@@ -26,7 +26,9 @@ pub enum SourceError {
     #[error("`{0}` cannot be read: {1}")]
     Io(String, io::Error),
     /// It is no compilation database.
-    #[error("`{0}` is no compilation database: {1}; it must be a list of objects with `directory` and `command` or `arguments`")]
+    #[error(
+        "`{0}` is no compilation database: {1}; it must be a list of objects with `directory` and `command` or `arguments`"
+    )]
     Json(String, String),
 }
 
@@ -63,7 +65,12 @@ impl Source {
         let directory = std::env::current_dir().map_err(failed)?;
         if from == Path::new("-") {
             let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-            return Ok(Self { name, ready: VecDeque::new(), stream: Some(Stream::new(Input::Plain(input.into()))), directory });
+            return Ok(Self {
+                name,
+                ready: VecDeque::new(),
+                stream: Some(Stream::new(Input::Plain(input.into()))),
+                directory,
+            });
         }
         let mut text = Vec::new();
         File::open(from).and_then(|mut file| file.read_to_end(&mut text)).map_err(failed)?;
@@ -117,7 +124,11 @@ impl Stream {
                 let length = rustix::io::read(fd.get_ref(), &mut piece)?;
                 // The descriptor is shared with others, so it stays blocking and cannot say "not now": it is asked, for
                 // epoll tells of new data once and what is left of the old would never be told again.
-                if has_more(fd.get_ref())? { guard.retain_ready() } else { guard.clear_ready() }
+                if has_more(fd.get_ref())? {
+                    guard.retain_ready();
+                } else {
+                    guard.clear_ready();
+                }
                 length
             }
         };
@@ -164,7 +175,9 @@ fn database(name: &str, text: &[u8]) -> Result<VecDeque<Listed>, SourceError> {
     let wrong = |problem: String| SourceError::Json(name.to_owned(), problem);
     let entries: Vec<serde_json::Value> = serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))?;
     let numbered = entries.iter().enumerate();
-    numbered.map(|(number, entry)| listed(entry).map_err(|problem| wrong(format!("entry {number} {problem}")))).collect()
+    numbered
+        .map(|(number, entry)| listed(entry).map_err(|problem| wrong(format!("entry {number} {problem}"))))
+        .collect()
 }
 
 fn listed(entry: &serde_json::Value) -> Result<Listed, String> {

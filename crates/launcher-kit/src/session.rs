@@ -11,6 +11,7 @@ use proto::v1::{self, launcher_message, launcher_reply};
 use proto::version::check_hello;
 use tokio::time::Instant;
 
+use crate::decide::fresh_id;
 use crate::link::{Link, LinkError};
 use crate::log::Log;
 use crate::output::Output;
@@ -68,14 +69,11 @@ impl<'a> Session<'a> {
     /// A session that will speak to one of `addresses` once there is a job.
     #[must_use]
     pub fn new(settings: &'a Settings, log: &'a Log, software: &'static str, addresses: Vec<SocketAddr>) -> Self {
-        let mut incarnation = [0; 16];
-        // Only told apart by people; zeros would do.
-        let _ = getrandom::fill(&mut incarnation);
         Self {
             settings,
             log,
             software,
-            incarnation,
+            incarnation: fresh_id(),
             addresses,
             link: None,
             submitted: false,
@@ -276,7 +274,11 @@ fn is_final(status: &tonic::Status) -> bool {
     use tonic::Code;
     matches!(
         status.code(),
-        Code::FailedPrecondition | Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented | Code::Unauthenticated
+        Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::Unimplemented
+            | Code::Unauthenticated
     )
 }
 

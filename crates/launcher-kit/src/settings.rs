@@ -80,7 +80,9 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(1),
             reattach_timeout: Duration::from_secs(15),
             visibility_timeout: Duration::from_secs(60),
-            system_dirs: ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/opt"].map(PathBuf::from).into(),
+            system_dirs: ["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/opt"]
+                .map(PathBuf::from)
+                .into(),
             pass_env: Vec::new(),
             verbose: false,
             log_file: None,
@@ -108,24 +110,37 @@ impl fmt::Display for Mistake {
 
 /// Every setting that a file, the environment or a flag may give, under the name it has in files.
 const KEYS: &[(&str, Setter)] = &[
-    ("batch_size", |s, v| Ok(s.batch_size = positive(v)?)),
-    ("batch_timeout", |s, v| Ok(s.batch_timeout = duration(v)?)),
-    ("build_dir", |s, v| Ok(s.build_dir = Some(path(v)?))),
-    ("connect_timeout", |s, v| Ok(s.connect_timeout = duration(v)?)),
+    ("batch_size", |s, v| put(&mut s.batch_size, positive(v))),
+    ("batch_timeout", |s, v| put(&mut s.batch_timeout, duration(v))),
+    ("build_dir", |s, v| put(&mut s.build_dir, path(v).map(Some))),
+    ("connect_timeout", |s, v| put(&mut s.connect_timeout, duration(v))),
     ("fallback", |s, v| {
         s.fallback = v.text().and_then(Fallback::parse).ok_or("must be `never`, `limited` or `always`")?;
         Ok(())
     }),
-    ("fs_mount", |s, v| Ok(s.fs_mounts = mounts(v)?)),
-    ("local_slots", |s, v| Ok(s.local_slots = Some(positive(v)? as usize))),
-    ("log_file", |s, v| Ok(s.log_file = Some(path(v)?))),
-    ("pass_env", |s, v| Ok(s.pass_env = list(v)?.iter().map(|n| n.to_string_lossy().into_owned()).collect())),
-    ("reattach_timeout", |s, v| Ok(s.reattach_timeout = duration(v)?)),
-    ("server_addr", |s, v| Ok(s.server_addr = address(v)?)),
-    ("system_dirs", |s, v| Ok(s.system_dirs = list(v)?.into_iter().map(PathBuf::from).collect())),
-    ("verbose", |s, v| Ok(s.verbose = boolean(v)?)),
-    ("visibility_timeout", |s, v| Ok(s.visibility_timeout = duration(v)?)),
+    ("fs_mount", |s, v| put(&mut s.fs_mounts, mounts(v))),
+    ("local_slots", |s, v| put(&mut s.local_slots, positive(v).map(|number| Some(number as usize)))),
+    ("log_file", |s, v| put(&mut s.log_file, path(v).map(Some))),
+    ("pass_env", |s, v| put(&mut s.pass_env, list(v).map(names))),
+    ("reattach_timeout", |s, v| put(&mut s.reattach_timeout, duration(v))),
+    ("server_addr", |s, v| put(&mut s.server_addr, address(v))),
+    ("system_dirs", |s, v| put(&mut s.system_dirs, list(v).map(paths))),
+    ("verbose", |s, v| put(&mut s.verbose, boolean(v))),
+    ("visibility_timeout", |s, v| put(&mut s.visibility_timeout, duration(v))),
 ];
+
+fn put<T>(place: &mut T, value: Result<T, &'static str>) -> Result<(), &'static str> {
+    *place = value?;
+    Ok(())
+}
+
+fn names(list: Vec<OsString>) -> Vec<String> {
+    list.iter().map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+fn paths(list: Vec<OsString>) -> Vec<PathBuf> {
+    list.into_iter().map(PathBuf::from).collect()
+}
 
 type Setter = fn(&mut Settings, &Value) -> Result<(), &'static str>;
 
@@ -205,7 +220,7 @@ fn split(text: &OsStr) -> Vec<OsString> {
 }
 
 fn mounts(value: &Value) -> Result<Vec<PathBuf>, &'static str> {
-    let mounts: Vec<PathBuf> = list(value)?.into_iter().map(PathBuf::from).collect();
+    let mounts = paths(list(value)?);
     if mounts.is_empty() || mounts.iter().any(|mount| !mount.is_absolute()) {
         return Err("must be one or more absolute paths, with `:` between them");
     }
@@ -245,7 +260,7 @@ pub fn load(given: &[Given], env: &dyn Fn(&str) -> Option<OsString>) -> Result<S
         }
     }
     let disabled = Value::Text(env("DISTCCD_DISABLE").unwrap_or_default());
-    let set: Setter = |s, v| Ok(s.disabled = boolean(v)?);
+    let set: Setter = |s, v| put(&mut s.disabled, boolean(v));
     apply(&mut settings, set, disabled, ("environment", "DISTCCD_DISABLE"), &mut mistakes);
     apply_flags(&mut settings, given, &mut mistakes);
     if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
@@ -267,7 +282,9 @@ fn apply_file(settings: &mut Settings, file: &Path, mistakes: &mut Vec<Mistake>)
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         // No such file is the common case and no mistake.
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return;
+        }
         Err(error) => return wrong("(file)", format!("cannot be read: {error}; make it readable or remove it")),
     };
     let table = match text.parse::<toml::Table>() {
@@ -376,7 +393,10 @@ mod tests {
         let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(text.len(), 4, "{text:#?}");
         assert!(text.iter().any(|t| t.contains("`sever_addr`: unknown key") && t.contains("server_addr")), "{text:#?}");
-        assert!(text.iter().any(|t| t.contains("launcher.toml: `batch_size`: `0` must be a whole number")), "{text:#?}");
+        assert!(
+            text.iter().any(|t| t.contains("launcher.toml: `batch_size`: `0` must be a whole number")),
+            "{text:#?}"
+        );
         assert!(text.iter().any(|t| t.contains("`DISTCCD_FALLBACK`: `perhaps` must be `never`")), "{text:#?}");
         assert!(text.iter().any(|t| t.contains("flag: `--server-addr`: `nowhere` must be HOST:PORT")), "{text:#?}");
     }

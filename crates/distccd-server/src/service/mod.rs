@@ -50,7 +50,9 @@ impl Gate {
         let addresses = request.remote_addr().zip(request.local_addr());
         let proof = addresses.map_or(Proof::None, |(theirs, ours)| peer::prove(theirs, ours));
         if proof == Proof::None && !self.insecure {
-            return Err(Status::unauthenticated("the server cannot tell who you are; it accepts that only with --insecure"));
+            return Err(Status::unauthenticated(
+                "the server cannot tell who you are; it accepts that only with --insecure",
+            ));
         }
         Ok(proof)
     }

@@ -86,7 +86,9 @@ async fn listen(gate: Gate, client: ClientId, proof: Proof, mut messages: Stream
 
 fn translate(client: ClientId, proof: Proof, message: v1::LauncherMessage) -> Result<Option<Fact>, Status> {
     match message.message {
-        Some(launcher_message::Message::Submit(batch)) => Ok(Some(Fact::Submitted { client, batch: check(proof, batch)? })),
+        Some(launcher_message::Message::Submit(batch)) => {
+            Ok(Some(Fact::Submitted { client, batch: check(proof, batch)? }))
+        }
         Some(launcher_message::Message::Cancel(cancel)) => {
             let jobs = cancel.jobs.iter().map(|id| job_id_from(id)).collect::<Result<_, _>>();
             Ok(Some(Fact::Cancelled { client, jobs: jobs.map_err(|error| status::of_decode(&error))? }))
