@@ -5,10 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
+
+/// The place of mistakes that a flag made.
+const FLAG: &str = "flag";
+/// The place of mistakes that a variable made.
+const ENVIRONMENT: &str = "environment";
 
 /// A setting: its name in files, and how it is put into `T`. The error says what would be right, to be read after the
 /// value ("must be ...").
@@ -32,12 +39,14 @@ impl Raw {
         Self(Value::new(None, text))
     }
 
-    /// The value as text.
+    /// The value as text that is not empty, and that was UTF-8 where it came from (see [`variable`]).
     ///
     /// # Errors
     /// What would be right.
     pub fn as_text(&self) -> Result<String, String> {
         match &self.0.kind {
+            ValueKind::String(text) if text.is_empty() => Err("must not be empty".to_owned()),
+            ValueKind::String(text) if text.contains(char::REPLACEMENT_CHARACTER) => Err("must be UTF-8".to_owned()),
             ValueKind::String(text) => Ok(text.clone()),
             _ => Err("must be a text".to_owned()),
         }
@@ -48,13 +57,50 @@ impl Raw {
     /// # Errors
     /// What would be right.
     pub fn as_number(&self, least: u64) -> Result<u64, String> {
-        let number = match &self.0.kind {
+        let number = self.number().filter(|&number| number >= least);
+        number.ok_or_else(|| format!("must be a whole number from {least}"))
+    }
+
+    /// The value as a whole number of this range.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn as_number_in(&self, range: RangeInclusive<u64>) -> Result<u64, String> {
+        let number = self.number().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+    }
+
+    /// The value as a whole number of this range; `None` is `auto`.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn as_number_or_auto(&self, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
+        match &self.0.kind {
+            ValueKind::String(text) if text == "auto" => Ok(None),
+            _ => self.as_number_in(range).map(Some).map_err(|problem| format!("{problem}, or `auto`")),
+        }
+    }
+
+    /// The value as a number of bytes, at least one: `1000`, `64KiB`, `100MiB`, `1GiB`.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn as_size(&self) -> Result<u64, String> {
+        let size = match &self.0.kind {
+            ValueKind::String(text) => size_of(text),
+            _ => self.number(),
+        };
+        let wrong = || "must be a size above zero such as `1000` (bytes), `64KiB`, `100MiB` or `1GiB`".to_owned();
+        size.filter(|&size| size > 0).ok_or_else(wrong)
+    }
+
+    fn number(&self) -> Option<u64> {
+        match &self.0.kind {
             ValueKind::I64(number) => u64::try_from(*number).ok(),
             ValueKind::U64(number) => Some(*number),
             ValueKind::String(text) => text.parse().ok(),
             _ => None,
-        };
-        number.filter(|&number| number >= least).ok_or_else(|| format!("must be a whole number from {least}"))
+        }
     }
 
     /// The value as true or false.
@@ -79,8 +125,19 @@ impl Raw {
     /// What would be right.
     pub fn as_duration(&self) -> Result<Duration, String> {
         let wrong = || "must be a duration above zero such as `500ms`, `3m` or `1m30s`".to_owned();
-        let text = self.as_text().map_err(|_| wrong())?;
-        humantime::parse_duration(&text).ok().filter(|duration| !duration.is_zero()).ok_or_else(wrong)
+        self.duration().filter(|duration| !duration.is_zero()).ok_or_else(wrong)
+    }
+
+    /// The value as a duration that may be none at all, `0s`.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn as_grace(&self) -> Result<Duration, String> {
+        self.duration().ok_or_else(|| "must be a duration such as `0s`, `500ms`, `3m` or `1m30s`".to_owned())
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        humantime::parse_duration(&self.as_text().ok()?).ok()
     }
 
     /// The value as `HOST:PORT`.
@@ -94,29 +151,53 @@ impl Raw {
         if host.is_empty() || port.parse::<u16>().is_err() { Err(wrong()) } else { Ok(text) }
     }
 
-    /// The value as a list of texts: an array of a file, or a text with `:` between the parts.
+    /// The value as a list of texts: an array of a file, or a text with `separator` between the parts; empty parts are
+    /// left out.
     ///
     /// # Errors
     /// What would be right.
-    pub fn as_list(&self) -> Result<Vec<String>, String> {
-        match &self.0.kind {
-            ValueKind::Array(values) => values.iter().map(|value| Self(value.clone()).as_text()).collect(),
-            ValueKind::String(text) => Ok(text.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()),
-            _ => Err("must be a text or a list of texts".to_owned()),
-        }
+    pub fn as_list(&self, separator: char) -> Result<Vec<String>, String> {
+        let texts = match &self.0.kind {
+            ValueKind::Array(values) => {
+                values.iter().map(|value| Self(value.clone()).as_text()).collect::<Result<_, _>>()?
+            }
+            ValueKind::String(text) if text.is_empty() => Vec::new(),
+            ValueKind::String(_) => vec![self.as_text()?],
+            _ => return Err("must be a text or a list of texts".to_owned()),
+        };
+        let parts = texts.iter().flat_map(|text| text.split(separator));
+        Ok(parts.filter(|part| !part.is_empty()).map(str::to_owned).collect())
     }
 
-    /// The value as one or more absolute paths.
+    /// The value as an absolute path, without trailing or doubled slashes, which would make another path of it.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn as_path(&self) -> Result<PathBuf, String> {
+        absolute(&self.as_text()?).ok_or_else(|| "must be an absolute path".to_owned())
+    }
+
+    /// The value as one or more absolute paths, without trailing or doubled slashes.
     ///
     /// # Errors
     /// What would be right.
     pub fn as_mounts(&self) -> Result<Vec<PathBuf>, String> {
-        let paths: Vec<PathBuf> = self.as_list()?.into_iter().map(PathBuf::from).collect();
-        if paths.is_empty() || paths.iter().any(|path| !path.is_absolute()) {
-            return Err("must be one or more absolute paths, with `:` between them".to_owned());
-        }
-        Ok(paths)
+        let paths: Option<Vec<PathBuf>> = self.as_list(':')?.iter().map(|path| absolute(path)).collect();
+        let wrong = || "must be one or more absolute paths, with `:` between them".to_owned();
+        paths.filter(|paths| !paths.is_empty()).ok_or_else(wrong)
     }
+}
+
+fn absolute(path: &str) -> Option<PathBuf> {
+    path.starts_with('/').then(|| Path::new(path).components().collect())
+}
+
+const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+fn size_of(text: &str) -> Option<u64> {
+    let in_unit = |(unit, bytes): &(&str, u64)| Some((text.strip_suffix(unit)?, *bytes));
+    let (number, unit) = UNITS.iter().find_map(in_unit).unwrap_or((text, 1));
+    number.trim_end().parse::<u64>().ok()?.checked_mul(unit)
 }
 
 impl fmt::Display for Raw {
@@ -137,6 +218,51 @@ pub struct Mistake {
     pub problem: String,
 }
 
+impl Mistake {
+    /// Whether it was made on the command line, which has an exit code of its own.
+    #[must_use]
+    pub fn is_of_flag(&self) -> bool {
+        self.place == FLAG
+    }
+}
+
+/// Who had the last word on each key; nobody said anything about those that are not here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(BTreeMap<&'static str, Place>);
+
+/// A place as mistakes name it, and what the key is called there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    place: String,
+    key: String,
+}
+
+impl Origins {
+    /// A mistake that only shows when settings are seen together, told where this key got its value.
+    #[must_use]
+    pub fn mistake(&self, key: &str, problem: String) -> Mistake {
+        match self.0.get(key) {
+            Some(Place { place, key }) => mistake(place, key, problem),
+            None => mistake("settings", key, problem),
+        }
+    }
+
+    fn describe(&self, key: &str) -> String {
+        match self.0.get(key) {
+            Some(Place { place, key }) if place == FLAG || place == ENVIRONMENT => format!("{place} {key}"),
+            Some(Place { place, .. }) => place.clone(),
+            None => "default".to_owned(),
+        }
+    }
+}
+
+/// The environment as [`Layers`] read it. A variable that is not UTF-8 is no absent one: it comes with replacement
+/// characters, which the check of its value then refuses.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 /// Where settings come from.
 pub struct Layers<'a> {
     /// The configuration file, and whether it must exist (it was asked for by name).
@@ -153,23 +279,29 @@ impl Layers<'_> {
     /// # Errors
     /// Every mistake found in any layer.
     pub fn apply<T>(&self, settings: &mut T, keys: &[Key<T>]) -> Result<(), Vec<Mistake>> {
-        let mut mistakes = Vec::new();
+        let (_, mistakes) = self.lay(settings, keys);
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// Puts the layers over `settings`, which holds the defaults, and says who had the last word on each key, and
+    /// every mistake found in any layer; what is wrong leaves `settings` as they were.
+    pub fn lay<T>(&self, settings: &mut T, keys: &[Key<T>]) -> (Origins, Vec<Mistake>) {
+        let mut laying = Laying { settings, keys, origins: Origins::default(), mistakes: Vec::new() };
         if let Some((file, must_exist)) = &self.file {
-            apply_file(settings, keys, file, *must_exist, &mut mistakes);
+            laying.file(file, *must_exist);
         }
         for key in keys {
             let variable = format!("DISTCCD_{}", key.name.to_uppercase());
             if let Some(text) = (self.env)(&variable) {
-                put(settings, key, &Raw::text(&text), ("environment", &variable), &mut mistakes);
+                laying.put(key, &Raw::text(&text), ENVIRONMENT, &variable);
             }
         }
         for (name, value) in self.merged_flags() {
             if let Some(key) = keys.iter().find(|key| key.name == name) {
-                let flag = format!("--{}", name.replace('_', "-"));
-                put(settings, key, &Raw::text(&value), ("flag", &flag), &mut mistakes);
+                laying.put(key, &Raw::text(&value), FLAG, &format!("--{}", name.replace('_', "-")));
             }
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+        (laying.origins, laying.mistakes)
     }
 
     fn merged_flags(&self) -> BTreeMap<&'static str, String> {
@@ -183,26 +315,52 @@ impl Layers<'_> {
     }
 }
 
-fn apply_file<T>(settings: &mut T, keys: &[Key<T>], file: &Path, must_exist: bool, mistakes: &mut Vec<Mistake>) {
-    let place = file.display().to_string();
-    if !file.exists() {
-        if must_exist {
-            mistakes.push(mistake(&place, "(file)", "does not exist; create it or leave out --config".to_owned()));
-        }
-        return;
-    }
-    let values = match File::from(file).format(FileFormat::Toml).collect() {
-        Ok(values) => values,
-        Err(error) => return mistakes.push(mistake(&place, "(syntax)", syntax(&error))),
-    };
-    let sorted: BTreeMap<String, Value> = values.into_iter().collect();
-    for (name, value) in sorted {
-        match keys.iter().find(|key| key.name == name) {
-            Some(key) => put(settings, key, &Raw(value), (&place, key.name), mistakes),
-            None => {
-                let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-                mistakes.push(mistake(&place, &name, format!("unknown key; known are {}", known.join(", "))));
+/// Layers on their way into settings.
+struct Laying<'a, T> {
+    settings: &'a mut T,
+    keys: &'a [Key<T>],
+    origins: Origins,
+    mistakes: Vec<Mistake>,
+}
+
+impl<T> Laying<'_, T> {
+    fn file(&mut self, file: &Path, must_exist: bool) {
+        let place = file.display().to_string();
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if must_exist {
+                    let problem = "does not exist; create it or leave out --config".to_owned();
+                    self.mistakes.push(mistake(&place, "(file)", problem));
+                }
+                return;
             }
+            Err(error) => return self.mistakes.push(mistake(&place, "(file)", format!("cannot be read: {error}"))),
+        };
+        let values = match File::from_str(&text, FileFormat::Toml).collect() {
+            Ok(values) => values,
+            Err(error) => return self.mistakes.push(mistake(&place, "(syntax)", syntax(&error))),
+        };
+        let sorted: BTreeMap<String, Value> = values.into_iter().collect();
+        for (name, value) in sorted {
+            match self.keys.iter().find(|key| key.name == name) {
+                Some(key) => self.put(key, &Raw(value), &place, key.name),
+                None => {
+                    let known: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+                    let problem = format!("unknown key; known are {}", known.join(", "));
+                    self.mistakes.push(mistake(&place, &name, problem));
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, key: &Key<T>, raw: &Raw, place: &str, called: &str) {
+        match (key.set)(self.settings, raw) {
+            Ok(()) => {
+                let here = Place { place: place.to_owned(), key: called.to_owned() };
+                self.origins.0.insert(key.name, here);
+            }
+            Err(problem) => self.mistakes.push(mistake(place, called, format!("`{raw}` {problem}"))),
         }
     }
 }
@@ -214,12 +372,6 @@ fn syntax(error: &ConfigError) -> String {
     format!("cannot be read as TOML: {}", lines.join(" "))
 }
 
-fn put<T>(settings: &mut T, key: &Key<T>, raw: &Raw, at: (&str, &str), mistakes: &mut Vec<Mistake>) {
-    if let Err(problem) = (key.set)(settings, raw) {
-        mistakes.push(mistake(at.0, at.1, format!("`{raw}` {problem}")));
-    }
-}
-
 fn mistake(place: &str, key: &str, problem: String) -> Mistake {
     Mistake { place: place.to_owned(), key: key.to_owned(), problem }
 }
@@ -228,6 +380,54 @@ fn mistake(place: &str, key: &str, problem: String) -> Mistake {
 #[must_use]
 pub fn show<T>(settings: &T, keys: &[Key<T>]) -> String {
     keys.iter().map(|key| format!("{} = {}\n", key.name, (key.show)(settings))).collect()
+}
+
+/// As [`show`], with a comment on each line that says who had the last word.
+#[must_use]
+pub fn show_with_origins<T>(settings: &T, keys: &[Key<T>], origins: &Origins) -> String {
+    let line = |key: &Key<T>| {
+        let setting = format!("{} = {}", key.name, (key.show)(settings));
+        format!("{setting:<50} # {}\n", origins.describe(key.name))
+    };
+    keys.iter().map(line).collect()
+}
+
+/// A text as a file would give it: in quotes, with what they would not survive escaped.
+#[must_use]
+pub fn quoted(text: impl fmt::Display) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.to_string().chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() => quoted += &format!("\\u{:04X}", u32::from(letter)),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Texts as a file would give them.
+#[must_use]
+pub fn quoted_list(texts: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let quoted: Vec<String> = texts.into_iter().map(quoted).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// A duration as a file would give it.
+#[must_use]
+pub fn shown_duration(duration: Duration) -> String {
+    quoted(humantime::format_duration(duration))
+}
+
+/// A size as [`Raw::as_size`] reads it, in the largest unit that gives a whole number.
+#[must_use]
+pub fn size_text(size: u64) -> String {
+    let fits = |(_, bytes): &&(&str, u64)| size.is_multiple_of(*bytes);
+    match UNITS.iter().find(fits) {
+        Some((unit, bytes)) if size > 0 => format!("{}{unit}", size / bytes),
+        _ => size.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -242,13 +442,17 @@ mod tests {
     }
 
     const KEYS: &[Key<Sample>] = &[
-        Key { name: "port", set: |s, raw| Ok(s.port = raw.as_number(1)?), show: |s| s.port.to_string() },
+        Key { name: "port", set: |s, raw| raw.as_number(1).map(|it| s.port = it), show: |s| s.port.to_string() },
         Key {
             name: "wait",
-            set: |s, raw| Ok(s.wait = raw.as_duration()?),
+            set: |s, raw| raw.as_duration().map(|it| s.wait = it),
             show: |s| format!("\"{}\"", humantime::format_duration(s.wait)),
         },
-        Key { name: "fs_mount", set: |s, raw| Ok(s.mounts = raw.as_mounts()?), show: |s| format!("{:?}", s.mounts) },
+        Key {
+            name: "fs_mount",
+            set: |s, raw| raw.as_mounts().map(|it| s.mounts = it),
+            show: |s| format!("{:?}", s.mounts),
+        },
     ];
 
     fn sample() -> Sample {
@@ -288,7 +492,10 @@ mod tests {
         assert!(texts[0].contains("daemon.toml: `prt`: unknown key; known are port, wait, fs_mount"), "{texts:#?}");
         assert!(texts[1].contains("daemon.toml: `wait`: `soon` must be a duration"), "{texts:#?}");
         assert_eq!(texts[2], "environment: `DISTCCD_PORT`: `0` must be a whole number from 1");
-        assert!(texts[3].starts_with("flag: `--fs-mount`: `relative` must be one or more absolute paths"), "{texts:#?}");
+        assert!(
+            texts[3].starts_with("flag: `--fs-mount`: `relative` must be one or more absolute paths"),
+            "{texts:#?}"
+        );
     }
 
     #[test]
@@ -321,5 +528,95 @@ mod tests {
         Layers { file: Some((path, true)), env: &|_| None, flags: Vec::new() }.apply(&mut settings, KEYS).unwrap();
 
         assert_eq!(settings.port, 9);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let layers = Layers { file: Some((dir.path().to_owned(), false)), env: &|_| None, flags: Vec::new() };
+        let mistakes = layers.apply(&mut sample(), KEYS).unwrap_err();
+
+        assert!(mistakes[0].to_string().contains("`(file)`: cannot be read: "), "{mistakes:?}");
+    }
+
+    #[test]
+    fn who_had_the_last_word_is_shown_and_named_in_mistakes_that_show_later() {
+        let (_dir, path) = file("wait = '2s'\nport = 2\n");
+        let env = |name: &str| (name == "DISTCCD_PORT").then(|| "3".to_owned());
+        let mut settings = sample();
+
+        let layers = Layers { file: Some((path.clone(), true)), env: &env, flags: vec![("fs_mount", "/c".to_owned())] };
+        let (origins, mistakes) = layers.lay(&mut settings, KEYS);
+
+        assert_eq!(mistakes, []);
+        let shown = show_with_origins(&settings, KEYS, &origins);
+        let comments: Vec<&str> = shown.lines().filter_map(|line| Some(line.split_once(" # ")?.1)).collect();
+        assert_eq!(comments, ["environment DISTCCD_PORT", path.to_str().unwrap(), "flag --fs-mount"]);
+        assert!(origins.mistake("fs_mount", String::new()).is_of_flag());
+        assert!(!origins.mistake("port", String::new()).is_of_flag());
+        assert_eq!(origins.mistake("port", "is odd".into()).to_string(), "environment: `DISTCCD_PORT`: is odd");
+        assert_eq!(Origins::default().mistake("port", "is odd".into()).to_string(), "settings: `port`: is odd");
+    }
+
+    #[test]
+    fn numbers_keep_to_their_range_and_may_be_auto() {
+        let auto = |text: &str| Raw::text(text).as_number_or_auto(1..=9);
+
+        assert_eq!((auto("auto"), auto("9")), (Ok(None), Ok(Some(9))));
+        for wrong in ["0", "10", "many", ""] {
+            assert_eq!(auto(wrong), Err("must be a whole number from 1 to 9, or `auto`".to_owned()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_back_as_they_are_shown() {
+        for (text, size) in [("1", 1), ("1000", 1000), ("64KiB", 64 << 10), ("100 MiB", 100 << 20), ("1GiB", 1 << 30)] {
+            assert_eq!(Raw::text(text).as_size(), Ok(size), "{text}");
+            assert_eq!(Raw::text(&size_text(size)).as_size(), Ok(size), "{text}");
+        }
+        assert_eq!(size_text(1 << 30), "1GiB");
+        for wrong in ["0", "0KiB", "", "GiB", "-1", "1.5GiB", "1GB", "99999999TiB"] {
+            assert!(Raw::text(wrong).as_size().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_grace_may_be_none_and_a_duration_may_not() {
+        assert_eq!(Raw::text("0s").as_grace(), Ok(Duration::ZERO));
+        assert!(Raw::text("0s").as_duration().is_err());
+        assert!(Raw::text("5").as_grace().is_err(), "a duration has a unit");
+    }
+
+    #[test]
+    fn texts_are_something_and_utf_8() {
+        assert!(Raw::text("").as_text().is_err());
+        assert!(Raw::text(&String::from_utf8_lossy(b"caf\xe9")).as_text().is_err());
+        assert!(Raw::text(&String::from_utf8_lossy(b"/caf\xe9")).as_mounts().is_err());
+    }
+
+    #[test]
+    fn paths_lose_slashes_that_mean_nothing() {
+        let paths = Raw::text("/a/:/b//c").as_mounts().unwrap();
+
+        let spelled: Vec<_> = paths.iter().map(|path| path.as_os_str()).collect();
+        assert_eq!(spelled, ["/a", "/b/c"]);
+        assert!(Raw::text("a/b").as_path().is_err());
+    }
+
+    #[test]
+    fn lists_are_arrays_or_texts_with_separators() {
+        assert_eq!(Raw::text("a,,b").as_list(',').unwrap(), ["a", "b"]);
+        assert_eq!(Raw::text("").as_list(',').unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn quotes_and_control_characters_survive_a_file() {
+        let odd = "a\"b\\c\nd";
+        let text = format!("wait = '1s'\nname = {}\n", quoted(odd));
+
+        let values = File::from_str(&text, FileFormat::Toml).collect().unwrap();
+
+        assert_eq!(Raw(values["name"].clone()).as_text().unwrap(), odd);
     }
 }

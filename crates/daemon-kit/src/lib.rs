@@ -17,6 +17,8 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// A bug of ours (`EX_SOFTWARE`).
     pub const SOFTWARE: u8 = 70;
+    /// The operating system refuses what no daemon can do without (`EX_OSERR`).
+    pub const OS: u8 = 71;
     /// The configuration, or what it names, is wrong (`EX_CONFIG`).
     pub const CONFIG: u8 = 78;
 }

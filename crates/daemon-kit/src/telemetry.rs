@@ -36,9 +36,10 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Starts logging: level `info` unless `RUST_LOG` says otherwise. Later calls change nothing.
+/// Starts logging: level `info` unless `DISTCCD_LOG`, or else `RUST_LOG`, says otherwise. Later calls change nothing.
 pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let named = |name| EnvFilter::try_from_env(name).ok();
+    let filter = named("DISTCCD_LOG").or_else(|| named("RUST_LOG")).unwrap_or_else(|| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start (tests that run a daemon twice in one process) finds a subscriber and leaves it.
     let _ = match format {

@@ -170,20 +170,25 @@ mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
 
-    fn connection(address: &str) -> (TcpStream, SocketAddr, SocketAddr) {
+    /// Both ends of a connection, and their addresses.
+    fn connection(address: &str) -> ([TcpStream; 2], SocketAddr, SocketAddr) {
         let listener = TcpListener::bind(address).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (theirs, ours) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-        (client, theirs, ours)
+        let (server, theirs) = listener.accept().unwrap();
+        let ours = server.local_addr().unwrap();
+        ([client, server], theirs, ours)
     }
 
     #[test]
     fn the_kernel_tells_who_made_a_loopback_connection() {
-        let (_client, theirs, ours) = connection("127.0.0.1:0");
         let me = rustix::process::geteuid().as_raw();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (_both_ends, theirs, ours) = connection(address);
 
-        assert_eq!(prove(theirs, ours), Proof::User(me));
-        assert_eq!(read_table(theirs, ours).unwrap(), me);
+            assert_eq!(prove(theirs, ours), Proof::User(me));
+            assert_eq!(ask_kernel(theirs, ours).unwrap(), me);
+            assert_eq!(read_table(theirs, ours).unwrap(), me);
+        }
     }
 
     #[test]

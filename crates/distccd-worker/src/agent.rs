@@ -7,13 +7,16 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon_kit::shutdown::Stop;
+use daemon_kit::systemd;
 use model::outcome::AttemptFailure;
 use proto::v1::{self, worker_message::Message, worker_order};
 use proto::version::check_hello;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, Interval, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,11 +27,11 @@ use crate::facts::{self, ForeignLoad};
 use crate::lease::Lease;
 use crate::link::{self, LinkEvent};
 use crate::registration::Registration;
+use crate::retained::Space;
 use crate::runner::{self, Event};
-use crate::service::Watchdog;
 use crate::toolchains::{self, Toolchain};
 use crate::warmth::Warmth;
-use crate::{Error, Exit, SOFTWARE, Stop, tools, wire};
+use crate::{Error, Exit, SOFTWARE, tools, wire};
 
 /// Events of attempts that may wait to be written down; more makes the printing attempt wait.
 const EVENTS: usize = 256;
@@ -105,14 +108,14 @@ impl Agent {
     }
 
     /// Works until drained, or until the server refuses for good.
-    pub(crate) async fn run(mut self, mut inboxes: Inboxes, stop: Stop) -> Result<Exit, Error> {
+    pub(crate) async fn run(mut self, mut inboxes: Inboxes, stop: Stop, rescan: Arc<Notify>) -> Result<Exit, Error> {
         let endpoint = link::endpoint(&self.config.server_addr).map_err(|error| Error::Internal(error.to_string()))?;
         let (link_events, mut link) = mpsc::channel(64);
         let leaving = CancellationToken::new();
         let server = self.config.server_addr.clone();
         let connecting = link::keep_connected(endpoint, server, link_events, leaving.clone());
         let _ends_with_us = AbortOnDropHandle::new(tokio::spawn(connecting));
-        let mut watchdog = Watchdog::new();
+        let mut watchdog = systemd::watchdog_interval().map(interval);
         let (mut asked_to_drain, mut asked_to_kill) = (false, false);
         loop {
             self.fill_slots();
@@ -125,19 +128,20 @@ impl Agent {
             }
             tokio::select! { biased;
                 () = until(self.lease.deadline()) => self.on_lease_expired(),
-                () = stop.drain.cancelled(), if !asked_to_drain => {
+                () = stop.asked.cancelled(), if !asked_to_drain => {
                     asked_to_drain = true;
                     self.on_drain();
                 }
-                () = stop.kill.cancelled(), if !asked_to_kill => {
+                () = stop.insisted.cancelled(), if !asked_to_kill => {
                     asked_to_kill = true;
                     self.books.kill_running();
                 }
                 () = until(self.next_heartbeat()) => self.on_heartbeat_due(),
                 () = until(self.next_report()) => self.on_report_due(),
                 () = until(self.drain_deadline()) => self.on_drain_deadline(),
-                () = watchdog.due() => watchdog.pat(),
-                () = stop.rescan.notified() => self.rescan(),
+                // From this very loop: what it proves alive is the agent.
+                () = tick(watchdog.as_mut()) => systemd::alive(),
+                () = rescan.notified() => self.rescan(),
                 Some(found) = inboxes.scans.recv() => self.on_rescanned(found),
                 event = link.recv() => match event {
                     Some(event) => self.on_link(event)?,
@@ -205,7 +209,7 @@ impl Agent {
         self.books.say_again();
         let server = &self.config.server_addr;
         tracing::info!(worker_id = welcome.worker_id, slots = self.config.slots, "registered with {server}");
-        crate::service::status(&format!("registered with {server} as worker {}", welcome.worker_id));
+        systemd::status(&format!("registered with {server} as worker {}", welcome.worker_id));
         Ok(())
     }
 
@@ -282,7 +286,8 @@ impl Agent {
                 self.books.on_started(attempt);
             }
             Event::Output(attempt, stream, data) => {
-                self.books.on_output(attempt, stream, data, &self.config.scratch);
+                let space = Space { scratch: &self.config.scratch, max_output: self.config.max_output };
+                self.books.on_output(attempt, stream, data, space);
             }
             Event::Ended(attempt, result) => {
                 self.busy -= 1;
@@ -353,7 +358,7 @@ impl Agent {
 
     fn on_drain(&mut self) {
         tracing::info!(running = self.busy, "draining");
-        crate::service::stopping();
+        systemd::stopping("waiting for running commands");
         self.drain = Drain::Finishing { until: Instant::now() + self.config.drain_grace };
         if self.rhythm().is_some() {
             self.first.push_back(Message::Draining(v1::Draining {}));
@@ -431,6 +436,13 @@ pub(crate) struct Inboxes {
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+async fn tick(interval: Option<&mut Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
         None => pending().await,
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::path::Path;
 
 use bytes::Bytes;
 use model::ids::Attempt;
@@ -12,7 +11,7 @@ use proto::convert::attempt_ref;
 use proto::v1::{self, attempt_result, worker_message::Message};
 
 use crate::exec::{Canceller, Stream};
-use crate::retained::Retained;
+use crate::retained::{Retained, Space};
 use crate::wire::Task;
 
 /// How an attempt ended, as it travels.
@@ -89,14 +88,14 @@ impl Books {
         }
     }
 
-    /// Keeps what an attempt printed. When there is no room for it the attempt is ended: a lost diagnostic is worse
+    /// Keeps what an attempt printed. When there is no space for it the attempt is ended: a lost diagnostic is worse
     /// than a second execution.
-    pub(crate) fn on_output(&mut self, attempt: Attempt, stream: Stream, data: Bytes, scratch: &Path) {
+    pub(crate) fn on_output(&mut self, attempt: Attempt, stream: Stream, data: Bytes, space: Space<'_>) {
         let Some(entry) = self.entries.get_mut(&attempt) else { return };
-        if let Err(error) = entry.output.push(stream, data, scratch) {
-            let why = format!("{}: {error}", scratch.display());
+        if let Err(why) = entry.output.push(stream, data, space) {
+            entry.sent_chunks = 0; // as many as are kept
             tracing::warn!(%attempt, "cannot keep its output: {why}");
-            self.end(attempt, AttemptFailure::NoSpace(why), Canceller::kill);
+            self.end(attempt, AttemptFailure::NoSpace(why.to_string()), Canceller::kill);
         }
     }
 
@@ -281,6 +280,7 @@ mod tests {
     use super::*;
     use crate::exec;
     use model::ids::JobId;
+    use std::path::Path;
 
     fn attempt(number: u8) -> Attempt {
         Attempt { job: JobId::from_bytes([number; 16]), number: 1 }
@@ -294,8 +294,12 @@ mod tests {
         AttemptResult::Outcome(v1::Outcome::default())
     }
 
+    fn space(max_output: u64) -> Space<'static> {
+        Space { scratch: Path::new("/nonexistent"), max_output }
+    }
+
     fn print(books: &mut Books, number: u8, text: &'static str) {
-        books.on_output(attempt(number), Stream::Stderr, Bytes::from_static(text.as_bytes()), Path::new("/"));
+        books.on_output(attempt(number), Stream::Stderr, Bytes::from_static(text.as_bytes()), space(1 << 30));
     }
 
     /// What is said, in words.
@@ -406,11 +410,28 @@ mod tests {
         running(&mut books, 1);
         let large = Bytes::from(vec![0; 2 << 20]);
 
-        books.on_output(attempt(1), Stream::Stdout, large, Path::new("/nonexistent"));
+        books.on_output(attempt(1), Stream::Stdout, large, space(1 << 30));
         books.on_ended(attempt(1), outcome());
 
         let Some(Message::Results(results)) = books.next_message() else { panic!("no result") };
         let Some(AttemptResult::Failure(failure)) = &results.results[0].result else { panic!("no failure") };
         assert_eq!(failure.kind(), v1::FailureKind::NoSpace);
+    }
+
+    #[test]
+    fn one_who_prints_too_much_is_ended_and_what_it_printed_is_let_go() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        let chunk = || Bytes::from_static(b"12345");
+
+        books.on_output(attempt(1), Stream::Stdout, chunk(), space(9));
+        books.on_output(attempt(1), Stream::Stdout, chunk(), space(9));
+        books.on_output(attempt(1), Stream::Stdout, chunk(), space(9));
+        books.on_ended(attempt(1), outcome());
+
+        let Some(Message::Results(results)) = books.next_message() else { panic!("output of a failed attempt") };
+        let Some(AttemptResult::Failure(failure)) = &results.results[0].result else { panic!("no failure") };
+        assert_eq!(failure.kind(), v1::FailureKind::NoSpace);
+        assert!(failure.detail.contains("`max_output`"), "{failure:?}");
     }
 }

@@ -1,20 +1,20 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser};
-use toml::Value;
+use daemon_kit::exit;
+use daemon_kit::layers::{self, Layers, Mistake};
 
-use crate::config::{Config, FILE, KEYS, Problem, Provenance, Source};
-use crate::layers::Layers;
+use crate::config::{self, Config, DEFAULT_FILE, KEYS};
 
 const AFTER_HELP: &str = "\
 Each setting is taken from, weakest first: the built-in default, the file (/etc/distccd/worker.toml, or what --config \
 names), the environment (DISTCCD_MAX_JOBS for --max-jobs), the flag. The file's keys are the flags' names with \
 underscores.
 
-Durations are written as 500ms, 5m or 1m30s.
+Durations are written as 500ms, 5m or 1m30s, sizes as 64KiB, 100MiB or 1GiB.
 
 Signals:
   TERM, INT  drain: take nothing new, hand back what has not started, finish what runs; the second one kills it
@@ -34,54 +34,58 @@ Environment:
   DISTCCD_LOG               what is logged: error, warn, info, debug, or as in tracing's EnvFilter (default info)";
 
 /// Runs compilers, linkers and archivers for the distccd server, in place, on a filesystem that all machines share.
-#[derive(Debug, Parser)]
+// Values stay texts here: they are checked with those of the other layers.
+#[derive(Debug, Default, Parser)]
 #[command(name = "distccd-worker", version, after_help = AFTER_HELP, args_override_self = true, max_term_width = 100)]
-pub struct Flags {
+pub struct Cli {
     /// Where the server is found [default: localhost:50051].
     #[arg(long, value_name = "HOST:PORT")]
-    server_addr: Option<String>,
+    pub server_addr: Option<String>,
     /// A shared mount; may be repeated or hold a `:`-list [default: /mnt/cephfs].
     #[arg(long, value_name = "PATH")]
-    fs_mount: Vec<String>,
+    pub fs_mount: Vec<String>,
     /// Slots: commands run at a time; `auto` is one per CPU of the cpuset and quota [default: 4].
     #[arg(long, value_name = "N|auto")]
-    max_jobs: Option<String>,
+    pub max_jobs: Option<String>,
     /// Takes no link jobs.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    disable_linking: Option<String>,
+    pub disable_linking: Option<String>,
     /// Directories whose warmth is reported [default: 100].
     #[arg(long, value_name = "N")]
-    max_dirs_tracked: Option<String>,
+    pub max_dirs_tracked: Option<String>,
     /// How often they are reported in full; changes also ride on heartbeats [default: 5m].
     #[arg(long, value_name = "DUR")]
-    dir_report_interval: Option<String>,
+    pub dir_report_interval: Option<String>,
     /// Name of this worker, unique in the fleet [default: the host's name].
     #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    pub name: Option<String>,
     /// Allows an unencrypted connection to a server on another machine.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    insecure: Option<String>,
+    pub insecure: Option<String>,
     /// How log lines on stderr look [default: text].
     #[arg(long, value_name = "text|json")]
-    log_format: Option<String>,
+    pub log_format: Option<String>,
     /// Further program names that may be run, `*` for any characters; may be repeated or hold a `,`-list.
     #[arg(long, value_name = "NAME")]
-    allowed_tools: Vec<String>,
+    pub allowed_tools: Vec<String>,
     /// Between SIGTERM and SIGKILL of a cancelled command [default: 2s].
     #[arg(long, value_name = "DUR")]
-    kill_grace: Option<String>,
+    pub kill_grace: Option<String>,
     /// How long a drain lets running commands finish [default: 10m].
     #[arg(long, value_name = "DUR")]
-    drain_grace: Option<String>,
+    pub drain_grace: Option<String>,
     /// Where output of commands beyond 1 MiB is kept until the server has it [default: TMPDIR, or /tmp].
     #[arg(long, value_name = "DIR")]
-    scratch: Option<String>,
+    pub scratch: Option<String>,
+    /// How much one command may print before it is ended [default: 1GiB].
+    #[arg(long, value_name = "SIZE")]
+    pub max_output: Option<String>,
     /// Reads this file instead of /etc/distccd/worker.toml.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Prints the configuration that would be used, and where each value comes from, and exits.
     #[arg(long)]
-    print_config: bool,
+    pub print_config: bool,
 }
 
 /// What the command line asks for.
@@ -99,18 +103,17 @@ pub enum CallError {
     /// The command line is not understood; the text is ready to print.
     Usage(String),
     /// Settings are wrong.
-    Settings(Vec<Problem>),
+    Settings(Vec<Mistake>),
 }
 
 impl CallError {
-    /// 64 when the command line is at fault, 78 when it is the configuration.
+    /// That of a wrong flag when the command line is at fault, else that of a wrong configuration.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        let by_flag = |problem: &Problem| matches!(problem.source, Source::Flag(_));
         match self {
-            Self::Usage(_) => 64,
-            Self::Settings(problems) if problems.iter().any(by_flag) => 64,
-            Self::Settings(_) => 78,
+            Self::Usage(_) => exit::USAGE,
+            Self::Settings(mistakes) if mistakes.iter().any(Mistake::is_of_flag) => exit::USAGE,
+            Self::Settings(_) => exit::CONFIG,
         }
     }
 }
@@ -118,7 +121,7 @@ impl CallError {
 /// The command as clap knows it, for the manual page.
 #[must_use]
 pub fn command() -> clap::Command {
-    Flags::command()
+    Cli::command()
 }
 
 /// Reads command line, environment and file.
@@ -129,44 +132,40 @@ pub fn read(
     args: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Call, CallError> {
-    let flags = match Flags::try_parse_from(args) {
-        Ok(flags) => flags,
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
         Err(error) if error.use_stderr() => return Err(CallError::Usage(error.render().to_string())),
         Err(help) => return Ok(Call::Print(help.render().to_string())),
     };
-    let mut layers = Layers::default();
-    layers.read_file(flags.config.as_deref().unwrap_or(Path::new(FILE)), flags.config.is_some(), &KEYS);
-    layers.read_environment(&KEYS, environment);
-    let print = flags.print_config;
-    flags.lay_over(&mut layers);
-    let (config, provenance): (Config, Provenance) = Config::from_layers(layers).map_err(CallError::Settings)?;
-    Ok(if print { Call::Print(config.print(&provenance)) } else { Call::Run(config) })
+    let file = cli.config.clone().map_or((PathBuf::from(DEFAULT_FILE), false), |file| (file, true));
+    let layers = Layers { file: Some(file), env: &environment, flags: cli.flags() };
+    let (config, origins) = config::load(&layers).map_err(CallError::Settings)?;
+    Ok(match cli.print_config {
+        true => Call::Print(layers::show_with_origins(&config, KEYS, &origins)),
+        false => Call::Run(config),
+    })
 }
 
-impl Flags {
-    fn lay_over(self, layers: &mut Layers) {
-        let list = |texts: Vec<String>, separator: &str| (!texts.is_empty()).then(|| texts.join(separator));
-        let said = [
-            ("server_addr", self.server_addr),
-            ("fs_mount", list(self.fs_mount, ":")),
-            ("max_jobs", self.max_jobs),
-            ("disable_linking", self.disable_linking),
-            ("max_dirs_tracked", self.max_dirs_tracked),
-            ("dir_report_interval", self.dir_report_interval),
-            ("name", self.name),
-            ("insecure", self.insecure),
-            ("log_format", self.log_format),
-            ("allowed_tools", list(self.allowed_tools, ",")),
-            ("kill_grace", self.kill_grace),
-            ("drain_grace", self.drain_grace),
-            ("scratch", self.scratch),
+impl Cli {
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let list = |texts: &[String], separator: &str| (!texts.is_empty()).then(|| texts.join(separator));
+        let given = [
+            ("allowed_tools", list(&self.allowed_tools, ",")),
+            ("dir_report_interval", self.dir_report_interval.clone()),
+            ("disable_linking", self.disable_linking.clone()),
+            ("drain_grace", self.drain_grace.clone()),
+            ("fs_mount", list(&self.fs_mount, ":")),
+            ("insecure", self.insecure.clone()),
+            ("kill_grace", self.kill_grace.clone()),
+            ("log_format", self.log_format.clone()),
+            ("max_dirs_tracked", self.max_dirs_tracked.clone()),
+            ("max_jobs", self.max_jobs.clone()),
+            ("max_output", self.max_output.clone()),
+            ("name", self.name.clone()),
+            ("scratch", self.scratch.clone()),
+            ("server_addr", self.server_addr.clone()),
         ];
-        for (key, text) in said {
-            if let Some(text) = text {
-                let source = Source::Flag(format!("--{}", key.replace('_', "-")));
-                layers.set(key, source, Value::String(text));
-            }
-        }
+        given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 }
 
@@ -193,6 +192,47 @@ mod tests {
     #[test]
     fn the_table_of_flags_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_a_key_and_every_key_a_flag() {
+        let own = ["config", "print_config", "help", "version"];
+        let command = command();
+        let flags: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+
+        for flag in flags.iter().filter(|flag| !own.contains(flag)) {
+            assert!(KEYS.iter().any(|key| key.name == *flag), "--{flag} is no key");
+        }
+        for key in KEYS {
+            assert!(flags.contains(&key.name), "{} is no flag", key.name);
+        }
+    }
+
+    /// Every flag with a value that is not the default: one that `Cli::flags` forgets would change nothing.
+    #[test]
+    fn every_flag_arrives() {
+        let args = [
+            "--allowed-tools=x",
+            "--dir-report-interval=9m",
+            "--disable-linking",
+            "--drain-grace=9s",
+            "--fs-mount=/x",
+            "--insecure",
+            "--kill-grace=9s",
+            "--log-format=json",
+            "--max-dirs-tracked=9",
+            "--max-jobs=9",
+            "--max-output=9KiB",
+            "--name=x",
+            "--scratch=/x",
+            "--server-addr=localhost:9",
+            "--print-config",
+        ];
+
+        let Ok(Call::Print(printed)) = call(&args, &[]) else { panic!("not printed") };
+
+        let by_flag = printed.lines().filter(|line| line.contains("# flag --")).count();
+        assert_eq!((by_flag, printed.lines().count()), (KEYS.len(), KEYS.len()), "{printed}");
     }
 
     #[test]

@@ -2,38 +2,20 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Value;
+use daemon_kit::layers::{Key, Layers, Mistake, Origins, Raw, quoted, quoted_list, shown_duration, size_text};
+use daemon_kit::telemetry::LogFormat;
 
 use crate::facts;
-use crate::layers::read;
-pub use crate::layers::{Layers, Problem, Source};
 use crate::tools::ToolPattern;
 
-/// Where the configuration is looked for when none is named.
-pub const FILE: &str = "/etc/distccd/worker.toml";
+/// The file that is read unless `--config` names another.
+pub const DEFAULT_FILE: &str = "/etc/distccd/worker.toml";
 
 /// More slots than any machine has; the number guards against a slip of the finger.
 pub const MOST_SLOTS: u64 = 4096;
-
-/// All keys of the file; the flags are the same with dashes.
-pub const KEYS: [&str; 13] = [
-    "server_addr",
-    "fs_mount",
-    "max_jobs",
-    "disable_linking",
-    "max_dirs_tracked",
-    "dir_report_interval",
-    "name",
-    "insecure",
-    "log_format",
-    "allowed_tools",
-    "kill_grace",
-    "drain_grace",
-    "scratch",
-];
 
 /// Host and port, checked for form only: the name may resolve later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +30,7 @@ impl ServerAddr {
     /// # Errors
     /// Says what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is not HOST:PORT, such as \"build.example.org:50051\" or \"[::1]:50051\"");
+        let wrong = || "must be HOST:PORT, such as `build.example.org:50051` or `[::1]:50051`".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -71,15 +53,6 @@ impl fmt::Display for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What the worker runs with.
@@ -111,6 +84,8 @@ pub struct Config {
     pub drain_grace: Duration,
     /// Where long output of commands is kept until the server has it.
     pub scratch: PathBuf,
+    /// So much may one attempt print, in bytes: it bounds what `scratch` must hold, together with the slots.
+    pub max_output: u64,
 }
 
 impl Default for Config {
@@ -130,156 +105,126 @@ impl Default for Config {
             kill_grace: Duration::from_secs(2),
             drain_grace: Duration::from_secs(600),
             scratch: std::env::temp_dir(),
+            max_output: 1 << 30,
         }
     }
 }
 
-impl Config {
-    /// Turns what was said into a configuration.
-    ///
-    /// # Errors
-    /// All that is wrong.
-    pub fn from_layers(mut layers: Layers) -> Result<(Self, Provenance), Vec<Problem>> {
-        let mut config = Self::default();
-        let said = &mut layers;
-        assign(&mut config.server_addr, said.take("server_addr", |value| ServerAddr::parse(&read::text(value)?)));
-        assign(&mut config.mounts, said.take("fs_mount", mounts));
-        assign(&mut config.slots, said.take("max_jobs", slots));
-        assign(&mut config.linking, said.take("disable_linking", read::boolean).map(|disabled| !disabled));
-        assign(&mut config.max_dirs_tracked, said.take("max_dirs_tracked", dirs_tracked));
-        assign(&mut config.dir_report_interval, said.take("dir_report_interval", positive_duration));
-        assign(&mut config.name, said.take("name", read::text));
-        assign(&mut config.insecure, said.take("insecure", read::boolean));
-        assign(&mut config.log_format, said.take("log_format", log_format));
-        assign(&mut config.allowed_tools, said.take("allowed_tools", tool_patterns));
-        assign(&mut config.kill_grace, said.take("kill_grace", read::duration));
-        assign(&mut config.drain_grace, said.take("drain_grace", read::duration));
-        assign(&mut config.scratch, said.take("scratch", |value| absolute(&read::text(value)?)));
-        config.refuse_open_plaintext(&mut layers);
-        if layers.is_wrong() {
-            return Err(layers.into_problems());
-        }
-        let sources = KEYS.map(|key| layers.source(key));
-        Ok((config, Provenance(sources)))
-    }
+/// Every setting; the flags are the same with dashes.
+pub const KEYS: &[Key<Config>] = &[
+    Key {
+        name: "allowed_tools",
+        set: |c, raw| tool_patterns(raw).map(|it| c.allowed_tools = it),
+        show: |c| quoted_list(&c.allowed_tools),
+    },
+    Key {
+        name: "dir_report_interval",
+        set: |c, raw| raw.as_duration().map(|it| c.dir_report_interval = it),
+        show: |c| shown_duration(c.dir_report_interval),
+    },
+    Key {
+        name: "disable_linking",
+        set: |c, raw| raw.as_bool().map(|disabled| c.linking = !disabled),
+        show: |c| (!c.linking).to_string(),
+    },
+    Key {
+        name: "drain_grace",
+        set: |c, raw| raw.as_grace().map(|it| c.drain_grace = it),
+        show: |c| shown_duration(c.drain_grace),
+    },
+    Key {
+        name: "fs_mount",
+        set: |c, raw| raw.as_mounts().map(|it| c.mounts = it),
+        show: |c| quoted_list(c.mounts.iter().map(|mount| mount.display())),
+    },
+    Key { name: "insecure", set: |c, raw| raw.as_bool().map(|it| c.insecure = it), show: |c| c.insecure.to_string() },
+    Key {
+        name: "kill_grace",
+        set: |c, raw| raw.as_grace().map(|it| c.kill_grace = it),
+        show: |c| shown_duration(c.kill_grace),
+    },
+    Key {
+        name: "log_format",
+        set: |c, raw| {
+            c.log_format = raw.as_text()?.parse()?;
+            Ok(())
+        },
+        show: |c| quoted(c.log_format),
+    },
+    Key {
+        name: "max_dirs_tracked",
+        set: |c, raw| dirs_tracked(raw).map(|it| c.max_dirs_tracked = it),
+        show: |c| c.max_dirs_tracked.to_string(),
+    },
+    Key { name: "max_jobs", set: |c, raw| slots(raw).map(|it| c.slots = it), show: |c| c.slots.to_string() },
+    Key {
+        name: "max_output",
+        set: |c, raw| raw.as_size().map(|it| c.max_output = it),
+        show: |c| quoted(size_text(c.max_output)),
+    },
+    Key { name: "name", set: |c, raw| raw.as_text().map(|it| c.name = it), show: |c| quoted(&c.name) },
+    Key {
+        name: "scratch",
+        set: |c, raw| raw.as_path().map(|it| c.scratch = it),
+        show: |c| quoted(c.scratch.display()),
+    },
+    Key {
+        name: "server_addr",
+        set: |c, raw| ServerAddr::parse(&raw.as_text()?).map(|it| c.server_addr = it),
+        show: |c| quoted(&c.server_addr),
+    },
+];
 
-    fn refuse_open_plaintext(&self, layers: &mut Layers) {
-        if self.server_addr.is_loopback() || self.insecure {
-            return;
-        }
-        let text = format!(
+fn slots(raw: &Raw) -> Result<u32, String> {
+    let count = raw.as_number_or_auto(1..=MOST_SLOTS)?;
+    Ok(count.and_then(|count| u32::try_from(count).ok()).unwrap_or_else(facts::usable_cpus))
+}
+
+fn dirs_tracked(raw: &Raw) -> Result<usize, String> {
+    let most = proto::limits::MAX_DIRS;
+    let count = raw.as_number_in(0..=most as u64)?;
+    Ok(usize::try_from(count).unwrap_or(most))
+}
+
+fn tool_patterns(raw: &Raw) -> Result<Vec<ToolPattern>, String> {
+    let pattern = |text: &String| {
+        ToolPattern::try_new(text).ok_or_else(|| "must be file names without a path, such as `nvcc`".to_owned())
+    };
+    raw.as_list(',')?.iter().map(pattern).collect()
+}
+
+/// Puts the layers over the defaults.
+///
+/// # Errors
+/// Every mistake found in any layer, and what the settings do not allow together.
+pub fn load(layers: &Layers<'_>) -> Result<(Config, Origins), Vec<Mistake>> {
+    let mut config = Config::default();
+    let (origins, mut mistakes) = layers.lay(&mut config, KEYS);
+    mistakes.extend(open_plaintext(&config).map(|problem| origins.mistake("server_addr", problem)));
+    if mistakes.is_empty() { Ok((config, origins)) } else { Err(mistakes) }
+}
+
+fn open_plaintext(config: &Config) -> Option<String> {
+    let open = !config.server_addr.is_loopback() && !config.insecure;
+    open.then(|| {
+        format!(
             "{} is another machine and the connection is not encrypted: say --insecure (insecure = true) if the \
              network between is trusted",
-            self.server_addr
-        );
-        layers.complain(layers.source("server_addr"), "server_addr", text);
-    }
-
-    /// The configuration as a file that would say the same, with where each value comes from.
-    #[must_use]
-    pub fn print(&self, provenance: &Provenance) -> String {
-        let lines = KEYS.iter().zip(&provenance.0).map(|(key, source)| {
-            let line = format!("{key} = {}", self.value(key));
-            format!("{line:<50} # {source}\n")
-        });
-        lines.collect()
-    }
-
-    fn value(&self, key: &str) -> Value {
-        let text = |text: &dyn fmt::Display| Value::String(text.to_string());
-        let duration = |duration: Duration| text(&humantime::format_duration(duration));
-        let number = |number: usize| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
-        match key {
-            "server_addr" => text(&self.server_addr),
-            "fs_mount" => Value::Array(self.mounts.iter().map(|mount| text(&mount.display())).collect()),
-            "max_jobs" => Value::Integer(self.slots.into()),
-            "disable_linking" => Value::Boolean(!self.linking),
-            "max_dirs_tracked" => number(self.max_dirs_tracked),
-            "dir_report_interval" => duration(self.dir_report_interval),
-            "name" => text(&self.name),
-            "insecure" => Value::Boolean(self.insecure),
-            "log_format" => text(match self.log_format {
-                LogFormat::Text => &"text",
-                LogFormat::Json => &"json",
-            }),
-            "allowed_tools" => Value::Array(self.allowed_tools.iter().map(|pattern| text(pattern)).collect()),
-            "kill_grace" => duration(self.kill_grace),
-            "drain_grace" => duration(self.drain_grace),
-            "scratch" => text(&self.scratch.display()),
-            other => unreachable!("{other} is not in KEYS"),
-        }
-    }
-}
-
-/// Who had the last word on each key.
-#[derive(Clone, Debug)]
-pub struct Provenance([Source; KEYS.len()]);
-
-fn assign<T>(place: &mut T, said: Option<T>) {
-    if let Some(said) = said {
-        *place = said;
-    }
-}
-
-fn slots(value: &Value) -> Result<u32, String> {
-    if value.as_str().is_some_and(|text| text.trim() == "auto") {
-        return Ok(facts::usable_cpus());
-    }
-    let count = read::count(value).ok().filter(|count| (1..=MOST_SLOTS).contains(count));
-    let count = count.and_then(|count| u32::try_from(count).ok());
-    count.ok_or_else(|| format!("{value} is neither \"auto\" nor a number of slots from 1 to {MOST_SLOTS}"))
-}
-
-fn dirs_tracked(value: &Value) -> Result<usize, String> {
-    let most = proto::limits::MAX_DIRS;
-    let count = read::count(value).ok().and_then(|count| usize::try_from(count).ok());
-    count.filter(|count| *count <= most).ok_or_else(|| format!("{value} is not a number from 0 to {most}"))
-}
-
-fn positive_duration(value: &Value) -> Result<Duration, String> {
-    let duration = read::duration(value)?;
-    if duration.is_zero() { Err(format!("{value} is no time at all: it must be positive")) } else { Ok(duration) }
-}
-
-fn log_format(value: &Value) -> Result<LogFormat, String> {
-    match value.as_str() {
-        Some("text") => Ok(LogFormat::Text),
-        Some("json") => Ok(LogFormat::Json),
-        _ => Err(format!("{value} is neither \"text\" nor \"json\"")),
-    }
-}
-
-fn mounts(value: &Value) -> Result<Vec<PathBuf>, String> {
-    let mounts = read::list(value, ':')?.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
-    if mounts.is_empty() { Err("names no mount".to_owned()) } else { Ok(mounts) }
-}
-
-fn absolute(path: &str) -> Result<PathBuf, String> {
-    if !path.starts_with('/') {
-        return Err(format!("\"{path}\" is not an absolute path"));
-    }
-    // Components leave out trailing and doubled slashes, which would make another mount of it.
-    Ok(Path::new(path).components().collect())
-}
-
-fn tool_patterns(value: &Value) -> Result<Vec<ToolPattern>, String> {
-    let pattern = |text: &String| {
-        ToolPattern::try_new(text).ok_or_else(|| format!("\"{text}\" is a path: give file names, such as \"nvcc\""))
-    };
-    read::list(value, ',')?.iter().map(pattern).collect()
+            config.server_addr
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemon_kit::layers::show_with_origins;
 
-    fn config(settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-        let mut layers = Layers::default();
-        for (key, value) in settings {
-            layers.set(key, Source::Flag(format!("--{key}")), Value::String((*value).to_owned()));
-        }
-        let read = Config::from_layers(layers).map(|(config, _)| config);
-        read.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    /// The settings as flags.
+    fn config(settings: &[(&'static str, &str)]) -> Result<Config, Vec<String>> {
+        let flags = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let read = load(&Layers { file: None, env: &|_| None, flags }).map(|(config, _)| config);
+        read.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -290,6 +235,7 @@ mod tests {
         assert_eq!(config.mounts, [PathBuf::from("/mnt/cephfs")]);
         assert_eq!((config.slots, config.max_dirs_tracked), (4, 100));
         assert_eq!(config.dir_report_interval, Duration::from_secs(300));
+        assert_eq!(config.max_output, 1 << 30);
         assert!(config.linking && !config.insecure);
     }
 
@@ -301,12 +247,15 @@ mod tests {
             ("dir_report_interval", "0s"),
             ("fs_mount", "relative"),
             ("log_format", "xml"),
+            ("max_output", "1GB"),
+            ("allowed_tools", "nvcc,/bin/sh"),
         ]);
 
         let problems = problems.unwrap_err();
-        assert_eq!(problems.len(), 5, "{problems:?}");
+        assert_eq!(problems.len(), 7, "{problems:?}");
         assert!(problems.iter().any(|line| line.contains("HOST:PORT")));
         assert!(problems.iter().any(|line| line.contains("from 1 to 4096")));
+        assert!(problems.iter().any(|line| line.contains("1GiB")));
     }
 
     #[test]
@@ -328,6 +277,7 @@ mod tests {
             assert!(config(&[("server_addr", near)]).is_ok(), "{near}");
         }
         let problems = config(&[("server_addr", "build.example.org:1")]).unwrap_err();
+        assert!(problems[0].starts_with("flag: `--server-addr`: "), "{problems:?}");
         assert!(problems[0].contains("--insecure"), "{problems:?}");
         assert!(config(&[("server_addr", "build.example.org:1"), ("insecure", "true")]).is_ok());
     }
@@ -341,17 +291,28 @@ mod tests {
     }
 
     #[test]
+    fn graces_may_be_none_at_all() {
+        let config = config(&[("kill_grace", "0s"), ("drain_grace", "0s")]).unwrap();
+
+        assert_eq!((config.kill_grace, config.drain_grace), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
     fn what_is_printed_reads_back() {
-        let (first, provenance) = Config::from_layers(Layers::default()).unwrap();
-        let printed = first.print(&provenance);
+        let odd = Config {
+            mounts: vec!["/a".into(), "/with \"quotes\" and \\".into()],
+            allowed_tools: vec![ToolPattern::try_new("nv*").unwrap(), ToolPattern::try_new("b").unwrap()],
+            max_output: 100 << 20,
+            linking: false,
+            ..Config::default()
+        };
+        let printed = show_with_origins(&odd, KEYS, &Origins::default());
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("worker.toml");
+        std::fs::write(&file, &printed).unwrap();
 
-        let table: toml::Table = printed.parse().unwrap();
-        let mut layers = Layers::default();
-        for (key, value) in table {
-            layers.set(&key, Source::Default, value);
-        }
-        let (second, provenance) = Config::from_layers(layers).unwrap();
+        let (read, _) = load(&Layers { file: Some((file, true)), env: &|_| None, flags: Vec::new() }).unwrap();
 
-        assert_eq!(second.print(&provenance), printed);
+        assert_eq!(show_with_origins(&read, KEYS, &Origins::default()), printed);
     }
 }

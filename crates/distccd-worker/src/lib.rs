@@ -1,6 +1,6 @@
 //! The worker: runs compilers, linkers and archivers of other machines where their files already are, and reports.
 //!
-//! A program drives it in four steps: start the [`guardian`] while there is one thread, read the [`config`], make a
+//! A program drives it in four steps: read the [`config`], start the [`guardian`] while there is one thread, make a
 //! [`Stop`], and [`run`] until it is drained. A test leaves the guardian [`absent`](guardian::Guardian::absent), hands
 //! over a [`config::Config`], and cancels the tokens of its `Stop` itself.
 //!
@@ -20,25 +20,25 @@ pub mod exec;
 pub mod facts;
 mod fds;
 pub mod guardian;
-mod layers;
 mod lease;
 mod link;
 mod registration;
 mod retained;
 mod runner;
-mod service;
 mod stamps;
 mod startup;
 pub mod toolchains;
 pub mod tools;
+pub mod users;
 mod warmth;
 mod wire;
 
 use std::sync::Arc;
 
+use daemon_kit::shutdown::Stop;
+use daemon_kit::{exit, systemd};
 use model::ids::Incarnation;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
 use crate::config::Config;
@@ -46,20 +46,10 @@ use crate::exec::Executor;
 use crate::facts::Host;
 use crate::guardian::Guardian;
 use crate::registration::Registration;
+use crate::users::Users;
 
 /// Name and version, as peers are told.
 pub const SOFTWARE: &str = concat!("distccd-worker ", env!("CARGO_PKG_VERSION"));
-
-/// How to make [`run`] end, or look around.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    /// Takes nothing new, hands back what has not started, finishes what runs, and ends.
-    pub drain: CancellationToken,
-    /// Kills what runs, so that a drain ends soon.
-    pub kill: CancellationToken,
-    /// Looks for toolchains again.
-    pub rescan: Arc<Notify>,
-}
 
 /// Why [`run`] ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,21 +72,35 @@ pub enum Error {
     Internal(String),
 }
 
-/// Runs the worker until `stop` asks it to end.
+impl Error {
+    /// The exit code that goes with it.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Machine(_) => exit::CONFIG,
+            Self::Refused(_) => exit::UNAVAILABLE,
+            Self::Internal(_) => exit::SOFTWARE,
+        }
+    }
+}
+
+/// Runs the worker until `stop` asks it to end: asked, it takes nothing new, hands back what has not started and
+/// finishes what runs; when `stop` insists it kills that. `rescan` makes it look for toolchains again.
 ///
 /// # Errors
 /// When the machine lacks what the configuration names, or the server refuses this worker for good. A server that
 /// cannot be reached is no error: it is tried for ever.
-pub async fn run(config: Config, guardian: Guardian, stop: Stop) -> Result<Exit, Error> {
+pub async fn run(config: Config, guardian: Guardian, stop: Stop, rescan: Arc<Notify>) -> Result<Exit, Error> {
     let for_checks = config.clone();
     let toolchains = tokio::task::spawn_blocking(move || startup::check(&for_checks))
         .await
         .map_err(|error| Error::Internal(error.to_string()))??;
     let registration = Registration::new(draw_incarnation()?, Host::look(), toolchains);
-    let executor = Executor { guardian, kill_grace: config.kill_grace };
-    service::ready();
+    let executor = Executor { guardian, kill_grace: config.kill_grace, users: Users::of_this_machine() };
+    // The server may still be away: that is no reason to hold up the boot.
+    systemd::ready("looking for the server");
     let (agent, inboxes) = Agent::new(config, executor, registration);
-    agent.run(inboxes, stop).await
+    agent.run(inboxes, stop, rescan).await
 }
 
 fn draw_incarnation() -> Result<Incarnation, Error> {

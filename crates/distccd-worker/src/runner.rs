@@ -28,8 +28,9 @@ pub(crate) enum Event {
     Ended(Attempt, AttemptResult),
 }
 
-/// Everything runs in these few frames, and a compiler is forked from them.
-const STACK: usize = 256 << 10;
+/// Everything runs in these few frames, and a compiler is forked from them; the system's modules for the user database
+/// (LDAP, sssd) run here too and are the ones that need room.
+const STACK: usize = 1 << 20;
 
 /// Starts the thread.
 ///

@@ -235,17 +235,96 @@ async fn links_are_refused_where_they_are_not_wanted() {
     assert_eq!(session.finished(&attempt(1)).await.failure().0, FailureKind::Refused);
 }
 
+/// What `id` says of who a command runs as: user, group, all groups.
+const WHO: &str = "id -u; id -g; id -G; umask";
+
+/// Runs [`WHO`] under this claim on a worker of ours.
+async fn who(uid: u32, gid: u32, groups: &[u32]) -> Ended {
+    let (_server, _worker, mut session) = pair().await;
+    let mut asked = shell(WHO, std::path::Path::new("/"));
+    asked.identity = Some(v1::Identity { uid, gid, groups: groups.to_vec() });
+    session.run(asked).await
+}
+
+/// A root worker runs it as what [`WHO`] then says; another runs what is its own user's, and no other's.
+#[track_caller]
+fn assert_is(ended: &Ended, said: &str) {
+    let uid = |said: &str| said.lines().next().map(str::to_owned);
+    if us() == 0 {
+        assert_eq!(String::from_utf8_lossy(&ended.stdout), said, "{ended:?}");
+    } else if uid(said) == Some(us().to_string()) {
+        assert_eq!(uid(&String::from_utf8_lossy(&ended.stdout)), uid(said), "{ended:?}");
+    } else {
+        let (kind, detail) = ended.failure();
+        assert_eq!(kind, FailureKind::Refused);
+        assert!(detail.contains("start it as root"), "{detail}");
+    }
+}
+
 #[tokio::test]
 async fn a_root_worker_becomes_the_user_and_another_worker_refuses_strangers() {
-    let (_server, _worker, mut session) = pair().await;
-    let mut asked = shell("id -u; id -g; id -G; umask", std::path::Path::new("/"));
-    asked.identity = Some(v1::Identity { uid: 12345, gid: 23456, groups: vec![34567, 23456] });
+    let nobody = who(65534, 65534, &[65534]).await;
 
-    let ended = session.run(asked).await;
+    assert_is(&nobody, "65534\n65534\n65534\n0022\n");
+}
 
-    if us() == 0 {
-        assert_eq!(String::from_utf8_lossy(&ended.stdout), "12345\n23456\n23456 34567\n0022\n");
-    } else {
-        assert_eq!(ended.failure().0, FailureKind::Refused);
+#[tokio::test]
+async fn groups_that_are_not_the_users_own_are_not_granted() {
+    let greedy = who(65534, 0, &[0, 6, 65534, 34567]).await;
+
+    assert_is(&greedy, "65534\n65534\n65534\n0022\n");
+}
+
+#[tokio::test]
+async fn a_user_that_the_machine_does_not_know_has_its_one_harmless_group() {
+    let stranger = who(3_000_000_007, 3_000_000_008, &[0, 34567]).await;
+
+    assert_is(&stranger, "3000000007\n3000000008\n3000000008\n0022\n");
+}
+
+#[tokio::test]
+async fn a_user_that_the_machine_does_not_know_may_not_claim_roots_group() {
+    for gid in [0, u32::MAX] {
+        let (kind, detail) = who(3_000_000_007, gid, &[]).await.failure();
+
+        assert_eq!(kind, FailureKind::Refused, "{detail}");
+        let remedy = if us() != 0 {
+            "start it as root"
+        } else if gid == 0 {
+            "add the user"
+        } else {
+            "nobody's"
+        };
+        assert!(detail.contains("uid 3000000007") && detail.contains(remedy), "{detail}");
     }
+}
+
+#[tokio::test]
+async fn root_stays_root_with_the_groups_it_claims() {
+    let root = who(0, 0, &[34567]).await;
+
+    assert_is(&root, "0\n0\n0 34567\n0022\n");
+}
+
+#[tokio::test]
+async fn one_who_prints_without_end_is_ended_and_the_setting_named() {
+    let mut server = Server::start().await;
+    let scratch = tempfile::tempdir().unwrap();
+    let _worker = Worker::start(&server, |config| {
+        config.max_output = 2 << 20; // beyond what stays in memory
+        config.scratch = scratch.path().to_owned();
+    });
+    let mut session = server.registered().await;
+    let dir = tempfile::tempdir().unwrap();
+
+    let endless = session.run(shell("echo $$ > pid; exec yes", dir.path())).await;
+
+    let (kind, detail) = endless.failure();
+    assert_eq!(kind, FailureKind::NoSpace);
+    assert!(detail.contains("`max_output`") && detail.contains("2MiB"), "{detail}");
+    let pid = pid_in(&dir.path().join("pid")).await;
+    eventually("it is dead", || !runs(pid)).await;
+
+    let exact = session.run(shell("head -c 2097152 /dev/zero", dir.path())).await;
+    assert_eq!((exact.code(), exact.stdout.len()), (0, 2 << 20), "the limit itself may be printed");
 }

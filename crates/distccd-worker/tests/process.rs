@@ -4,6 +4,7 @@
 
 mod kit;
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -14,11 +15,8 @@ use proto::v1::worker_message::Message;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn program() -> Command {
-    let mut command = Command::new(
-        // Asked at run time: the workspace's compiler wrapper is a shell script, and those lose names with a dash.
-        std::env::var_os("CARGO_BIN_EXE_distccd-worker").expect("cargo says where the program is"),
-    );
-    command.env_remove("DISTCCD_LOG").arg("--config=/dev/null").stdin(Stdio::null());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_distccd-worker"));
+    command.env_remove("DISTCCD_LOG").env_remove("RUST_LOG").arg("--config=/dev/null").stdin(Stdio::null());
     command
 }
 
@@ -147,11 +145,30 @@ async fn a_drain_without_a_server_ends_too() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(daemon.0.stderr.take().unwrap()));
     let said = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("cannot reach the server")));
     assert!(said.is_some());
-    let rest = std::thread::spawn(move || lines.for_each(drop));
+    let rest = std::thread::spawn(move || lines.for_each(|line| assert!(!line.unwrap().contains('\x1b'), "colours")));
 
     daemon.signal(Signal::TERM);
 
     assert_eq!(daemon.exit_code().await, Some(0));
+    rest.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_hangup_looks_for_toolchains_again_and_ends_nothing() {
+    let mut server = Server::start().await;
+    let mut command = program();
+    command.arg(format!("--server-addr={}", server.addr)).args(["--fs-mount=/", "--allowed-tools=sh"]);
+    let mut daemon = Daemon(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(daemon.0.stderr.take().unwrap()));
+    let mut session = server.registered().await;
+
+    daemon.signal(Signal::HUP);
+
+    let looked = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("looked for toolchains again")));
+    assert!(looked.is_some());
+    let rest = std::thread::spawn(move || lines.for_each(drop));
+    assert_eq!(session.run(shell("true", Path::new("/"))).await.code(), 0);
+    drop(daemon);
     rest.join().unwrap();
 }
 
@@ -167,8 +184,8 @@ fn bad_input_is_one_line_each_and_says_the_remedy() {
     let (code, text) = refused(&["--max-jobs=many", "--dir-report-interval=5"], &[("DISTCCD_SERVER_ADDR", "nowhere")]);
     assert_eq!(code, Some(64));
     assert_eq!(text.lines().count(), 3, "{text}");
-    assert!(text.contains("flag --max-jobs: \"many\" is neither \"auto\" nor a number"), "{text}");
-    assert!(text.contains("environment variable DISTCCD_SERVER_ADDR"), "{text}");
+    assert!(text.contains("flag: `--max-jobs`: `many` must be a whole number from 1 to 4096, or `auto`"), "{text}");
+    assert!(text.contains("environment: `DISTCCD_SERVER_ADDR`: `nowhere` must be HOST:PORT"), "{text}");
 
     let (code, text) = refused(&["--fs-mount=/nonexistent"], &[]);
     assert_eq!((code, text.lines().count()), (Some(78), 1), "{text}");
@@ -191,6 +208,34 @@ fn a_file_with_several_mistakes_is_told_all_of_them() {
 
     assert_eq!((code, text.lines().count()), (Some(78), 3), "{text}");
     for key in ["max_jobs", "fs_mounts", "kill_grace"] {
-        assert!(text.contains(&format!("{}: key `{key}`", file.display())), "{text}");
+        assert!(text.contains(&format!("{}: `{key}`: ", file.display())), "{text}");
     }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_not_overlooked() {
+    let mut command = program();
+    command.env("DISTCCD_FS_MOUNT", std::ffi::OsStr::from_bytes(b"/mnt/caf\xe9"));
+
+    let Output { status, stderr, .. } = command.output().unwrap();
+
+    let text = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(78), "{text}");
+    assert!(text.contains("DISTCCD_FS_MOUNT") && text.contains("must be UTF-8"), "{text}");
+}
+
+#[test]
+fn the_configuration_is_printed_with_where_it_comes_from() {
+    let mut command = program();
+    let Output { status, stdout, .. } =
+        command.args(["--print-config", "--max-output=64KiB"]).env("DISTCCD_NAME", "ash").output().unwrap();
+
+    let text = String::from_utf8(stdout).unwrap();
+    assert_eq!(status.code(), Some(0));
+    let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+    assert!(line("max_output").starts_with("max_output = \"64KiB\" "), "{text}");
+    assert!(
+        line("max_output").ends_with("# flag --max-output") && line("name").ends_with("# environment DISTCCD_NAME")
+    );
+    assert!(line("kill_grace").ends_with("# default"), "{text}");
 }

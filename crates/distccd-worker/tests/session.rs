@@ -230,7 +230,7 @@ async fn a_drain_finishes_what_runs_and_hands_back_the_rest() {
     session.assign(vec![job(1, until_go(dir.path())), job(2, shell("true", dir.path()))]).await;
     session.started(&attempt(1)).await;
 
-    worker.stop.drain.cancel();
+    worker.stop.asked.cancel();
     assert!(matches!(session.next().await, Some(Message::Draining(_))));
     assert_eq!(session.finished(&attempt(2)).await.failure().0, FailureKind::HandedBack);
     session.assign(vec![job(3, shell("true", dir.path()))]).await;
@@ -254,8 +254,8 @@ async fn a_drain_in_a_hurry_kills_and_says_that_the_worker_is_lost() {
     session.assign(vec![job(1, until_go(dir.path()))]).await;
     session.started(&attempt(1)).await;
 
-    worker.stop.drain.cancel();
-    worker.stop.kill.cancel();
+    worker.stop.asked.cancel();
+    worker.stop.insisted.cancel();
 
     assert_eq!(session.finished(&attempt(1)).await.failure().0, FailureKind::WorkerLost);
     session.acknowledge(&attempt(1)).await;

@@ -30,9 +30,12 @@ use super::group::ProcessGroup;
 use crate::fds::close_on_exec_above_stderr;
 use crate::guardian::Guardian;
 
-/// Starts `spec`, or says why the attempt failed.
-pub(super) fn start(spec: &CommandSpec, guardian: &Guardian) -> Result<(ProcessGroup, Pipes), AttemptFailure> {
-    let identity = change_of_user(&spec.identity)?;
+/// Starts `spec`, as `identity` if that is another than ours, or says why the attempt failed.
+pub(super) fn start(
+    spec: &CommandSpec,
+    identity: Option<Identity>,
+    guardian: &Guardian,
+) -> Result<(ProcessGroup, Pipes), AttemptFailure> {
     let prepared = Prepared::new(spec, identity)?;
     let mut command = Command::new(OsStr::from_bytes(&spec.program));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -56,22 +59,6 @@ fn attach(child: &std::process::Child, stdout: OwnedFd, stderr: OwnedFd) -> io::
     let pid = Pid::from_child(child);
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     Ok((ProcessGroup::new(pid, pidfd), Pipes::new(stdout, stderr)?))
-}
-
-/// The identity to change to, if any; refused when it is another's and we may not.
-fn change_of_user(wanted: &Identity) -> Result<Option<Identity>, AttemptFailure> {
-    let us = rustix::process::geteuid();
-    if us.is_root() {
-        return Ok((wanted.uid != 0).then(|| wanted.clone()));
-    }
-    if us.as_raw() == wanted.uid {
-        return Ok(None);
-    }
-    let us = us.as_raw();
-    Err(AttemptFailure::Refused(format!(
-        "this worker runs as uid {us} and so only for uid {us}, not for uid {}: start it as root to serve everybody",
-        wanted.uid
-    )))
 }
 
 /// All that the child needs, allocated before the fork.

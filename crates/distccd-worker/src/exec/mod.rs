@@ -1,5 +1,5 @@
-//! Runs one command and says how it ended: `command` starts it, `group` signals and reaps it, `drain` reads what
-//! it prints, `report` judges its end.
+//! Runs one command and says how it ended: `identity` judges who it runs as, `command` starts it, `group` signals and
+//! reaps it, `drain` reads what it prints, `report` judges its end.
 //!
 //! Everything here is blocking and belongs to one thread per running attempt. That thread forks the command, so it must
 //! outlive it: `PR_SET_PDEATHSIG` follows the *thread* that forked, and a pooled thread that goes idle would take
@@ -9,6 +9,7 @@ mod cancel;
 mod command;
 mod drain;
 mod group;
+mod identity;
 mod oom;
 mod report;
 
@@ -26,6 +27,7 @@ use drain::Pipes;
 use group::ProcessGroup;
 
 use crate::guardian::Guardian;
+use crate::users::Users;
 
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct Executor {
     pub guardian: Guardian,
     /// Between SIGTERM and SIGKILL of a cancelled group.
     pub kill_grace: Duration,
+    /// What is known of the users that commands run as.
+    pub users: Users,
 }
 
 /// A command that has ended, or that could not be ended.
@@ -87,12 +91,17 @@ impl Executor {
         on_start: impl FnOnce(),
         mut on_output: impl FnMut(Stream, Bytes) -> bool,
     ) -> Finished {
+        let identity = match identity::change_of_user(&spec.identity, &self.users) {
+            Ok(identity) => identity,
+            Err(failure) => return Finished { result: Err(failure), straggler: None },
+        };
+        // Only now, for the user database may have taken its time: what is cancelled must not touch a file any more.
         if watch.urgency().is_some() {
             return Finished { result: Err(AttemptFailure::Cancelled), straggler: None };
         }
         let oom_before = oom::kills();
         let began = Instant::now();
-        let (group, pipes) = match command::start(spec, &self.guardian) {
+        let (group, pipes) = match command::start(spec, identity, &self.guardian) {
             Ok(started) => started,
             Err(failure) => return Finished { result: Err(failure), straggler: None },
         };

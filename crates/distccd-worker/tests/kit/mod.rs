@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daemon_kit::shutdown::Stop;
 use distccd_worker::config::{Config, ServerAddr};
 use distccd_worker::guardian::Guardian;
-use distccd_worker::{Error, Exit, Stop};
+use distccd_worker::{Error, Exit};
 use proto::v1::fleet_server::{Fleet, FleetServer};
 use proto::v1::worker_message::Message;
 use proto::v1::worker_order::Message as Order;
@@ -276,8 +278,8 @@ impl Worker {
         // Shells stand in for compilers in most stories.
         config.allowed_tools = ["sh", "printenv", "sleep"].iter().map(|name| tool(name)).collect();
         change(&mut config);
-        let stop = Stop::default();
-        let task = tokio::spawn(distccd_worker::run(config, Guardian::absent(), stop.clone()));
+        let stop = Stop::new();
+        let task = tokio::spawn(distccd_worker::run(config, Guardian::absent(), stop.clone(), Arc::default()));
         Self { stop, task }
     }
 
