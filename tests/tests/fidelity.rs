@@ -310,6 +310,35 @@ fn compare(case: &Case, cluster: &Cluster, dir: &Path) -> Vec<String> {
     problems
 }
 
+/// Both runs have a terminal as their standard error, as under a shell; util-linux's `script` makes it.
+#[test]
+fn on_a_terminal_the_compiler_colours_what_it_says_as_it_does_directly() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("tree");
+    sources(&dir);
+    let on_terminal = |prefix: &str, compiler: &str| {
+        let call = format!(
+            "stty cols 60 rows 20; {prefix} {compiler} -Wall -Wextra -c warn.c bad.c -o /dev/null; {prefix} {compiler} -Wall -c warn.c"
+        );
+        let mut command = std::process::Command::new("script");
+        command.args(["--quiet", "--return", "--command", &call, "/dev/null"]).current_dir(&dir).env_clear();
+        let launcher = cluster.launcher(&dir);
+        command
+            .envs(launcher.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("TERM", "xterm-256color");
+        run_with_input(&mut command, b"")
+    };
+
+    for compiler in ["gcc", "clang"] {
+        let direct = on_terminal("", compiler);
+        let launched = on_terminal(&format!("{} --", e2e::binaries::path("cc-launcher").display()), compiler);
+
+        assert!(direct.out().contains("\x1b["), "{direct:?}");
+        assert_eq!(direct, launched);
+        assert!(cluster.take_notes().contains("ran on ash"));
+    }
+}
+
 #[test]
 fn every_command_line_looks_the_same_through_the_launcher() {
     let cluster = Cluster::start(&[("ash", 2)]);

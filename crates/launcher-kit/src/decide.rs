@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use cmdline::{Files, Meaning, Unit};
-use model::command::{CommandSpec, Identity, ResourceLimit};
+use model::command::{CommandSpec, Identity, ResourceLimit, Terminal};
 use model::job::JobKind;
 use proto::convert::kind_to;
 use proto::v1;
@@ -305,6 +305,7 @@ impl Draft<'_> {
             umask: umask(),
             limits: limits(),
             identity: identity(),
+            terminal: terminal(),
         }
     }
 
@@ -383,6 +384,15 @@ fn identity() -> Identity {
         gid: rustix::process::getegid().as_raw(),
         groups: groups.into_iter().map(rustix::process::Gid::as_raw).collect(),
     }
+}
+
+/// The terminal that our standard error is, if it is one.
+fn terminal() -> Option<Terminal> {
+    let stderr = std::io::stderr();
+    rustix::termios::isatty(&stderr).then(|| {
+        let size = rustix::termios::tcgetwinsize(&stderr);
+        size.map_or(Terminal::default(), |size| Terminal { columns: size.ws_col, rows: size.ws_row })
+    })
 }
 
 /// The limits that change what a compiler does: stack depth, data size, file size, address space, CPU time, core dumps.

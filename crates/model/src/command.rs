@@ -19,6 +19,18 @@ pub struct CommandSpec {
     pub limits: Vec<ResourceLimit>,
     /// Who the command runs as.
     pub identity: Identity,
+    /// The terminal that the launcher's standard error is, if it is one: compilers then colour what they say and fit it
+    /// to the width.
+    pub terminal: Option<Terminal>,
+}
+
+/// The size of a terminal; 0 where it does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Characters in a line.
+    pub columns: u16,
+    /// Lines.
+    pub rows: u16,
 }
 
 /// One `setrlimit(2)` of the launcher, carried to the worker.

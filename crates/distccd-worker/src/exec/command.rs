@@ -27,6 +27,7 @@ use rustix::process::{Gid, Pid, PidfdFlags, Signal, Uid};
 
 use super::drain::Pipes;
 use super::group::ProcessGroup;
+use super::terminal;
 use crate::fds::close_on_exec_above_stderr;
 use crate::guardian::Guardian;
 
@@ -38,21 +39,33 @@ pub(super) fn start(
 ) -> Result<(ProcessGroup, Pipes), AttemptFailure> {
     let prepared = Prepared::new(spec, identity)?;
     let mut command = Command::new(OsStr::from_bytes(&spec.program));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let stderr = match spec.terminal {
+        Some(size) => Some(terminal::open(size).map_err(|error| no_terminal(&error))?),
+        None => None,
+    };
+    let (stderr, inner) = stderr.map_or((None, Stdio::piped()), |(outer, inner)| (Some(outer), inner.into()));
+    command.stderr(inner);
     let guardian = guardian.clone();
     // SAFETY: the closure runs between fork and exec of a process with other threads. It makes system calls on memory
     // that was allocated before the fork, and neither allocates, locks nor panics.
     unsafe { command.pre_exec(move || prepared.become_command(&guardian)) };
     let mut child = command.spawn().map_err(|error| failure_of(&error, spec))?;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        unreachable!("both streams were asked to be pipes");
+    drop(command); // it holds the inner side of the terminal, whose end we could not see
+    let stderr = stderr.or_else(|| child.stderr.take().map(OwnedFd::from));
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), stderr) else {
+        unreachable!("both streams were asked for");
     };
-    attach(&child, stdout.into(), stderr.into()).map_err(|error| {
+    attach(&child, stdout.into(), stderr).map_err(|error| {
         // Out of descriptors, at worst. What runs must not run on unwatched.
         let _ = child.kill();
         let _ = child.wait();
         AttemptFailure::SpawnFailed(format!("cannot watch the command: {error}"))
     })
+}
+
+fn no_terminal(error: &io::Error) -> AttemptFailure {
+    AttemptFailure::SpawnFailed(format!("cannot make a terminal for its standard error: {error}"))
 }
 
 fn attach(child: &std::process::Child, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<(ProcessGroup, Pipes)> {

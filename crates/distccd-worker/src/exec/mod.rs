@@ -1,5 +1,5 @@
 //! Runs one command and says how it ended: `identity` judges who it runs as, `command` starts it, `group` signals and
-//! reaps it, `drain` reads what it prints, `report` judges its end.
+//! reaps it, `drain` reads what it prints, `terminal` plays the user's one, `report` judges its end.
 //!
 //! Everything here is blocking and belongs to one thread per running attempt. That thread forks the command, so it must
 //! outlive it: `PR_SET_PDEATHSIG` follows the *thread* that forked, and a pooled thread that goes idle would take
@@ -12,6 +12,7 @@ mod group;
 mod identity;
 mod oom;
 mod report;
+mod terminal;
 
 use std::time::{Duration, Instant};
 

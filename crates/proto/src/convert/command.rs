@@ -1,7 +1,7 @@
 //! Commands: bytes on both sides.
 
 use bytes::Bytes;
-use model::command::{CommandSpec, Identity, ResourceLimit};
+use model::command::{CommandSpec, Identity, ResourceLimit, Terminal};
 
 use super::DecodeError;
 use crate::v1;
@@ -24,6 +24,9 @@ impl From<CommandSpec> for v1::Command {
                 gid: spec.identity.gid,
                 groups: spec.identity.groups,
             }),
+            stderr_terminal: spec
+                .terminal
+                .map(|terminal| v1::Terminal { columns: terminal.columns.into(), rows: terminal.rows.into() }),
         }
     }
 }
@@ -50,6 +53,7 @@ impl TryFrom<v1::Command> for CommandSpec {
             umask: wire.umask,
             limits: wire.limits.into_iter().map(limit_from).collect(),
             identity: Identity { uid: identity.uid, gid: identity.gid, groups: identity.groups },
+            terminal: wire.stderr_terminal.map(terminal_from),
         };
         refuse_nul(&spec)?;
         Ok(spec)
@@ -64,6 +68,12 @@ fn refuse_nul(spec: &CommandSpec) -> Result<(), DecodeError> {
         return Err(DecodeError::bad("command", "must not contain a NUL byte"));
     }
     Ok(())
+}
+
+/// A terminal wider than 65535 is one that does not know.
+fn terminal_from(wire: v1::Terminal) -> Terminal {
+    let size = |number: u32| u16::try_from(number).unwrap_or(0);
+    Terminal { columns: size(wire.columns), rows: size(wire.rows) }
 }
 
 fn limit_to(limit: ResourceLimit) -> v1::ResourceLimit {
@@ -87,6 +97,7 @@ mod tests {
             umask: 0o27,
             limits: vec![ResourceLimit { resource: 3, soft: 1, hard: u64::MAX }],
             identity: Identity { uid: 1, gid: 2, groups: vec![3] },
+            terminal: Some(Terminal { columns: 132, rows: 0 }),
         }
     }
 
