@@ -135,6 +135,21 @@ async fn stdout_and_stderr_come_apart_and_in_order() {
 }
 
 #[tokio::test]
+async fn standard_error_is_a_terminal_where_the_users_is() {
+    let (_server, _worker, mut session) = pair().await;
+    let dir = tempfile::tempdir().unwrap();
+    let script = "test -t 2 && stty size <&2; seq 100000 >&2; printf 'last\\n\\tword' >&2";
+    let mut on_terminal = shell(script, dir.path());
+    on_terminal.stderr_terminal = Some(v1::Terminal { columns: 132, rows: 50 });
+
+    let ended = session.run(on_terminal).await;
+
+    assert_eq!((ended.code(), ended.stdout.as_slice()), (0, &b"50 132\n"[..]));
+    let numbers: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    assert!(ended.stderr == [numbers.as_bytes(), b"last\n\tword"].concat(), "{} bytes", ended.stderr.len());
+}
+
+#[tokio::test]
 async fn ten_megabytes_arrive_whole() {
     let (_server, _worker, mut session) = pair().await;
     let dir = tempfile::tempdir().unwrap();
