@@ -49,7 +49,8 @@ fn shown_settings(name: &str) -> Settings {
 /// written.
 fn said(cluster: &Cluster, name: &str) -> PathBuf {
     let text = document(&format!("deploy/config/{name}.toml"));
-    let lines = text.lines().map(|line| shown_setting(line).map_or(line.to_owned(), |(key, value)| format!("{key} = {value}")));
+    let lines =
+        text.lines().map(|line| shown_setting(line).map_or(line.to_owned(), |(key, value)| format!("{key} = {value}")));
     let text = lines.collect::<Vec<_>>().join("\n");
     let mount = cluster.mount().display().to_string();
     let text = text.replace("/mnt/cephfs", &mount).replace("/tmp/launcher.log", &format!("{mount}/launcher.log"));
@@ -149,7 +150,8 @@ fn help_and_manual_page_name_the_same_flags() {
         let (binary, page) = (&name[..name.len() - 2], page(name));
         let help = help(&cluster, binary);
         let words = help.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
-        let in_help: BTreeSet<&str> = words.filter_map(|word| word.strip_prefix("--")).filter(|flag| !flag.is_empty()).collect();
+        let in_help: BTreeSet<&str> =
+            words.filter_map(|word| word.strip_prefix("--")).filter(|flag| !flag.is_empty()).collect();
         let items = page.lines().filter_map(|line| line.strip_prefix(".It Fl Fl "));
         let in_page: BTreeSet<&str> = items.filter_map(|item| item.split(' ').next()).collect();
         assert!(page.contains(binary), "{name} does not name {binary}");
@@ -179,13 +181,15 @@ fn readme_manual_pages_and_help_name_the_same_exit_codes() {
     let rows = codes_of_readme();
 
     for (column, pages) in [&PAGES[..2], &PAGES[2..3], &PAGES[3..]].iter().enumerate() {
-        let in_readme: BTreeSet<u8> = rows.iter().filter(|(_, cells)| !cells[column].is_empty()).map(|row| row.0).collect();
+        let in_readme: BTreeSet<u8> =
+            rows.iter().filter(|(_, cells)| !cells[column].is_empty()).map(|row| row.0).collect();
         assert!(in_readme.len() > 3, "{in_readme:?}");
         for name in *pages {
             assert_eq!(codes_of_page(name), in_readme, "{name} and README.md");
             let help = help(&cluster, &name[..name.len() - 2]);
             let numbers: BTreeSet<&str> = help.split(|c: char| !c.is_ascii_digit()).collect();
-            let missing: Vec<_> = in_readme.iter().filter(|code| !numbers.contains(code.to_string().as_str())).collect();
+            let missing: Vec<_> =
+                in_readme.iter().filter(|code| !numbers.contains(code.to_string().as_str())).collect();
             assert!(missing.is_empty(), "{missing:?} of README.md are not in the --help of {name}");
         }
     }
@@ -197,9 +201,9 @@ fn the_code_map_names_every_room() {
     let map = text.split("\n## ").find(|section| section.starts_with("Code map")).expect("a section Code map");
 
     let crates = std::fs::read_dir(root().join("crates")).unwrap();
-    let rooms = crates.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    for room in rooms.chain(["tests", "xtask", "deploy", "proto/distccd/v1"].map(str::to_owned)) {
-        assert!(map.contains(&format!("`{room}`")) || map.contains(&format!("{room}/")), "{room} is not on the code map");
+    let rooms = crates.map(|entry| format!("crates/{}/", entry.unwrap().file_name().into_string().unwrap()));
+    for room in rooms.chain(["tests/", "xtask/", "deploy/", "proto/distccd/v1/"].map(str::to_owned)) {
+        assert!(map.contains(&format!("`{room}`")), "{room} is not on the code map");
     }
 }
 

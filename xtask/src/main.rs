@@ -1,1 +1,53 @@
-fn main() {}
+//! `cargo xtask TASK`: what a developer or CI does with this repository, one file per task.
+//!
+//! Tasks run the product as its users do: as binaries. None of its crates is imported here (`tidy` checks that).
+
+mod bench;
+mod cluster;
+mod demo;
+mod dist;
+mod elf;
+mod fetch;
+mod flags;
+mod install;
+mod launchers;
+mod manual;
+mod prerequisites;
+mod process;
+mod sim;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::flags::{Bench, Task, Xtask};
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    process::catch_interrupts();
+    match run(Xtask::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
+        Task::Demo(flags) => return demo::run(&workspace, &flags),
+        Task::Dist(flags) => dist::run(&workspace, &flags)?,
+        Task::Install(flags) => install::run(&workspace, &flags)?,
+        Task::Launchers => launchers::run(&workspace)?,
+        Task::Sim(flags) => sim::run(&workspace, &flags)?,
+        Task::Test(flags) => return test::run(&workspace, &flags),
+        Task::Tidy => tidy::run(&workspace)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -21,6 +21,9 @@ use crate::settings::Settings;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// A connection that lasted so long was one; those that break sooner are tries, and tries come to an end.
+const STEADY: Duration = Duration::from_secs(2);
+
 /// How long a cancelled job's end is waited for: the server acts on the cancellation in any case.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -59,6 +62,8 @@ pub struct Session<'a> {
     link: Option<Link>,
     /// Whether a server may know our jobs: from then on it is asked again, and not given up at the first refusal.
     submitted: bool,
+    /// When the connection was opened, and for how long it may be tried to open it again.
+    linked_at: Option<Instant>,
     give_up_at: Option<Instant>,
     pause: Duration,
     pending: BTreeMap<JobId, Pending>,
@@ -77,6 +82,7 @@ impl<'a> Session<'a> {
             addresses,
             link: None,
             submitted: false,
+            linked_at: None,
             give_up_at: None,
             pause: FIRST_PAUSE,
             pending: BTreeMap::new(),
@@ -153,14 +159,23 @@ impl<'a> Session<'a> {
 
     /// Opens the conversation and submits all that is pending; a failure ends in another try or in local runs.
     async fn connect(&mut self) {
+        if self.give_up_at.is_some() {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
         let first = self.opening_messages();
         match Link::open(&self.addresses, first, self.settings.connect_timeout).await {
             Ok(link) => {
                 self.link = Some(link);
+                self.linked_at = Some(Instant::now());
                 self.submitted = true;
-                self.pause = FIRST_PAUSE;
             }
-            Err(error) => self.on_unreachable(&error).await,
+            Err(error) => {
+                // Past the TCP connection the messages may have arrived, whatever became of the answer.
+                let before = matches!(error, LinkError::Connect(_) | LinkError::Unresolved(..) | LinkError::Refused(_));
+                self.submitted |= !before;
+                self.on_failure(&error);
+            }
         }
     }
 
@@ -176,27 +191,24 @@ impl<'a> Session<'a> {
         messages
     }
 
-    async fn on_unreachable(&mut self, error: &LinkError) {
-        // Past the TCP connection the messages may have arrived, whatever became of the answer.
-        self.submitted |= !matches!(error, LinkError::Connect(_) | LinkError::Unresolved(..) | LinkError::Refused(_));
+    fn on_lost(&mut self, error: &LinkError) {
+        self.link = None;
+        let steady = self.linked_at.take().is_some_and(|since| since.elapsed() >= STEADY);
+        if steady {
+            self.give_up_at = None;
+            self.pause = FIRST_PAUSE;
+        }
+        self.on_failure(error);
+    }
+
+    /// Another try, unless that is hopeless, pointless, or has been tried long enough.
+    fn on_failure(&mut self, error: &LinkError) {
         let refused = matches!(error, LinkError::Refused(status) if is_final(status));
         let deadline = *self.give_up_at.get_or_insert(Instant::now() + self.settings.reattach_timeout);
         if !self.submitted || refused || Instant::now() >= deadline {
-            self.give_up(&error.to_string());
-            return;
-        }
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-    }
-
-    fn on_lost(&mut self, error: &LinkError) {
-        self.link = None;
-        if matches!(error, LinkError::Refused(status) if is_final(status)) {
-            self.give_up(&error.to_string());
-            return;
+            return self.give_up(&error.to_string());
         }
         self.log.note(|| format!("{error}; asking again"));
-        self.give_up_at = Some(Instant::now() + self.settings.reattach_timeout);
     }
 
     /// Sends everything home.
@@ -217,7 +229,6 @@ impl<'a> Session<'a> {
     }
 
     fn on_message(&mut self, message: launcher_reply::Message) {
-        self.give_up_at = None;
         match message {
             launcher_reply::Message::Hello(hello) => {
                 if let Err(error) = check_hello(Some(&hello), self.software) {

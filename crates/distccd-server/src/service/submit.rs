@@ -11,7 +11,7 @@ use super::Gate;
 use crate::SOFTWARE;
 use crate::fact::{Checked, Fact};
 use crate::peer::Proof;
-use crate::session::outbox::{Outgoing, outbox};
+use crate::session::outbox::{Outgoing, Refusal, outbox};
 use crate::status;
 use scheduler_core::ClientId;
 
@@ -47,9 +47,10 @@ impl Submission for Submit {
         let welcome = v1::LauncherReply { message: Some(launcher_reply::Message::Hello(self.gate.hello())) };
         // Nobody has let it fill up yet.
         let _ = replies.send(welcome);
+        let refusal = replies.refusal();
         self.gate.tell(Fact::ClientJoined { client, replies }).await?;
         let gate = self.gate.clone();
-        tokio::spawn(listen(gate.clone(), client, proof, messages));
+        tokio::spawn(listen(gate.clone(), client, proof, messages, refusal));
         Ok(Response::new(outgoing.on_drop(move || leave(gate, client))))
     }
 }
@@ -62,7 +63,13 @@ fn leave(gate: Gate, client: ClientId) {
 }
 
 /// Translates what the launcher says until it stops.
-async fn listen(gate: Gate, client: ClientId, proof: Proof, mut messages: Streaming<v1::LauncherMessage>) {
+async fn listen(
+    gate: Gate,
+    client: ClientId,
+    proof: Proof,
+    mut messages: Streaming<v1::LauncherMessage>,
+    refusal: Refusal<v1::LauncherReply>,
+) {
     let ended = loop {
         let fact = match messages.message().await {
             Ok(Some(message)) => translate(client, proof, message),
@@ -81,6 +88,7 @@ async fn listen(gate: Gate, client: ClientId, proof: Proof, mut messages: Stream
         }
     };
     tracing::debug!(client = client.0, %ended, "a launcher's conversation ended");
+    refusal.refuse(ended);
     let _ = gate.tell(Fact::ClientLeft { client }).await;
 }
 

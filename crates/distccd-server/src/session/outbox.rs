@@ -15,9 +15,12 @@ const CAPACITY: usize = 64 << 20;
 
 /// The sending side, held by the driver; dropping it ends the peer's stream.
 pub struct Outbox<T> {
-    queue: mpsc::UnboundedSender<(T, usize)>,
+    queue: mpsc::UnboundedSender<Queued<T>>,
     waiting: Arc<AtomicUsize>,
 }
+
+/// A message and its size, or the word that ends the conversation.
+type Queued<T> = Result<(T, usize), Status>;
 
 /// The peer cannot be told any more: it is gone, or let too much wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +36,35 @@ impl<T: Message> Outbox<T> {
         if self.waiting.fetch_add(size, Ordering::Relaxed) + size > CAPACITY {
             return Err(CutOff);
         }
-        self.queue.send((message, size)).map_err(|_| CutOff)
+        self.queue.send(Ok((message, size))).map_err(|_| CutOff)
+    }
+}
+
+impl<T> Outbox<T> {
+    /// The right to end the conversation with a reason, which does not keep it open.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal<T> {
+        Refusal(self.queue.downgrade())
+    }
+}
+
+/// See [`Outbox::refusal`].
+pub struct Refusal<T>(mpsc::WeakUnboundedSender<Queued<T>>);
+
+impl<T> Refusal<T> {
+    /// Ends the conversation: after what was queued before, the peer gets this status.
+    pub fn refuse(&self, status: Status) {
+        if let Some(queue) = self.0.upgrade() {
+            // A peer that is gone needs no reason.
+            let _ = queue.send(Err(status));
+        }
     }
 }
 
 /// The receiving side: the stream of a gRPC response. Runs `on_drop` when the transport lets go of it, which is the
 /// first sure sign that the peer is gone.
 pub struct Outgoing<T> {
-    queue: mpsc::UnboundedReceiver<(T, usize)>,
+    queue: mpsc::UnboundedReceiver<Queued<T>>,
     waiting: Arc<AtomicUsize>,
     on_drop: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -67,7 +91,8 @@ impl<T> Stream for Outgoing<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.queue.poll_recv(context).map(|next| {
-            next.map(|(message, size)| {
+            next.map(|queued| {
+                let (message, size) = queued?;
                 self.waiting.fetch_sub(size, Ordering::Relaxed);
                 Ok(message)
             })

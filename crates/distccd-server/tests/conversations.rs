@@ -1,0 +1,180 @@
+//! What the doors of the server let in, and what they say to the rest.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use daemon_kit::shutdown::Stop;
+use distccd_server::config::Config;
+use proto::v1::{self, admin_client::AdminClient, fleet_client::FleetClient, launcher_message, launcher_reply};
+use proto::v1::{submission_client::SubmissionClient, worker_message};
+use tokio_stream::StreamExt;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+struct Server {
+    address: SocketAddr,
+    stop: Stop,
+    ended: tokio::task::JoinHandle<Result<(), distccd_server::Error>>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let config = Config { server_addr: "127.0.0.1:0".to_owned(), ..Config::default() };
+        let listener = distccd_server::listen(&config).await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
+        let ended = tokio::spawn(distccd_server::run(config, listener, stop.clone()));
+        Self { address, stop, ended }
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    async fn submit(&self, messages: Vec<launcher_message::Message>) -> Result<Streaming<v1::LauncherReply>, Status> {
+        let messages: Vec<_> =
+            messages.into_iter().map(|message| v1::LauncherMessage { message: Some(message) }).collect();
+        // The conversation stays open after the last message, as a launcher's does.
+        let stream = tokio_stream::iter(messages).chain(tokio_stream::pending());
+        SubmissionClient::new(self.channel().await).submit(stream).await.map(tonic::Response::into_inner)
+    }
+
+    async fn attach(&self, register: v1::Register) -> Result<Streaming<v1::WorkerOrder>, Status> {
+        let message = v1::WorkerMessage { message: Some(worker_message::Message::Register(register)) };
+        let stream = tokio_stream::iter([message]).chain(tokio_stream::pending());
+        FleetClient::new(self.channel().await).attach(stream).await.map(tonic::Response::into_inner)
+    }
+}
+
+fn hello(major: u32) -> v1::Hello {
+    v1::Hello {
+        protocol: Some(v1::ProtocolVersion { major, minor: 7 }),
+        software: "test 1".into(),
+        ..proto::version::hello("test 1", [1; 16], "here")
+    }
+}
+
+fn job(uid: u32) -> v1::Job {
+    let identity = v1::Identity { uid, gid: uid, groups: Vec::new() };
+    let command = v1::Command {
+        program: "/usr/bin/gcc".into(),
+        argv: vec!["gcc".into()],
+        cwd: "/".into(),
+        identity: Some(identity),
+        ..Default::default()
+    };
+    v1::Job { id: vec![7; 16].into(), command: Some(command), kind: v1::JobKind::Compile.into(), ..Default::default() }
+}
+
+fn batch(jobs: Vec<v1::Job>) -> launcher_message::Message {
+    launcher_message::Message::Submit(v1::SubmitBatch { jobs, batch_size: 1, batch_timeout_us: 0 })
+}
+
+/// The status that ends a conversation.
+async fn end_of(mut replies: Streaming<v1::LauncherReply>) -> Status {
+    loop {
+        match replies.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the conversation ended without a reason"),
+            Err(status) => return status,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_of_another_major_version_is_told_both_versions() {
+    let server = Server::start().await;
+
+    let launcher = server.submit(vec![launcher_message::Message::Hello(hello(9))]).await.unwrap_err();
+    let worker = server.attach(v1::Register { hello: Some(hello(9)), ..Default::default() }).await.unwrap_err();
+
+    for status in [launcher, worker] {
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert!(status.message().contains("9.7") && status.message().contains("1.0"), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_launcher_that_does_not_introduce_itself_is_told_to() {
+    let server = Server::start().await;
+
+    let status = server.submit(vec![batch(vec![])]).await.unwrap_err();
+
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("hello"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_malformed_job_ends_the_conversation_with_the_name_of_the_field() {
+    let server = Server::start().await;
+    let hello = || launcher_message::Message::Hello(hello(1));
+    let broken = [
+        (v1::Job { command: None, ..job(0) }, "job.command"),
+        (v1::Job { id: "short".into(), ..job(0) }, "job.id"),
+        (v1::Job { kind: 99, ..job(0) }, "job.kind"),
+    ];
+
+    for (job, field) in broken {
+        let replies = server.submit(vec![hello(), batch(vec![job])]).await.unwrap();
+        let status = end_of(replies).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(status.message().contains(field), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_may_submit_own_jobs_and_only_root_those_of_others() {
+    let server = Server::start().await;
+    let me = rustix::process::geteuid().as_raw();
+    let hello = || launcher_message::Message::Hello(hello(1));
+
+    let mut own = server.submit(vec![hello(), batch(vec![job(me)])]).await.unwrap();
+    let foreign = server.submit(vec![hello(), batch(vec![job(me + 1)])]).await.unwrap();
+
+    // Without a worker the job is sent home, so it was let in.
+    let answers = async {
+        loop {
+            if let Some(launcher_reply::Message::RunLocally(local)) = own.message().await.unwrap().unwrap().message {
+                return local;
+            }
+        }
+    };
+    assert!(answers.await.reason.contains("no worker"));
+    if me != 0 {
+        assert_eq!(end_of(foreign).await.code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test]
+async fn status_shows_the_workers() {
+    let server = Server::start().await;
+    let register = |name: &str, incarnation: u8| v1::Register {
+        hello: Some(proto::version::hello("test", [incarnation; 16], "here")),
+        name: name.to_owned(),
+        slots: 3,
+        linking: true,
+        ..Default::default()
+    };
+    let mut orders = Vec::new();
+    for (name, incarnation) in [("ash", 1), ("ash", 2)] {
+        let mut stream = server.attach(register(name, incarnation)).await.unwrap();
+        assert!(stream.message().await.unwrap().is_some(), "a welcome");
+        orders.push(stream);
+    }
+
+    let status =
+        AdminClient::new(server.channel().await).get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+
+    let seen: Vec<_> =
+        status.workers.iter().map(|worker| (worker.name.as_str(), worker.state.as_str(), worker.slots)).collect();
+    assert_eq!(seen, [("ash", "up", 3), ("ash#2", "up", 3)]);
+}
+
+#[tokio::test]
+async fn asked_to_stop_without_work_it_stops() {
+    let server = Server::start().await;
+
+    server.stop.asked.cancel();
+
+    let ended = tokio::time::timeout(Duration::from_secs(10), server.ended).await;
+    assert!(matches!(ended, Ok(Ok(Ok(())))), "{ended:?}");
+}

@@ -1,0 +1,134 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The project's tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+pub(crate) struct Xtask {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Measure, beside a direct run and beside others of the trade
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Build a real project on several workers, then directly, and compare every output
+    Demo(Demo),
+    /// Put binaries, manual pages, units and sample configurations into a directory and a tarball
+    Dist(Dist),
+    /// Copy binaries and manual pages to where they are found
+    Install(Install),
+    /// Check the launchers: static, small on disk, small in memory
+    Launchers,
+    /// Run simulated worlds that try to break the scheduler
+    Sim(Sim),
+    /// All that proves the product; what CI runs
+    Test(Test),
+    /// Check the arrows between the crates, and the code map
+    Tidy,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// What a launcher adds to a job: wall time, CPU time, memory
+    Overhead(Overhead),
+}
+
+/// Flags of `bench overhead`.
+#[derive(Debug, Args)]
+pub(crate) struct Overhead {
+    /// Jobs of each variant in each round, one after the other; with 16 in flight four times as many
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) jobs: usize,
+    /// Rounds; each runs every variant, in turns forwards and backwards
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: usize,
+}
+
+/// Flags of `demo`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Demo {
+    /// What to build
+    #[arg(long, value_enum, default_value_t = Project::Taglib)]
+    pub(crate) project: Project,
+    /// For projects with CMake: what runs the build
+    #[arg(long, value_enum, default_value_t = Generator::Ninja)]
+    pub(crate) generator: Generator,
+    /// Workers to start
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) workers: usize,
+    /// Slots of each
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) slots: usize,
+    /// Leave the scratch directory (both builds, all logs)
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// A third-party project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Project {
+    /// TagLib 1.13: C++ and CMake, 108 translation units, 2 archives, 5 executables
+    Taglib,
+    /// RE2 2022-06-01: C++ and CMake, 72 translation units, 2 archives, 21 executables
+    Re2,
+    /// Lua 5.4.4: C and plain make, 34 translation units, 1 archive, 2 executables
+    Lua,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generator {
+    /// Ninja
+    Ninja,
+    /// Unix Makefiles
+    Make,
+}
+
+/// Flags of `dist`.
+#[derive(Debug, Args)]
+pub(crate) struct Dist {
+    /// Where to put it [default: dist below cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Flags of `install`.
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// Binaries go to bin, manual pages to share/man below it
+    #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+    pub(crate) prefix: PathBuf,
+    /// Also make links named like compilers and archivers there: put it first on the PATH
+    #[arg(long, value_name = "DIR")]
+    pub(crate) masquerade: Option<PathBuf>,
+}
+
+/// Flags of `sim`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Sim {
+    /// So many worlds
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) seeds: u64,
+    /// The first of them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Only this world, and tell what became of it
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Flags of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Only the steps whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Name the steps and run none
+    #[arg(long)]
+    pub(crate) list: bool,
+}

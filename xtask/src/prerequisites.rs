@@ -1,0 +1,123 @@
+//! What a fresh machine lacks, installed through apt-get; the one list of it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::process;
+
+/// Something a task needs from the system: there when the program is on the PATH or the file exists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    probe: &'static str,
+    package: &'static str,
+}
+
+const fn need(probe: &'static str, package: &'static str) -> Need {
+    Need { probe, package }
+}
+
+const GCC: Need = need("gcc", "gcc");
+const GXX: Need = need("g++", "g++");
+const LIBC: Need = need("/usr/include/stdio.h", "libc6-dev");
+const BINUTILS: Need = need("ar", "binutils");
+const MAKE: Need = need("make", "make");
+
+/// To build any C.
+pub(crate) const C: &[Need] = &[GCC, LIBC, BINUTILS];
+
+/// To build a CMake project with either generator.
+pub(crate) const CMAKE: &[Need] =
+    &[GCC, GXX, LIBC, BINUTILS, MAKE, need("cmake", "cmake"), need("ninja", "ninja-build")];
+
+/// To build a project of plain make.
+pub(crate) const PLAIN_MAKE: &[Need] = &[GCC, LIBC, BINUTILS, MAKE];
+
+/// To fetch and unpack Debian's sources.
+pub(crate) const SOURCES: &[Need] = &[
+    need("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    need("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
+    need("tar", "tar"),
+    need("xz", "xz-utils"),
+    need("sha256sum", "coreutils"),
+];
+
+/// To make RE2's Unicode tables, which Debian takes from its source.
+pub(crate) const RE2_TABLES: &[Need] = &[
+    need("perl", "perl-base"),
+    need("/usr/bin/python3", "python3"),
+    need("/usr/share/unicode/UnicodeData.txt", "unicode-data"),
+];
+
+/// To compare with distcc.
+pub(crate) const DISTCC: &[Need] = &[need("distccd", "distcc")];
+
+/// To check systemd units.
+pub(crate) const SYSTEMD: &[Need] = &[need("systemd-analyze", "systemd")];
+
+/// What the workspace's tests run besides gcc and make.
+pub(crate) const TESTS: &[Need] = &[
+    GCC,
+    GXX,
+    LIBC,
+    BINUTILS,
+    MAKE,
+    need("cmake", "cmake"),
+    need("ninja", "ninja-build"),
+    need("clang", "clang"),
+    need("ld.lld", "lld"),
+    need("llvm-ar", "llvm"),
+];
+
+impl Need {
+    fn is_met(&self) -> bool {
+        if self.probe.starts_with('/') { Path::new(self.probe).exists() } else { process::on_path(self.probe) }
+    }
+}
+
+/// Installs what is missing.
+///
+/// A private folder for downloads: in Debian's container images any `apt-get update` that runs at the same time
+/// deletes every package file in the common one (`/etc/apt/apt.conf.d/docker-clean`).
+pub(crate) fn ensure(needs: &[Need]) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_met()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let list = packages.join(" ");
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        bail!("missing on this machine; as root: apt-get install {list}");
+    }
+    eprintln!("xtask: installing {list}");
+    let cache = tempfile::Builder::new().prefix("xtask-apt-").tempdir()?;
+    std::fs::create_dir(cache.path().join("partial"))?;
+    let apt = |arguments: &[&str]| {
+        let mut command = apt_get();
+        command.arg("-o").arg(format!("Dir::Cache::archives={}", cache.path().display()));
+        process::run(command.args(["-o", "DPkg::Lock::Timeout=300", "--yes"]).args(arguments))
+    };
+    let mut install = vec!["--no-install-recommends", "install"];
+    install.extend(&packages);
+    if apt(&install).is_err() {
+        // Usually there are no package lists yet, or old ones.
+        process::check_interrupted()?;
+        apt(&["update"])?;
+        apt(&install).with_context(|| format!("cannot install {list}"))?;
+    }
+    match missing.iter().find(|need| !need.is_met()) {
+        Some(need) => bail!("{} is still missing after installing {}", need.probe, need.package),
+        None => Ok(()),
+    }
+}
+
+/// `apt-get` that asks nothing.
+pub(crate) fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "APT::Sandbox::User=root"]);
+    command
+}
