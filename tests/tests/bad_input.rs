@@ -93,8 +93,8 @@ fn a_mount_that_is_not_there_is_named() {
 fn an_address_that_is_none_or_does_not_resolve_is_named() {
     let cluster = Cluster::without_server();
 
-    assert_told(&run(&mut server(&cluster, &["--server-addr=nowhere"])), 78, 1, &["`nowhere`", "HOST:PORT"]);
-    assert_told(&run(&mut worker(&cluster, &["--server-addr=nowhere"])), 78, 1, &["nowhere", "HOST:PORT"]);
+    assert_told(&run(&mut server(&cluster, &["--server-addr=nowhere"])), 64, 1, &["`nowhere`", "HOST:PORT"]);
+    assert_told(&run(&mut worker(&cluster, &["--server-addr=nowhere"])), 64, 1, &["nowhere", "HOST:PORT"]);
     assert_told(
         &run(&mut server(&cluster, &["--server-addr=no-such-host.invalid:1"])),
         78,

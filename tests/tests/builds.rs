@@ -142,7 +142,6 @@ fn a_build_that_loses_the_server_for_a_while_is_the_same_build() {
 
     assert!(wait_for_child(&mut build, "ninja").success());
     assert!(project.products() == expected, "the products differ");
-    assert!(!cluster.take_notes().contains("not at the cluster"));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn without_a_server_and_without_fallback_it_is_an_error_that_says_so() {
 }
 
 #[test]
-fn with_no_worker_for_it_the_command_runs_here_without_waiting_for_one() {
+fn with_no_worker_for_it_the_command_runs_here() {
     let mut cluster = Cluster::without_server();
     cluster.start_server();
     let dir = cluster.dir("build");

@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::flags::Dist;
+use crate::process;
 use crate::workspace::{BINARIES, Workspace};
-use crate::{manual, process};
 
 /// Makes both.
 pub(crate) fn run(workspace: &Workspace, flags: &Dist) -> anyhow::Result<()> {
@@ -22,18 +22,11 @@ pub(crate) fn run(workspace: &Workspace, flags: &Dist) -> anyhow::Result<()> {
     for binary in BINARIES {
         copy(&binaries.join(binary), &dir.join("bin").join(binary))?;
     }
-    manual::write_pages(workspace, &binaries, &dir.join("man"))?;
-    for sort in ["systemd", "config"] {
-        let from = workspace.root().join("deploy").join(sort);
-        if from.is_dir() {
-            copy_files(&from, &dir.join(sort))?;
-        }
+    for sort in ["systemd", "config", "man"] {
+        copy_files(&workspace.root().join("deploy").join(sort), &dir.join(sort))?;
     }
     for document in ["LICENSE", "README.md"] {
-        let from = workspace.root().join(document);
-        if from.exists() {
-            copy(&from, &dir.join(document))?;
-        }
+        copy(&workspace.root().join(document), &dir.join(document))?;
     }
     let tarball = out.join(format!("{name}.tar.gz"));
     process::run(Command::new("tar").arg("-C").arg(&out).arg("-czf").arg(&tarball).arg(&name))?;

@@ -7,7 +7,6 @@ use anyhow::{Context, bail};
 
 use crate::dist::copy;
 use crate::flags::Install;
-use crate::manual;
 use crate::workspace::{BINARIES, Workspace};
 
 /// Names under which each launcher stands in. Bare linkers are left out: the compiler driver runs them itself, and by
@@ -25,17 +24,23 @@ pub(crate) fn run(workspace: &Workspace, flags: &Install) -> anyhow::Result<()> 
         copy(&binaries.join(name), &bin.join(name))?;
         println!("{}", bin.join(name).display());
     }
-    let pages = tempfile::tempdir()?;
-    for page in manual::write_pages(workspace, &binaries, pages.path())? {
-        let section = page.extension().unwrap_or_default().to_string_lossy().into_owned();
-        let to = flags.prefix.join(format!("share/man/man{section}")).join(page.file_name().unwrap_or_default());
-        copy(&page, &to)?;
-        println!("{}", to.display());
-    }
+    install_pages(&workspace.root().join("deploy/man"), &flags.prefix.join("share/man"))?;
     match &flags.masquerade {
         Some(dir) => masquerade(&bin, dir),
         None => Ok(()),
     }
+}
+
+/// Puts each manual page into the directory of its section.
+fn install_pages(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let page = entry?.path();
+        let section = page.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let to = to.join(format!("man{section}")).join(page.file_name().unwrap_or_default());
+        copy(&page, &to)?;
+        println!("{}", to.display());
+    }
+    Ok(())
 }
 
 fn masquerade(bin: &Path, dir: &Path) -> anyhow::Result<()> {

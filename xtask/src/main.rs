@@ -11,7 +11,6 @@ mod fetch;
 mod flags;
 mod install;
 mod launchers;
-mod manual;
 mod prerequisites;
 mod process;
 mod sim;

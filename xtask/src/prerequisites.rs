@@ -53,21 +53,19 @@ pub(crate) const RE2_TABLES: &[Need] = &[
 /// To compare with distcc.
 pub(crate) const DISTCC: &[Need] = &[need("distccd", "distcc")];
 
-/// To check systemd units.
-pub(crate) const SYSTEMD: &[Need] = &[need("systemd-analyze", "systemd")];
-
-/// What the workspace's tests run besides gcc and make.
+/// What the workspace's tests run.
 pub(crate) const TESTS: &[Need] = &[
     GCC,
     GXX,
     LIBC,
     BINUTILS,
     MAKE,
-    need("cmake", "cmake"),
     need("ninja", "ninja-build"),
     need("clang", "clang"),
     need("ld.lld", "lld"),
-    need("llvm-ar", "llvm"),
+    need("script", "bsdutils"),
+    need("systemd-analyze", "systemd"),
+    need("unshare", "util-linux"),
 ];
 
 impl Need {

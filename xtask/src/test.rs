@@ -1,11 +1,10 @@
 //! `test`: everything that proves the product, step after step; a failed one does not hide the next ones.
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::flags::{Demo, Generator, Project, Sim, Test};
-use crate::prerequisites::{self, SYSTEMD, TESTS};
+use crate::prerequisites::{self, TESTS};
 use crate::workspace::{BINARIES, Workspace};
 use crate::{demo, launchers, process, sim, tidy};
 
@@ -37,7 +36,6 @@ const STEPS: &[Step] = &[
     ("tests", tests),
     ("sim", |workspace| done(sim::run(workspace, &Sim { seeds: SEEDS, from: 0, seed: None }))),
     ("launchers", |workspace| done(launchers::run(workspace))),
-    ("units", units),
     ("demo: CMake + Ninja", |workspace| demonstrate(workspace, Project::Taglib, Generator::Ninja)),
     ("demo: CMake + Makefiles", |workspace| demonstrate(workspace, Project::Taglib, Generator::Make)),
     ("demo: plain make", |workspace| demonstrate(workspace, Project::Lua, Generator::Make)),
@@ -182,40 +180,6 @@ fn failures(text: &str) -> String {
         }
     }
     shown.join("\n")
-}
-
-/// systemd reads our units as we meant them.
-fn units(workspace: &Workspace) -> anyhow::Result<Outcome> {
-    let dir = workspace.root().join("deploy/systemd");
-    if !dir.is_dir() {
-        return Ok(Outcome::Skipped("no deploy/systemd".to_owned()));
-    }
-    prerequisites::ensure(SYSTEMD)?;
-    // It complains about programs that are not installed: point the units at the ones just built.
-    let scratch = workspace.scratch("units")?;
-    let binaries = workspace.release_binaries()?;
-    let mut command = Command::new("systemd-analyze");
-    command.args(["verify", "--man=no"]);
-    for entry in std::fs::read_dir(&dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "service") {
-            command.arg(pointed_at(&path, &binaries, scratch.path())?);
-        }
-    }
-    done(process::run(&mut command))
-}
-
-/// A copy of a unit whose `Exec*=` lines name our binaries where they are.
-fn pointed_at(unit: &Path, binaries: &Path, dir: &Path) -> anyhow::Result<std::path::PathBuf> {
-    let mut text = std::fs::read_to_string(unit)?;
-    for name in BINARIES {
-        for place in ["/usr/bin", "/usr/local/bin"] {
-            text = text.replace(&format!("={place}/{name}"), &format!("={}", binaries.join(name).display()));
-        }
-    }
-    let to = dir.join(unit.file_name().unwrap_or_default());
-    std::fs::write(&to, text)?;
-    Ok(to)
 }
 
 fn demonstrate(workspace: &Workspace, project: Project, generator: Generator) -> anyhow::Result<Outcome> {

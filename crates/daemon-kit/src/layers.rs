@@ -28,6 +28,8 @@ pub struct Key<T> {
     pub show: fn(&T) -> String,
 }
 
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A value as some layer gives it.
 #[derive(Clone, Debug)]
 pub struct Raw(Value);
@@ -124,7 +126,8 @@ impl Raw {
     /// # Errors
     /// What would be right.
     pub fn as_duration(&self) -> Result<Duration, String> {
-        let wrong = || "must be a duration above zero such as `500ms`, `3m` or `1m30s`".to_owned();
+        let wrong =
+            || "must be a duration above zero and of at most a year, such as `500ms`, `3m` or `1m30s`".to_owned();
         self.duration().filter(|duration| !duration.is_zero()).ok_or_else(wrong)
     }
 
@@ -133,11 +136,14 @@ impl Raw {
     /// # Errors
     /// What would be right.
     pub fn as_grace(&self) -> Result<Duration, String> {
-        self.duration().ok_or_else(|| "must be a duration such as `0s`, `500ms`, `3m` or `1m30s`".to_owned())
+        self.duration()
+            .ok_or_else(|| "must be a duration of at most a year, such as `0s`, `500ms`, `3m` or `1m30s`".to_owned())
     }
 
     fn duration(&self) -> Option<Duration> {
-        humantime::parse_duration(&self.as_text().ok()?).ok()
+        // Longer ones overflow the clock when they are added to it.
+        let bearable = |duration: &Duration| *duration <= A_YEAR;
+        humantime::parse_duration(&self.as_text().ok()?).ok().filter(bearable)
     }
 
     /// The value as `HOST:PORT`.
@@ -245,6 +251,12 @@ impl Origins {
             Some(Place { place, key }) => mistake(place, key, problem),
             None => mistake("settings", key, problem),
         }
+    }
+
+    /// Whether some layer said something about this key.
+    #[must_use]
+    pub fn is_configured(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     fn describe(&self, key: &str) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use daemon_kit::layers::{self, Key, Layers, Mistake, quoted, shown_duration};
+use daemon_kit::layers::{self, Key, Layers, Mistake, Origins, quoted, quoted_list, shown_duration};
 use daemon_kit::telemetry::LogFormat;
 use scheduler_core::Config as SchedulerConfig;
 
@@ -29,8 +29,8 @@ pub struct Cli {
     #[arg(long, value_name = "PATH")]
     pub fs_mount: Vec<String>,
     /// Listen beyond loopback without authentication or encryption: everybody who reaches the port can run compilers
-    #[arg(long)]
-    pub insecure: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub insecure: Option<String>,
     /// How long running jobs may finish after SIGTERM [default: 30s]
     #[arg(long, value_name = "DUR")]
     pub stop_grace: Option<String>,
@@ -68,7 +68,7 @@ pub struct Cli {
 pub struct Config {
     /// Where to listen.
     pub server_addr: String,
-    /// The shared mounts, when any were configured.
+    /// The shared mounts.
     pub fs_mount: Vec<PathBuf>,
     /// Listen beyond loopback without protection.
     pub insecure: bool,
@@ -86,7 +86,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server_addr: "localhost:50051".to_owned(),
-            fs_mount: Vec::new(),
+            fs_mount: vec![PathBuf::from("/mnt/cephfs")],
             insecure: false,
             stop_grace: Duration::from_secs(30),
             heartbeat: Duration::from_secs(1),
@@ -106,7 +106,7 @@ pub const KEYS: &[Key<Config>] = &[
     Key {
         name: "fs_mount",
         set: |c, raw| raw.as_mounts().map(|it| c.fs_mount = it),
-        show: |c| format!("{:?}", c.fs_mount),
+        show: |c| quoted_list(c.fs_mount.iter().map(|mount| mount.display())),
     },
     Key {
         name: "heartbeat",
@@ -159,6 +159,7 @@ fn small(number: u64) -> u32 {
 impl Cli {
     fn flags(&self) -> Vec<(&'static str, String)> {
         let given = [
+            ("insecure", &self.insecure),
             ("server_addr", &self.server_addr),
             ("stop_grace", &self.stop_grace),
             ("lease", &self.lease),
@@ -171,7 +172,6 @@ impl Cli {
         ];
         let mut flags: Vec<_> = given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
         flags.extend(self.fs_mount.iter().map(|mount| ("fs_mount", mount.clone())));
-        flags.extend(self.insecure.then(|| ("insecure", "true".to_owned())));
         flags
     }
 }
@@ -183,16 +183,13 @@ impl Cli {
 pub fn load(cli: &Cli, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Mistake>> {
     let file = cli.config.clone().map_or((PathBuf::from(DEFAULT_FILE), false), |file| (file, true));
     let mut config = Config::default();
-    let mut mistakes = match (Layers { file: Some(file), env, flags: cli.flags() }).apply(&mut config, KEYS) {
-        Ok(()) => Vec::new(),
-        Err(mistakes) => mistakes,
-    };
-    mistakes.extend(impossible(&config));
+    let (origins, mut mistakes) = Layers { file: Some(file), env, flags: cli.flags() }.lay(&mut config, KEYS);
+    mistakes.extend(impossible(&config, &origins));
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }
 
 /// What each value allows but they do not together.
-fn impossible(config: &Config) -> Vec<Mistake> {
+fn impossible(config: &Config, origins: &Origins) -> Vec<Mistake> {
     let wrong = |key: &str, problem: String| Mistake { place: "settings".to_owned(), key: key.to_owned(), problem };
     let mut mistakes = Vec::new();
     if config.heartbeat * 3 > config.scheduler.lease {
@@ -202,7 +199,9 @@ fn impossible(config: &Config) -> Vec<Mistake> {
             format!("must be at most a third of `lease` ({lease}), or a late one loses the worker"),
         ));
     }
-    for mount in config.fs_mount.iter().filter(|mount| !mount.is_dir()) {
+    // The server itself needs no mount yet, so only one that somebody named must be there.
+    let named = config.fs_mount.iter().filter(|_| origins.is_configured("fs_mount"));
+    for mount in named.filter(|mount| !mount.is_dir()) {
         mistakes.push(wrong("fs_mount", format!("{} is not there; mount it or name another", mount.display())));
     }
     if let Err(error) = config.scheduler.check() {

@@ -41,6 +41,7 @@ struct Worker {
     dirs: Vec<DirKey>,
     conversation: u64,
     orders: Option<Outbox<v1::WorkerOrder>>,
+    said_goodbye: bool,
 }
 
 impl Dispatch {
@@ -81,7 +82,10 @@ impl Dispatch {
             Action::Forget { job } => self.forget(job),
             Action::ForgetWorker { worker } => {
                 if let Some(gone) = self.workers.remove(&worker) {
-                    tracing::warn!(worker = worker.number(), name = gone.name, "worker lost");
+                    match gone.said_goodbye {
+                        true => tracing::info!(worker = worker.number(), name = gone.name, "worker left"),
+                        false => tracing::warn!(worker = worker.number(), name = gone.name, "worker lost"),
+                    }
                 }
             }
         }
@@ -248,8 +252,11 @@ impl Dispatch {
     /// After the scheduler absorbed an attempt's end: the worker need not keep what nobody will ask for. An outcome is
     /// acknowledged later, when its launcher has left: until then only the worker can tell it to another server.
     pub fn settle(&mut self, seat: Seat, attempt: Attempt) {
-        let waits =
-            self.books.get(attempt.job).is_some_and(|entry| entry.unacknowledged == Some((seat.worker, attempt)));
+        let waits = self.books.get(attempt.job).is_some_and(|entry| {
+            // An orphan's launcher may come yet; one that came and left will not.
+            let expected = entry.client.is_none_or(|client| self.clients.contains_key(&client));
+            expected && entry.unacknowledged == Some((seat.worker, attempt))
+        });
         if !waits {
             self.order(seat.worker, worker_order::Message::ResultsReceived(attempts(&[attempt])));
         }
@@ -283,8 +290,14 @@ impl Dispatch {
         );
         let seat = Seat { worker, conversation: self.conversations };
         let dirs = self.workers.remove(&worker).map(|known| known.dirs).unwrap_or_default();
-        let entry =
-            Worker { name, register: register.clone(), dirs, conversation: seat.conversation, orders: Some(orders) };
+        let entry = Worker {
+            name,
+            register: register.clone(),
+            dirs,
+            conversation: seat.conversation,
+            orders: Some(orders),
+            said_goodbye: false,
+        };
         self.workers.insert(worker, entry);
         seat
     }
@@ -322,6 +335,13 @@ impl Dispatch {
             tracing::info!(worker = seat.worker.number(), name = worker.name, "worker disconnected");
         }
         current
+    }
+
+    /// Notes that a worker goes by its own will.
+    pub fn note_goodbye(&mut self, worker: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.said_goodbye = true;
+        }
     }
 
     /// Acknowledges a heartbeat, unless the scheduler has meanwhile forgotten the worker.

@@ -175,6 +175,7 @@ impl Driver {
             }
             worker_message::Message::Draining(_) => self.step(Input::WorkerDraining { worker }),
             worker_message::Message::Goodbye(_) => {
+                self.dispatch.note_goodbye(worker);
                 self.step(Input::WorkerGone { worker });
             }
         }

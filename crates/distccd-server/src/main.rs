@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use daemon_kit::layers::Mistake;
 use daemon_kit::shutdown::Stop;
 use daemon_kit::{exit, telemetry};
 use distccd_server::config::{self, Cli, Config};
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| eprintln!("distccd-server: {mistake}"));
-            return ExitCode::from(exit::CONFIG);
+            let by_flag = mistakes.iter().any(Mistake::is_of_flag);
+            return ExitCode::from(if by_flag { exit::USAGE } else { exit::CONFIG });
         }
     };
     if cli.print_config {

@@ -19,6 +19,9 @@ use crate::places::{Place, Places, canonical};
 use crate::program;
 use crate::settings::Settings;
 
+/// With fewer file descriptors than this (`ulimit -n`) there may be none left for a connection and an event loop.
+const FEW_DESCRIPTORS: u64 = 32;
+
 /// Most directories that a job names for warmth; the first ones matter.
 const MAX_WARM_DIRS: usize = 16;
 
@@ -113,7 +116,25 @@ impl Judge<'_> {
         if let Some(name) = self.environment.pinning() {
             return Err(stays(format!("{name} is set, and what it names exists only here")));
         }
+        if !self.environment.has_standard_streams() {
+            return Err(stays("a standard stream is closed"));
+        }
+        if limit(libc::RLIMIT_NOFILE).is_some_and(|limit| limit.soft < FEW_DESCRIPTORS) {
+            return Err(stays("too few file descriptors are allowed for a conversation with the server"));
+        }
         Ok(())
+    }
+
+    /// The environment without the names of directories for temporary files that only this machine has: the worker's
+    /// own serve as well, and Clang fails where GCC would fall back to `/tmp`.
+    fn portable_environment(&self) -> Environment {
+        let private = |name: &&str| {
+            let dir = self.environment.get(name).filter(|dir| !dir.is_empty());
+            let place = dir.map(|dir| self.places.of_dir(Path::new(""), Path::new(&dir)));
+            place.is_some_and(|place| !matches!(place, Place::Shared(_)))
+        };
+        let named = ["TMPDIR", "TMP", "TEMP"].into_iter().filter(private);
+        named.fold(self.environment.clone(), |environment, name| environment.without(name))
     }
 
     /// Directories that the compiler searches because the environment says so (GCC manual 3.21).
@@ -301,7 +322,7 @@ impl Draft<'_> {
             program,
             argv: std::iter::once(argv0).chain(args).collect(),
             cwd: bytes_of(&self.invocation.cwd),
-            env: self.judge.environment.passed(&self.judge.settings.pass_env),
+            env: self.judge.portable_environment().passed(&self.judge.settings.pass_env),
             umask: umask(),
             limits: limits(),
             identity: identity(),

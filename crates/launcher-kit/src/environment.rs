@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use crate::exit::standard_streams_are_open;
+
 /// Variables that compilers, linkers and archivers are documented to read; kept sorted.
 ///
 /// Sources: GCC manual 3.21 "Environment Variables Affecting GCC" and "Diagnostic Message Formatting Options", clang(1)
@@ -55,21 +57,23 @@ const PASSED_PREFIXES: &[&str] = &["ASAN_", "CLANG_", "COLLECT_", "GCC_", "GCOV_
 const PINNING: &[&str] = &["LD_AUDIT", "LD_PRELOAD"];
 
 /// The launcher's environment, read once.
+#[derive(Clone)]
 pub struct Environment {
     vars: Vec<(OsString, OsString)>,
+    has_standard_streams: bool,
 }
 
 impl Environment {
-    /// Takes the environment of this process.
+    /// Takes the environment of this process, before anything else opens a file.
     #[must_use]
     pub fn of_process() -> Self {
-        Self { vars: std::env::vars_os().collect() }
+        Self { vars: std::env::vars_os().collect(), has_standard_streams: standard_streams_are_open() }
     }
 
     /// An environment made elsewhere.
     #[must_use]
     pub fn new(vars: Vec<(OsString, OsString)>) -> Self {
-        Self { vars }
+        Self { vars, has_standard_streams: true }
     }
 
     /// The same environment as a shell would have it after `cd directory`.
@@ -86,13 +90,25 @@ impl Environment {
             Some((_, old)) => *old = value,
             None => vars.push((name.into(), value)),
         }
-        Self { vars }
+        Self { vars, ..*self }
+    }
+
+    /// The same environment without a variable.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self { vars: self.vars.iter().filter(|(known, _)| known != name).cloned().collect(), ..*self }
     }
 
     /// The value of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<OsString> {
         self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    /// Whether standard input, output and error were all open at the start.
+    #[must_use]
+    pub fn has_standard_streams(&self) -> bool {
+        self.has_standard_streams
     }
 
     /// The name of a variable that is set and keeps jobs at home.

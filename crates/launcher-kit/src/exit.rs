@@ -57,6 +57,21 @@ fn die_by(number: i32) -> ! {
     std::process::exit(128 + number)
 }
 
+/// While we speak to the server, a connection that breaks is an error and not our end.
+pub fn ignore_sigpipe() {
+    // SAFETY: sets a disposition, nothing else.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
+/// Whether standard input, output and error are all open: what we open ourselves must not take their places.
+#[must_use]
+pub fn standard_streams_are_open() -> bool {
+    // SAFETY: asks for the flags of descriptors by number.
+    (0..3).all(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0)
+}
+
 /// Lets a closed pipe end us as it would have ended the compiler, instead of an error.
 pub fn restore_sigpipe() {
     // SAFETY: sets a disposition, nothing else.

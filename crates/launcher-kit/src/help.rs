@@ -14,7 +14,7 @@ Usage:
                                           standard input, its words separated by NUL
   a symbolic link to {name} named like a compiler (`g++`), first on the PATH, runs the next `g++` of the PATH
 
-Flags (each also as DISTCCD_NAME in the environment, or as name in the files below):
+Flags (those with a [default] or a value also as DISTCCD_NAME in the environment, and as `name` in the files below):
   --server-addr=HOST:PORT   the server                                        [localhost:50051]
   --fs-mount=PATH           the shared mount; repeat it or separate with `:`  [/mnt/cephfs]
   --build-dir=PATH          root of the build's outputs                       [the working directory]

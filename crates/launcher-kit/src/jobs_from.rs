@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::ids::JobId;
+use model::job::JobKind;
 use model::outcome::ExitStatus;
 use proto::convert::job_id_from;
 use proto::v1;
@@ -15,13 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Launch;
-use crate::decide::{Invocation, Judge};
+use crate::decide::{Invocation, Judge, Travels};
 use crate::exit::{self, End};
 use crate::fallback::{self, LocalSlots};
 use crate::link;
 use crate::list::{Listed, Source, SourceError};
 use crate::program;
-use crate::session::Session;
+use crate::session::{Done, Session};
 use crate::settings::Fallback;
 use crate::signals::Signals;
 use crate::single::seen;
@@ -54,10 +55,12 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
     let slots = LocalSlots::open(context.settings.local_slots, context.runtime_dir.clone())?;
     let mut desk = Desk::new(launch, session, Arc::new(slots), explain);
     loop {
-        desk.submit_if_due().await;
+        desk.submit_if_due();
         if source.is_exhausted() && desk.is_done() {
             return Ok(desk.verdict.end());
         }
+        // A list in memory is always ready: without a pause in between nothing else would ever be heard.
+        tokio::task::yield_now().await;
         let room = desk.outstanding() < WINDOW;
         let (due, gathering) = (desk.due_or_now(), !desk.batch.is_empty());
         tokio::select! { biased;
@@ -66,9 +69,10 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
                 return Ok(End::Signal(number));
             }
             (id, answer) = desk.session.next(), if desk.session.outstanding() > 0 => {
-                let answer = seen(context, answer).await;
-                desk.on_answer(id, answer);
+                let patience = context.settings.visibility_timeout;
+                desk.looked_for.spawn(async move { (id, seen(answer, patience).await) });
             }
+            Some(Ok((id, answer))) = desk.looked_for.join_next() => desk.on_answer(id, answer),
             Some(ended) = desk.locals.join_next() => desk.on_local_end(ended),
             next = source.next(), if room && !source.is_exhausted() => match next {
                 Ok(Some(listed)) => desk.on_command(listed),
@@ -113,7 +117,9 @@ struct Desk<'a> {
     explain: bool,
     batch: VecDeque<v1::Job>,
     due: Option<Instant>,
-    remote: BTreeMap<JobId, Numbered>,
+    remote: BTreeMap<JobId, (JobKind, Numbered)>,
+    /// Jobs whose outputs this machine is to see yet.
+    looked_for: JoinSet<(JobId, Result<Done, String>)>,
     locals: JoinSet<(usize, io::Result<ExitStatus>)>,
     verdict: Verdict,
     count: usize,
@@ -129,6 +135,7 @@ impl<'a> Desk<'a> {
             batch: VecDeque::new(),
             due: None,
             remote: BTreeMap::new(),
+            looked_for: JoinSet::new(),
             locals: JoinSet::new(),
             verdict: Verdict::default(),
             count: 0,
@@ -148,19 +155,25 @@ impl<'a> Desk<'a> {
     }
 
     /// Sends the batch when it is full or its first job has waited long enough.
-    async fn submit_if_due(&mut self) {
+    fn submit_if_due(&mut self) {
         let full = self.batch.len() >= self.launch.context.settings.batch_size as usize;
         let waited = self.due.is_some_and(|due| due <= Instant::now());
         if !self.batch.is_empty() && (full || waited) {
             self.due = None;
             let jobs = self.batch.drain(..).collect();
-            self.session.submit(jobs).await;
+            self.session.submit(jobs);
         }
     }
 
     fn on_command(&mut self, listed: Listed) {
         let number = self.count;
         self.count += 1;
+        if !listed.directory.is_dir() {
+            let text = format!("{}: the directory of a listed command does not exist", listed.directory.display());
+            exit::complain(self.launch.context.name, &text);
+            self.verdict.note(number, ExitStatus::Code(126));
+            return;
+        }
         let environment = self.launch.environment.in_directory(&listed.directory);
         let program = program::find(&listed.argv[0], environment.get("PATH").as_deref(), false);
         let program = match program {
@@ -183,7 +196,7 @@ impl<'a> Desk<'a> {
         let numbered = Numbered { number, invocation };
         match decision {
             // A list is parallel enough: a command with several sources stays one job, with one answer.
-            Ok(travels) => self.on_remote(numbered, travels.whole),
+            Ok(travels) => self.on_remote(numbered, travels),
             Err(why) => {
                 self.launch.context.log.note(|| format!("runs here: {why}"));
                 self.start_local(numbered);
@@ -191,19 +204,20 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn on_remote(&mut self, numbered: Numbered, job: v1::Job) {
+    fn on_remote(&mut self, numbered: Numbered, travels: Travels) {
+        let job = travels.whole;
         let Ok(id) = job_id_from(&job.id) else { return };
-        self.remote.insert(id, numbered);
+        self.remote.insert(id, (travels.kind, numbered));
         let patience = self.launch.context.settings.batch_timeout;
         self.due.get_or_insert_with(|| Instant::now() + patience);
         self.batch.push_back(job);
     }
 
-    fn on_answer(&mut self, id: JobId, answer: Result<crate::session::Done, String>) {
-        let Some(numbered) = self.remote.remove(&id) else { return };
+    fn on_answer(&mut self, id: JobId, answer: Result<Done, String>) {
+        let Some((kind, numbered)) = self.remote.remove(&id) else { return };
         match answer {
             Ok(mut done) => {
-                self.launch.context.log.note(|| format!("ran on {}", done.worker));
+                self.launch.context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
                 if let Err(error) = done.output.print(io::stdout().as_fd(), io::stderr().as_fd()) {
                     self.launch.context.log.note(|| format!("cannot print: {error}"));
                     self.verdict.note(numbered.number, ExitStatus::Code(1));

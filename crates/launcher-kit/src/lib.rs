@@ -24,7 +24,8 @@ pub mod signals;
 pub mod single;
 pub mod visibility;
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cli::Request;
@@ -42,10 +43,25 @@ const OWN_NAMES: [&str; 2] = ["cc-launcher", "ld-launcher"];
 /// Name and version, as `--version` and the server's logs show them.
 const SOFTWARE: &str = concat!("distccd-launcher ", env!("CARGO_PKG_VERSION"));
 
+/// The argument vector as C's `main` gets it.
+///
+/// # Safety
+/// `words` must point to `count` pointers to NUL-terminated strings.
+#[must_use]
+pub unsafe fn arguments(count: c_int, words: *const *const c_char) -> Vec<OsString> {
+    let count = usize::try_from(count).unwrap_or(0);
+    let word = |index| {
+        // SAFETY: the caller vouches for all of them.
+        let bytes = unsafe { CStr::from_ptr(*words.add(index)) };
+        OsStr::from_bytes(bytes.to_bytes()).to_owned()
+    };
+    (0..count).map(word).collect()
+}
+
 /// Does what this process was called for, and never returns.
-pub fn main(name: &'static str) -> ! {
-    let argv: Vec<OsString> = std::env::args_os().collect();
-    run(name, &argv, &Environment::of_process()).now()
+pub fn main(name: &'static str, argv: &[OsString]) -> ! {
+    exit::ignore_sigpipe();
+    run(name, argv, &Environment::of_process()).now()
 }
 
 fn run(name: &'static str, argv: &[OsString], environment: &Environment) -> End {
@@ -93,8 +109,8 @@ fn with_settings(
         Ok(settings) => settings,
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| exit::complain(name, &mistake.to_string()));
-            let only_flags = mistakes.iter().all(|mistake| mistake.place == "flag");
-            return End::Code(if only_flags { exit::USAGE } else { exit::CONFIG });
+            let by_flag = mistakes.iter().any(|mistake| mistake.place == "flag");
+            return End::Code(if by_flag { exit::USAGE } else { exit::CONFIG });
         }
     };
     let log = Log::open(name, &settings);
@@ -110,8 +126,10 @@ impl Launch<'_> {
     }
 
     /// Runs one command.
-    fn one(&self, argv: Vec<OsString>, masquerade: bool, explain: bool) -> End {
+    fn one(&self, mut argv: Vec<OsString>, masquerade: bool, explain: bool) -> End {
         let path = self.environment.get("PATH");
+        let behind = |path: &OsString| program::path_behind_masquerade(&argv[0], path);
+        let path = if masquerade { path.as_ref().map(behind) } else { path };
         let program = match program::find(&argv[0], path.as_deref(), masquerade) {
             Ok(program) => program,
             Err(error) => {
@@ -120,7 +138,11 @@ impl Launch<'_> {
             }
         };
         let cwd = self.working_directory();
-        let path = path.filter(|_| masquerade).map(|path| program::path_without_masquerade(&argv[0], &path));
+        if masquerade && argv[0].as_bytes().contains(&b'/') {
+            // A driver called by a path looks for its parts from there on, and beside our link there are none.
+            argv[0] = program.clone().into_os_string();
+        }
+        let path = path.filter(|_| masquerade);
         let environment = path.clone().map(|path| self.environment.with("PATH", path));
         let invocation = Invocation { argv, program, cwd: cwd.clone().unwrap_or_default(), path };
         let judge = Judge { environment: environment.as_ref().unwrap_or(self.environment), ..self.judge() };

@@ -12,10 +12,11 @@ use std::time::Duration;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use proto::limits::MAX_MESSAGE_BYTES;
-use proto::v1::{self, LauncherMessage, LauncherReply, submission_client::SubmissionClient};
+use proto::v1::{self, LauncherMessage, LauncherReply, launcher_message, submission_client::SubmissionClient};
+use proto::version::{HelloError, check_hello};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 /// Why there is no conversation.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub enum LinkError {
     /// The server refused or ended the conversation.
     #[error("the server says: {}", .0.message())]
     Refused(#[from] Box<tonic::Status>),
+    /// It speaks another protocol.
+    #[error("{0}")]
+    Version(HelloError),
     /// The server ended the conversation without a word.
     #[error("the server closed the connection")]
     Closed,
@@ -53,47 +57,49 @@ pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
     Ok(address.to_socket_addrs().map_err(unresolved)?.collect())
 }
 
-/// An open conversation.
+/// How many times longer than its connection a server may take for its hello: it is there, and may be busy.
+const HELLO_PATIENCE: u32 = 5;
+
+/// An open conversation: both sides have introduced themselves.
 pub struct Link {
-    to_server: mpsc::Sender<LauncherMessage>,
+    to_server: mpsc::UnboundedSender<LauncherMessage>,
     from_server: tonic::Streaming<LauncherReply>,
 }
 
 impl Link {
-    /// Opens a conversation; `first` goes out in the same flight as the request.
+    /// Opens a conversation. Nothing is submitted before the server has answered our hello: when this fails, nothing of
+    /// ours has reached anybody who could act on it.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn open(
-        addresses: &[SocketAddr],
-        first: Vec<LauncherMessage>,
-        timeout: Duration,
-    ) -> Result<Self, LinkError> {
-        let opening = Self::open_untimed(addresses, first);
-        tokio::time::timeout(timeout, opening).await.unwrap_or(Err(LinkError::Timeout(timeout)))
+    pub async fn open(addresses: Vec<SocketAddr>, hello: v1::Hello, timeout: Duration) -> Result<Self, LinkError> {
+        let connecting = tokio::time::timeout(timeout, connect(&addresses)).await;
+        let stream = connecting.map_err(|_| LinkError::Timeout(timeout))?.map_err(LinkError::Connect)?;
+        let timeout = timeout.saturating_mul(HELLO_PATIENCE);
+        let greeting = tokio::time::timeout(timeout, Self::greet(stream, hello)).await;
+        greeting.unwrap_or(Err(LinkError::Timeout(timeout)))
     }
 
-    async fn open_untimed(addresses: &[SocketAddr], first: Vec<LauncherMessage>) -> Result<Self, LinkError> {
-        let stream = connect(addresses).await.map_err(LinkError::Connect)?;
+    async fn greet(stream: TcpStream, hello: v1::Hello) -> Result<Self, LinkError> {
+        let us = hello.software.clone();
         let transport = Transport::start(stream).await?;
-        let (to_server, queue) = mpsc::channel(first.len() + 16);
-        for message in first {
-            // The queue has room for all of them and its receiver is right here.
-            to_server.try_send(message).map_err(|_| LinkError::Closed)?;
-        }
+        let (to_server, queue) = mpsc::unbounded_channel();
         let mut client = SubmissionClient::with_origin(transport, http::Uri::from_static("http://distccd"))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let reply = client.submit(ReceiverStream::new(queue)).await.map_err(Box::new)?;
-        Ok(Self { to_server, from_server: reply.into_inner() })
+        // Its receiver is right here.
+        let _ = to_server.send(LauncherMessage { message: Some(launcher_message::Message::Hello(hello)) });
+        let reply = client.submit(UnboundedReceiverStream::new(queue)).await.map_err(Box::new)?;
+        let mut link = Self { to_server, from_server: reply.into_inner() };
+        let first = link.receive().await?;
+        let theirs = if let v1::launcher_reply::Message::Hello(hello) = &first { Some(hello) } else { None };
+        check_hello(theirs, &us).map_err(LinkError::Version)?;
+        Ok(link)
     }
 
-    /// Sends a message.
-    ///
-    /// # Errors
-    /// When the conversation is over.
-    pub async fn send(&self, message: LauncherMessage) -> Result<(), LinkError> {
-        self.to_server.send(message).await.map_err(|_| LinkError::Closed)
+    /// Sends a message; it is lost if the conversation is over, which [`Link::receive`] then tells.
+    pub fn send(&self, message: launcher_message::Message) {
+        let _ = self.to_server.send(LauncherMessage { message: Some(message) });
     }
 
     /// The next message of the server. Cancel safe.

@@ -54,7 +54,8 @@ enum Input {
 }
 
 impl Source {
-    /// Opens a list: a file, or `-` for standard input. A file that starts with `[` is a compilation database
+    /// Opens a list: a file, or `-` for standard input. A file that starts with `[` (or `{`, and
+    /// then a wrong one) is a compilation database
     /// (<https://clang.llvm.org/docs/JSONCompilationDatabase.html>).
     ///
     /// # Errors
@@ -74,7 +75,8 @@ impl Source {
         }
         let mut text = Vec::new();
         File::open(from).and_then(|mut file| file.read_to_end(&mut text)).map_err(failed)?;
-        let is_json = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+        let is_json = matches!(first, Some(b'[' | b'{'));
         let ready = if is_json { database(&name, &text)? } else { lines(&text, &directory) };
         Ok(Self { name, ready, stream: None, directory })
     }

@@ -73,21 +73,26 @@ impl Output {
     /// Prints the pieces in order, each to its stream.
     ///
     /// # Errors
-    /// Those of `write(2)`.
+    /// Those of `write(2)` on standard output.
     pub fn print(&mut self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> io::Result<()> {
         if let Some(spill) = &mut self.spill {
             spill.seek(SeekFrom::Start(0))?;
         }
         for (stream, piece) in self.pieces.drain(..) {
-            let to = if stream == OutputStream::Stderr { stderr } else { stdout };
-            match piece {
-                Piece::Memory(data) => write_all(to, &data)?,
+            let data = match piece {
+                Piece::Memory(data) => data,
                 Piece::Spilled(length) => {
                     let spill = self.spill.as_mut().ok_or(io::ErrorKind::NotFound)?;
                     let mut data = vec![0; length];
                     spill.read_exact(&mut data)?;
-                    write_all(to, &data)?;
+                    data.into()
                 }
+            };
+            if stream == OutputStream::Stderr {
+                // Compilers do not notice that their diagnostics could not be written either.
+                let _ = write_all(stderr, &data);
+            } else {
+                write_all(stdout, &data)?;
             }
         }
         Ok(())

@@ -70,18 +70,21 @@ fn search(name: &OsStr, path: Option<&OsStr>, masquerade: bool) -> Result<PathBu
     Err(denied.unwrap_or_else(|| ProgramError::NotFound(name.to_string_lossy().into_owned())))
 }
 
-/// The `PATH` without the directories in which `argv0`'s name is a launcher. A driver that was called without a slash
-/// finds itself on the PATH to locate its parts (GCC: `make_relative_prefix`), and must not find us there.
+/// The rest of the `PATH` behind the directory in which `argv0`'s name is a launcher. A driver that was called without
+/// a slash finds itself on the PATH to locate its parts (GCC: `make_relative_prefix`), and must not find us there; and
+/// what comes before us (another masquerade, ccache's for one) has called us and is not to be called again.
 #[must_use]
-pub fn path_without_masquerade(argv0: &OsStr, path: &OsStr) -> OsString {
+pub fn path_behind_masquerade(argv0: &OsStr, path: &OsStr) -> OsString {
     let name = Path::new(argv0).file_name().unwrap_or(argv0);
     let holds_launcher = |dir: &PathBuf| {
         let candidate = dir.join(name);
         std::fs::metadata(&candidate).is_ok_and(|metadata| is_launcher(&candidate, &metadata))
     };
-    let others = std::env::split_paths(path).filter(|dir| !holds_launcher(dir));
+    let dirs: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let ours = dirs.iter().position(holds_launcher).map_or(0, |at| at + 1);
+    let behind = dirs[ours..].iter().filter(|dir| !holds_launcher(dir));
     // What was split at colons can be joined with them.
-    std::env::join_paths(others).unwrap_or_else(|_| path.to_owned())
+    std::env::join_paths(behind).unwrap_or_else(|_| path.to_owned())
 }
 
 fn check(program: &Path) -> Result<PathBuf, ProgramError> {
@@ -139,12 +142,16 @@ mod tests {
         executable(&copies.join("cc-launcher"));
         symlink("cc-launcher", copies.join("g++")).unwrap();
         executable(&real.join("g++"));
-        let path = std::env::join_paths([&links, &copies, &real]).unwrap();
+        let caller = dir.path().join("caller");
+        std::fs::create_dir(&caller).unwrap();
+        executable(&caller.join("g++"));
+        let path = std::env::join_paths([&caller, &links, &copies, &real]).unwrap();
 
-        let found = find(OsStr::new("/anywhere/g++"), Some(&path), true);
+        let behind = path_behind_masquerade(OsStr::new("/anywhere/g++"), &path);
+        let found = find(OsStr::new("/anywhere/g++"), Some(&behind), true);
 
+        assert_eq!(behind, real.as_os_str());
         assert_eq!(found, Ok(real.join("g++")));
-        assert_eq!(path_without_masquerade(OsStr::new("g++"), &path), real.as_os_str());
     }
 
     #[test]

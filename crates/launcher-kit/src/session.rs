@@ -1,14 +1,16 @@
 //! Jobs at the server: submitted, asked for again when the connection or the server went away, and answered once each.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use model::ids::{Attempt, JobId};
 use model::outcome::ExitStatus;
 use proto::convert::{attempt_from, job_id_from};
+use proto::limits::MAX_BATCH_JOBS;
 use proto::v1::{self, launcher_message, launcher_reply};
-use proto::version::check_hello;
 use tokio::time::Instant;
 
 use crate::decide::fresh_id;
@@ -22,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A connection that lasted so long was one; those that break sooner are tries, and tries come to an end.
-const STEADY: Duration = Duration::from_secs(2);
+const STEADY: Duration = Duration::from_secs(10);
 
 /// How long a cancelled job's end is waited for: the server acts on the cancellation in any case.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -50,7 +52,11 @@ pub struct Done {
 struct Pending {
     job: v1::Job,
     output: Output,
+    /// Whether any conversation has carried it.
+    sent: bool,
 }
+
+type Opening = Pin<Box<dyn Future<Output = Result<Link, LinkError>>>>;
 
 /// A launcher's jobs at the server.
 pub struct Session<'a> {
@@ -60,6 +66,8 @@ pub struct Session<'a> {
     incarnation: [u8; 16],
     addresses: Vec<SocketAddr>,
     link: Option<Link>,
+    /// The conversation that is being opened.
+    opening: Option<Opening>,
     /// Whether a server may know our jobs: from then on it is asked again, and not given up at the first refusal.
     submitted: bool,
     /// When the connection was opened, and for how long it may be tried to open it again.
@@ -67,6 +75,8 @@ pub struct Session<'a> {
     give_up_at: Option<Instant>,
     pause: Duration,
     pending: BTreeMap<JobId, Pending>,
+    /// Those of them that the present conversation has not carried.
+    unsent: Vec<JobId>,
     answers: VecDeque<(JobId, Answer)>,
 }
 
@@ -81,11 +91,13 @@ impl<'a> Session<'a> {
             incarnation: fresh_id(),
             addresses,
             link: None,
+            opening: None,
             submitted: false,
             linked_at: None,
             give_up_at: None,
             pause: FIRST_PAUSE,
             pending: BTreeMap::new(),
+            unsent: Vec::new(),
             answers: VecDeque::new(),
         }
     }
@@ -96,25 +108,19 @@ impl<'a> Session<'a> {
         self.pending.len() + self.answers.len()
     }
 
-    /// Hands jobs over, in messages of at most `batch_size`.
-    pub async fn submit(&mut self, jobs: Vec<v1::Job>) {
-        let mut fresh = Vec::with_capacity(jobs.len());
+    /// Hands jobs over, in messages of at most `batch_size`; at once, or when there is a conversation.
+    pub fn submit(&mut self, jobs: Vec<v1::Job>) {
         for job in jobs {
-            let Ok(id) = job_id_from(&job.id) else { continue };
-            fresh.push(job.clone());
-            self.pending.insert(id, Pending { job, output: Output::default() });
-        }
-        let Some(link) = &self.link else { return };
-        for message in batches(fresh, self.settings) {
-            if let Err(error) = link.send(message).await {
-                self.on_lost(&error);
-                return;
+            // Ids are made by `decide`, 16 bytes each.
+            if let Ok(id) = job_id_from(&job.id) {
+                self.pending.insert(id, Pending { job, output: Output::default(), sent: false });
+                self.unsent.push(id);
             }
         }
+        self.send_unsent();
     }
 
-    /// The next answer; waits for ever when nothing is outstanding. Cancel safe but for a connection being opened,
-    /// which is then opened anew.
+    /// The next answer; waits for ever when nothing is outstanding. Cancel safe.
     pub async fn next(&mut self) -> (JobId, Answer) {
         loop {
             if let Some(answer) = self.answers.pop_front() {
@@ -124,7 +130,11 @@ impl<'a> Session<'a> {
                 std::future::pending::<()>().await;
             }
             match &mut self.link {
-                None => self.connect().await,
+                None => {
+                    let opened = self.open().await;
+                    self.opening = None;
+                    self.on_opened(opened);
+                }
                 Some(link) => match link.receive().await {
                     Ok(message) => self.on_message(message),
                     Err(error) => self.on_lost(&error),
@@ -138,9 +148,7 @@ impl<'a> Session<'a> {
         let Some(link) = &mut self.link else { return };
         let jobs = self.pending.values().map(|pending| pending.job.id.clone()).collect();
         let message = launcher_message::Message::Cancel(v1::CancelJobs { jobs });
-        if link.send(wrap(message)).await.is_err() {
-            return;
-        }
+        link.send(message);
         let pending = &mut self.pending;
         let confirmed = async {
             while !pending.is_empty() {
@@ -157,38 +165,48 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Opens the conversation and submits all that is pending; a failure ends in another try or in local runs.
-    async fn connect(&mut self) {
-        if self.give_up_at.is_some() {
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        }
-        let first = self.opening_messages();
-        match Link::open(&self.addresses, first, self.settings.connect_timeout).await {
+    /// Goes on opening a conversation, or begins to; after a pause when the last one broke.
+    async fn open(&mut self) -> Result<Link, LinkError> {
+        let pause = self.give_up_at.map(|_| self.pause);
+        let hello = proto::version::hello(self.software, self.incarnation, "");
+        let (addresses, timeout) = (self.addresses.clone(), self.settings.connect_timeout);
+        let open = async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            Link::open(addresses, hello, timeout).await
+        };
+        self.opening.get_or_insert_with(|| Box::pin(open)).await
+    }
+
+    fn on_opened(&mut self, opened: Result<Link, LinkError>) {
+        match opened {
             Ok(link) => {
                 self.link = Some(link);
                 self.linked_at = Some(Instant::now());
                 self.submitted = true;
+                self.unsent = self.pending.keys().copied().collect();
+                self.send_unsent();
             }
             Err(error) => {
-                // Past the TCP connection the messages may have arrived, whatever became of the answer.
-                let before = matches!(error, LinkError::Connect(_) | LinkError::Unresolved(..) | LinkError::Refused(_));
-                self.submitted |= !before;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 self.on_failure(&error);
             }
         }
     }
 
-    fn opening_messages(&mut self) -> Vec<v1::LauncherMessage> {
-        let hello = proto::version::hello(self.software, self.incarnation, "");
-        let again = self.submitted;
-        let jobs = self.pending.values_mut().map(|pending| {
-            pending.job.resubmitted |= again;
-            pending.job.clone()
-        });
-        let mut messages = vec![wrap(launcher_message::Message::Hello(hello))];
-        messages.extend(batches(jobs.collect(), self.settings));
-        messages
+    /// Sends what the present conversation has not carried; what an earlier one carried is marked as asked for again.
+    fn send_unsent(&mut self) {
+        let Some(link) = &self.link else { return };
+        let mut jobs = Vec::with_capacity(self.unsent.len());
+        for id in self.unsent.drain(..) {
+            if let Some(pending) = self.pending.get_mut(&id) {
+                pending.job.resubmitted = pending.sent;
+                pending.sent = true;
+                jobs.push(pending.job.clone());
+            }
+        }
+        batches(jobs, self.settings).into_iter().for_each(|batch| link.send(batch));
     }
 
     fn on_lost(&mut self, error: &LinkError) {
@@ -203,7 +221,11 @@ impl<'a> Session<'a> {
 
     /// Another try, unless that is hopeless, pointless, or has been tried long enough.
     fn on_failure(&mut self, error: &LinkError) {
-        let refused = matches!(error, LinkError::Refused(status) if is_final(status));
+        let refused = match error {
+            LinkError::Refused(status) => is_final(status),
+            LinkError::Version(_) | LinkError::Unresolved(..) => true,
+            _ => false,
+        };
         let deadline = *self.give_up_at.get_or_insert(Instant::now() + self.settings.reattach_timeout);
         if !self.submitted || refused || Instant::now() >= deadline {
             return self.give_up(&error.to_string());
@@ -230,11 +252,6 @@ impl<'a> Session<'a> {
 
     fn on_message(&mut self, message: launcher_reply::Message) {
         match message {
-            launcher_reply::Message::Hello(hello) => {
-                if let Err(error) = check_hello(Some(&hello), self.software) {
-                    self.give_up(&error.to_string());
-                }
-            }
             launcher_reply::Message::Output(chunk) => self.on_output(chunk),
             launcher_reply::Message::Done(done) => self.on_done(done),
             launcher_reply::Message::RunLocally(local) => {
@@ -242,7 +259,8 @@ impl<'a> Session<'a> {
                     self.answer(id, Answer::Locally(local.reason));
                 }
             }
-            launcher_reply::Message::Cancelled(_) => {}
+            // A second hello says nothing new.
+            launcher_reply::Message::Cancelled(_) | launcher_reply::Message::Hello(_) => {}
         }
     }
 
@@ -293,16 +311,15 @@ fn is_final(status: &tonic::Status) -> bool {
     )
 }
 
-fn batches(jobs: Vec<v1::Job>, settings: &Settings) -> Vec<v1::LauncherMessage> {
-    let size = settings.batch_size;
+fn batches(jobs: Vec<v1::Job>, settings: &Settings) -> Vec<launcher_message::Message> {
     let timeout = u64::try_from(settings.batch_timeout.as_micros()).unwrap_or(u64::MAX);
     let batch = |jobs: &[v1::Job]| {
-        let submit = v1::SubmitBatch { jobs: jobs.to_vec(), batch_size: size, batch_timeout_us: timeout };
-        wrap(launcher_message::Message::Submit(submit))
+        launcher_message::Message::Submit(v1::SubmitBatch {
+            jobs: jobs.to_vec(),
+            batch_size: settings.batch_size,
+            batch_timeout_us: timeout,
+        })
     };
-    jobs.chunks(size as usize).map(batch).collect()
-}
-
-fn wrap(message: launcher_message::Message) -> v1::LauncherMessage {
-    v1::LauncherMessage { message: Some(message) }
+    let size = (settings.batch_size as usize).min(MAX_BATCH_JOBS);
+    jobs.chunks(size).map(batch).collect()
 }

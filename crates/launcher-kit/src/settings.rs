@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -129,6 +130,8 @@ const KEYS: &[(&str, Setter)] = &[
     ("visibility_timeout", |s, v| put(&mut s.visibility_timeout, duration(v))),
 ];
 
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn put<T>(place: &mut T, value: Result<T, &'static str>) -> Result<(), &'static str> {
     *place = value?;
     Ok(())
@@ -168,8 +171,10 @@ fn positive(value: &Value) -> Result<u32, &'static str> {
 }
 
 fn duration(value: &Value) -> Result<Duration, &'static str> {
-    let wrong = "must be a duration such as `500ms`, `3m` or `1m30s`";
-    value.text().and_then(|text| humantime::parse_duration(text).ok()).ok_or(wrong)
+    let wrong = "must be a duration such as `500ms`, `3m` or `1m30s`, of at most a year";
+    let parsed = value.text().and_then(|text| humantime::parse_duration(text).ok());
+    // Longer ones overflow the clock when they are added to it.
+    parsed.filter(|&duration| duration <= A_YEAR).ok_or(wrong)
 }
 
 fn boolean(value: &Value) -> Result<bool, &'static str> {
@@ -281,10 +286,10 @@ fn apply_file(settings: &mut Settings, file: &Path, mistakes: &mut Vec<Mistake>)
     };
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
-        // No such file is the common case and no mistake.
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return;
-        }
+        // No such file is the common case and no mistake. Neither is a directory on the way that is not ours to search
+        // (sudo that keeps HOME): nobody has configured this user there.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && file.metadata().is_err() => return,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return,
         Err(error) => return wrong("(file)", format!("cannot be read: {error}; make it readable or remove it")),
     };
     let table = match text.parse::<toml::Table>() {

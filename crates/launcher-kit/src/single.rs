@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use model::ids::JobId;
+use model::job::JobKind;
 use model::outcome::ExitStatus;
 use proto::convert::job_id_from;
 use proto::v1;
@@ -54,9 +56,10 @@ pub fn run(context: &Context<'_>, invocation: &Invocation, travels: Travels) -> 
             return run_here(context, invocation);
         }
     };
+    let kind = travels.kind;
     let ending = runtime.block_on(at_cluster(context, travels));
     match ending {
-        Ending::Done(parts) => print(context, parts),
+        Ending::Done(parts) => print(context, kind, parts),
         Ending::Interrupted(number) => End::Signal(number),
         Ending::Refused(why) => {
             exit::complain(context.name, &format!("{why}; `--fallback=never` forbids to run it here"));
@@ -94,7 +97,7 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
     };
     let mut session = Session::new(context.settings, context.log, context.software, addresses);
     let order = ids(&travels.jobs);
-    session.submit(travels.jobs).await;
+    session.submit(travels.jobs);
     let mut parts: BTreeMap<JobId, Done> = BTreeMap::new();
     let mut home = None;
     while session.outstanding() > 0 {
@@ -103,9 +106,9 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
                 session.cancel().await;
                 return Ending::Interrupted(number);
             }
-            answer = session.next() => answer,
+            answer = next_seen(context, &mut session) => answer,
         };
-        match seen(context, answer).await {
+        match answer {
             Ok(done) => drop(parts.insert(id, done)),
             Err(why) => home = home.or(Some(why)),
         }
@@ -120,13 +123,15 @@ fn ids(jobs: &[v1::Job]) -> Vec<JobId> {
     jobs.iter().filter_map(|job| job_id_from(&job.id).ok()).collect()
 }
 
+async fn next_seen(context: &Context<'_>, session: &mut Session<'_>) -> (JobId, Result<Done, String>) {
+    let (id, answer) = session.next().await;
+    (id, seen(answer, context.settings.visibility_timeout).await)
+}
+
 /// Turns an answer into what this machine can vouch for: an outcome whose files it sees.
-pub async fn seen(context: &Context<'_>, answer: Answer) -> Result<Done, String> {
+pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, String> {
     match answer {
-        Answer::Done(done) => match visibility::wait(&done.stamps, context.settings.visibility_timeout).await {
-            Ok(()) => Ok(done),
-            Err(why) => Err(why),
-        },
+        Answer::Done(done) => visibility::wait(&done.stamps, patience).await.map(|()| done),
         Answer::Locally(why) => Err(why),
     }
 }
@@ -159,11 +164,11 @@ async fn here(context: &Context<'_>, signals: &mut Signals, why: &str) -> Ending
 }
 
 /// Prints what the compiler printed, and ends as it ended.
-fn print(context: &Context<'_>, parts: Vec<Done>) -> End {
+fn print(context: &Context<'_>, kind: JobKind, parts: Vec<Done>) -> End {
     exit::restore_sigpipe();
     let mut worst = ExitStatus::Code(0);
     for mut done in parts {
-        context.log.note(|| format!("ran on {}", done.worker));
+        context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
         if let Err(error) = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd()) {
             context.log.note(|| format!("cannot print: {error}"));
             worst = worse(worst, ExitStatus::Code(1));

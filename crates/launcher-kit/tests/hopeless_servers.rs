@@ -1,5 +1,7 @@
 //! Servers that are there and no good: a launcher tries for a while, and then runs the command itself.
 
+#![allow(clippy::unwrap_used, reason = "an error is a failed test")]
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,7 +66,7 @@ async fn disappointed(manner: Manner) -> (String, Duration, usize) {
     let log = Log::open("test", &settings);
     let mut session = Session::new(&settings, &log, "test", vec![address]);
     let began = Instant::now();
-    session.submit(vec![v1::Job { id: vec![1; 16].into(), ..Default::default() }]).await;
+    session.submit(vec![v1::Job { id: vec![1; 16].into(), ..Default::default() }]);
     match session.next().await {
         (_, Answer::Locally(why)) => (why, began.elapsed(), calls.load(Ordering::Relaxed)),
         (_, Answer::Done(_)) => panic!("done by nobody"),
@@ -86,4 +88,18 @@ async fn one_that_forbids_is_given_up_at_once() {
 
     assert!(why.contains("not you"), "{why}");
     assert_eq!(calls, 1);
+}
+
+/// As one that is stopped (SIGSTOP): the kernel still completes connections for it.
+#[tokio::test]
+async fn one_that_never_says_hello_has_got_nothing_of_ours_and_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = Settings { connect_timeout: Duration::from_millis(50), ..Settings::default() };
+    let log = Log::open("test", &settings);
+    let mut session = Session::new(&settings, &log, "test", vec![listener.local_addr().unwrap()]);
+    session.submit(vec![v1::Job { id: vec![1; 16].into(), ..Default::default() }]);
+
+    let (_, answer) = session.next().await;
+
+    assert!(matches!(&answer, Answer::Locally(why) if why.contains("no answer from the server within 250ms")));
 }
