@@ -95,3 +95,22 @@ fn a_job_that_asks_for_company_does_not_wait_while_a_slot_is_idle() {
     assert_eq!(seen.exit, 0, "{seen:?}");
     assert!(cluster.take_notes().contains("ran on ash"));
 }
+
+#[test]
+fn a_long_list_starts_at_once_and_hears_ctrl_c() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir, 1);
+    let gate = Gate::new(&dir);
+    let line = [gate.compiler().to_str().unwrap(), "-c", "s0.c"].join("\0") + "\n";
+    std::fs::write(dir.join("list"), line.repeat(20_000)).unwrap();
+    let mut command = cluster.launcher(&dir);
+    let mut launcher = command.arg("--jobs-from=list").stdin(Stdio::null()).spawn().unwrap();
+    let compilers = gate.wait_running(1);
+
+    e2e::daemon::signal_process(launcher.id(), libc::SIGINT);
+
+    let status = wait_for_child(&mut launcher, "the launcher");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGINT));
+    compilers.iter().for_each(|&pid| e2e::gate::wait_gone(pid, std::time::Duration::from_secs(4)));
+}
