@@ -4,8 +4,10 @@
 //!
 //! One thread, one way out ([`exit::End::now`]), not a byte on stdout or stderr of its own unless asked or failing.
 
+pub mod circumstances;
 pub mod cli;
 pub mod decide;
+mod draft;
 pub mod environment;
 pub mod exit;
 pub mod explain;
@@ -22,6 +24,7 @@ pub mod session;
 pub mod settings;
 pub mod signals;
 pub mod single;
+mod survey;
 pub mod visibility;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};

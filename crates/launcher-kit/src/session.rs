@@ -13,7 +13,7 @@ use proto::limits::MAX_BATCH_JOBS;
 use proto::v1::{self, launcher_message, launcher_reply};
 use tokio::time::Instant;
 
-use crate::decide::fresh_id;
+use crate::draft::fresh_id;
 use crate::link::{Link, LinkError};
 use crate::log::Log;
 use crate::output::Output;

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn stamp_of(path: &Path) -> Stamp {
-        crate::decide::stamp(path, &std::fs::metadata(path).unwrap())
+        crate::survey::stamp(path, &std::fs::metadata(path).unwrap())
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -1,0 +1,141 @@
+//! A command's files, one after the other: where each really is, and how it looks.
+
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use proto::v1;
+
+use crate::decide::{Stays, stays};
+use crate::places::{Place, Places, canonical};
+
+/// What was found on the way through a command's files.
+pub(crate) struct Survey<'a> {
+    places: &'a Places,
+    cwd: &'a Path,
+    pub(crate) mounts: Vec<usize>,
+    pub(crate) inputs: Vec<(Vec<u8>, v1::Stamp)>,
+}
+
+impl<'a> Survey<'a> {
+    pub(crate) fn new(places: &'a Places, cwd: &'a Path) -> Self {
+        Self { places, cwd, mounts: Vec::new(), inputs: Vec::new() }
+    }
+
+    pub(crate) fn visit_cwd(&mut self) -> Result<(), Stays> {
+        match self.places.of_dir(Path::new(""), self.cwd) {
+            Place::Shared(mount) => self.touch(mount),
+            Place::System => {
+                return Err(stays(format!("the working directory {} is not on a shared mount", shown(self.cwd))));
+            }
+            Place::Private(why) => return Err(stays(format!("the working directory {} {why}", shown(self.cwd)))),
+        }
+        Ok(())
+    }
+
+    /// `None` when the tool lies on a shared mount and so is everywhere.
+    pub(crate) fn toolchain(&mut self, program: &Path) -> Result<Option<v1::Toolchain>, Stays> {
+        let real = canonical(program).map_err(|error| stays(format!("{}: {error}", shown(program))))?;
+        // A link to something else by a compiler's name (ccache, distcc, a script of another name) does its own thing.
+        if cmdline::tool_of(real.as_os_str().as_bytes()).is_none() {
+            return Err(stays(format!("{} is really {}, which is no tool we know", shown(program), shown(&real))));
+        }
+        match self.places.of_file(Path::new(""), &real) {
+            Place::Shared(mount) => {
+                self.touch(mount);
+                Ok(None)
+            }
+            Place::System => {
+                let size = std::fs::metadata(&real).map_or(0, |metadata| metadata.len());
+                let path = real.into_os_string().into_vec().into();
+                Ok(Some(v1::Toolchain { path, size, ..Default::default() }))
+            }
+            Place::Private(why) => Err(stays(format!("the tool {} {why}", shown(program)))),
+        }
+    }
+
+    pub(crate) fn visit_input(&mut self, input: &[u8]) -> Result<(), Stays> {
+        let path = Path::new(OsStr::from_bytes(input));
+        // What is not there has no stamp. It may be found on a search path (`-include config.h`, `-specs=`), be made by
+        // the command itself (`ar rcs new.a`), or be missing on the worker too, and then the tool says so.
+        let metadata = std::fs::metadata(self.cwd.join(path)).ok();
+        let Some(metadata) = metadata.filter(|metadata| !is_dev_null(metadata)) else { return Ok(()) };
+        if metadata.is_dir() {
+            return self.visit_dir(input);
+        }
+        if !metadata.is_file() {
+            return Err(stays(format!("the input {} is not a regular file", shown(path))));
+        }
+        match self.places.of_file(self.cwd, path) {
+            Place::Shared(mount) => self.touch(mount),
+            Place::System => {}
+            Place::Private(why) => return Err(stays(format!("the input {} {why}", shown(path)))),
+        }
+        self.inputs.push((input.to_vec(), stamp(&self.cwd.join(path), &metadata)));
+        Ok(())
+    }
+
+    pub(crate) fn has_seen(&self, input: &[u8]) -> bool {
+        self.inputs.iter().any(|(name, _)| name == input)
+    }
+
+    pub(crate) fn visit_output(&mut self, output: &[u8]) -> Result<(), Stays> {
+        let path = Path::new(OsStr::from_bytes(output));
+        let whole = self.cwd.join(path);
+        if let Ok(metadata) = std::fs::metadata(&whole) {
+            if is_dev_null(&metadata) {
+                return Ok(());
+            }
+            if !metadata.is_file() {
+                return Err(stays(format!("the output {} is not a regular file", shown(path))));
+            }
+        }
+        if !whole.parent().is_some_and(Path::is_dir) {
+            return Err(stays(format!("the directory of the output {} does not exist", shown(path))));
+        }
+        match self.places.of_file(self.cwd, path) {
+            Place::Shared(mount) => self.touch(mount),
+            Place::System => return Err(stays(format!("the output {} is not on a shared mount", shown(path)))),
+            Place::Private(why) => return Err(stays(format!("the output {} {why}", shown(path)))),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn visit_dir(&mut self, dir: &[u8]) -> Result<(), Stays> {
+        let path = Path::new(OsStr::from_bytes(dir));
+        match self.places.of_dir(self.cwd, path) {
+            Place::Shared(mount) => self.touch(mount),
+            Place::System => {}
+            Place::Private(why) => return Err(stays(format!("the directory {} {why}", shown(path)))),
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, mount: usize) {
+        if !self.mounts.contains(&mount) {
+            self.mounts.push(mount);
+        }
+    }
+}
+
+fn shown(path: impl AsRef<OsStr>) -> String {
+    path.as_ref().to_string_lossy().into_owned()
+}
+
+/// `/dev/null` is the same everywhere: character device 1:3 (Linux admin-guide/devices.txt).
+fn is_dev_null(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 3)
+}
+
+/// How a file looks from here.
+#[must_use]
+pub(crate) fn stamp(path: &Path, metadata: &Metadata) -> v1::Stamp {
+    v1::Stamp {
+        path: path.as_os_str().as_bytes().to_vec().into(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        mtime_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+    }
+}

@@ -1,0 +1,126 @@
+//! What may leave the machine and what stays, and the reason that `--explain` gives.
+
+#![allow(clippy::unwrap_used, reason = "an error is a failed test")]
+
+use std::ffi::OsString;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use launcher_kit::decide::{Invocation, Judge, Travels};
+use launcher_kit::environment::Environment;
+use launcher_kit::places::Places;
+use launcher_kit::settings::Settings;
+
+/// A mount with a source on it, and a private directory with another.
+struct Land {
+    root: tempfile::TempDir,
+    vars: Vec<(OsString, OsString)>,
+}
+
+impl Land {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for dir in ["mount/build", "mount/inc", "private/inc"] {
+            std::fs::create_dir_all(root.path().join(dir)).unwrap();
+        }
+        for source in ["mount/build/a.c", "mount/build/b.c", "private/p.c"] {
+            std::fs::write(root.path().join(source), "int x;\n").unwrap();
+        }
+        Self { root, vars: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.vars.push((name.into(), value.into()));
+        self
+    }
+
+    /// Decides over a command of the system's gcc in `mount/build`; the reason, or what travels.
+    fn decide(&self, words: &str) -> Result<Travels, String> {
+        self.decide_in(&self.path("mount/build"), words)
+    }
+
+    fn decide_in(&self, cwd: &Path, words: &str) -> Result<Travels, String> {
+        let settings = Settings { fs_mounts: vec![self.path("mount")], ..Settings::default() };
+        let places = Places::new(&settings.fs_mounts, &settings.system_dirs);
+        let environment = Environment::new(self.vars.clone());
+        let judge = Judge { settings: &settings, environment: &environment, places: &places };
+        let argv: Vec<OsString> =
+            words.replace("PRIVATE", self.path("private").to_str().unwrap()).split(' ').map(OsString::from).collect();
+        let program = Path::new("/usr/bin").join(&argv[0]);
+        judge.decide(&Invocation { argv, program, cwd: cwd.to_owned(), path: None }).map_err(|stays| stays.to_string())
+    }
+
+    fn assert_stays(&self, words: &str, because: &str) {
+        let reason = self.decide(words).err();
+        assert!(reason.as_ref().is_some_and(|reason| reason.contains(because)), "{words}: {reason:?}");
+    }
+}
+
+#[test]
+fn what_is_on_the_mount_and_the_systems_own_travels() {
+    let land = Land::new();
+
+    let travels = land.decide("gcc -I../inc -I/usr/include -c a.c -o a.o").unwrap();
+
+    let job = &travels.jobs[0];
+    assert_eq!(travels.jobs.len(), 1);
+    assert_eq!(job.outputs[0], land.path("mount/build/a.o").to_str().unwrap().as_bytes());
+    assert_eq!((job.inputs.len(), job.inputs[0].size), (1, 7));
+    assert_eq!(job.mounts[0], land.path("mount").to_str().unwrap().as_bytes());
+    assert!(job.toolchain.is_some() && job.repeatable);
+}
+
+#[test]
+fn each_thing_that_only_this_machine_has_keeps_a_command_here() {
+    let land = Land::new();
+    symlink(land.path("private/p.c"), land.path("mount/build/linked.c")).unwrap();
+
+    land.assert_stays("gcc -c PRIVATE/p.c -o p.o", "the input");
+    land.assert_stays("gcc -c linked.c", "the input linked.c");
+    land.assert_stays("gcc -c a.c -o PRIVATE/a.o", "the output");
+    land.assert_stays("gcc -IPRIVATE/inc -c a.c", "the directory");
+    land.assert_stays("gcc -include PRIVATE/p.c -c a.c", "the input");
+    land.assert_stays("gcc a.c -LPRIVATE -o prog", "the directory");
+    land.assert_stays("gcc -c a.c -o no/where/a.o", "the directory of the output");
+    land.assert_stays("gcc -march=native -c a.c", "native");
+    assert!(land.decide_in(&land.path("private"), "gcc -c p.c").unwrap_err().contains("the working directory"));
+}
+
+#[test]
+fn a_search_path_of_the_environment_counts_like_a_flag() {
+    let land = Land::new();
+    let private = land.path("private/inc");
+
+    land.with("CPATH", private).assert_stays("gcc -c a.c", "the directory");
+}
+
+#[test]
+fn a_preloaded_library_keeps_everything_here() {
+    Land::new().with("LD_PRELOAD", "/usr/lib/libfakeroot.so").assert_stays("gcc -c a.c", "LD_PRELOAD");
+}
+
+#[test]
+fn several_sources_are_units_unless_one_is_missing() {
+    let land = Land::new();
+
+    let units = land.decide("gcc -O1 -c a.c b.c").unwrap();
+    let whole = land.decide("gcc -O1 -c a.c missing.c b.c").unwrap();
+
+    assert_eq!(units.jobs.len(), 2);
+    assert_eq!(units.jobs[1].inputs.len(), 1);
+    assert_eq!(whole.jobs.len(), 1);
+    assert_eq!(whole.jobs[0].command.as_ref().unwrap().argv.len(), 6);
+}
+
+#[test]
+fn appending_to_an_archive_is_done_once() {
+    let land = Land::new();
+    std::fs::write(land.path("mount/build/a.o"), "").unwrap();
+
+    assert!(!land.decide("ar q lib.a a.o").unwrap().whole.repeatable);
+    assert!(land.decide("ar rcs lib.a a.o").unwrap().whole.repeatable);
+}
