@@ -8,6 +8,7 @@ pub mod layers;
 pub mod shutdown;
 pub mod systemd;
 pub mod telemetry;
+mod value;
 
 /// Exit codes of the daemons, after sysexits.h; documented in the README and the man pages.
 pub mod exit {
