@@ -100,7 +100,7 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
         if !config.insecure {
             return Err(Error::Exposed(address));
         }
-        tracing::warn!(%address, "INSECURE: without authentication or encryption, whoever reaches this port can run compilers");
+        tracing::warn!(%address, "INSECURE: without authentication or encryption, whoever reaches this port can run compilers as any user, root included");
     }
     TcpListener::bind(address).await.map_err(|error| Error::Bind(address, error))
 }
