@@ -20,7 +20,7 @@ impl Raw {
         Self(Value::new(None, text))
     }
 
-    /// The value as text that is not empty, and that was UTF-8 where it came from (see [`variable`]).
+    /// The value as text that is not empty, and that was UTF-8 where it came from (see [`crate::layers::variable`]).
     ///
     /// # Errors
     /// What would be right.

@@ -1,5 +1,5 @@
-//! The only door between wire types and the model, one file per direction of thought: [`ids`], [`command`], [`job`],
-//! [`outcome`]. Going out cannot fail; coming in names the field that is missing or wrong.
+//! The only door between wire types and the model, one file per direction of thought: `ids`, `command`, `job`,
+//! `outcome`. Going out cannot fail; coming in names the field that is missing or wrong.
 
 mod command;
 mod ids;
