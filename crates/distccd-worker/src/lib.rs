@@ -42,7 +42,7 @@ use tokio::sync::Notify;
 
 use crate::agent::Agent;
 use crate::config::Config;
-use crate::exec::Executor;
+use crate::exec::{Executor, OomWatch};
 use crate::facts::Host;
 use crate::guardian::Guardian;
 use crate::registration::Registration;
@@ -96,7 +96,8 @@ pub async fn run(config: Config, guardian: Guardian, stop: Stop, rescan: Arc<Not
         .await
         .map_err(|error| Error::Internal(error.to_string()))??;
     let registration = Registration::new(draw_incarnation()?, Host::look(), toolchains);
-    let executor = Executor { guardian, kill_grace: config.kill_grace, users: Users::of_this_machine() };
+    let executor =
+        Executor { guardian, kill_grace: config.kill_grace, users: Users::of_this_machine(), oom: OomWatch::start() };
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
     let (agent, inboxes) = Agent::new(config, executor, registration);

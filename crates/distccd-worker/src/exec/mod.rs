@@ -26,6 +26,7 @@ pub use cancel::Canceller;
 use cancel::{CancelWatch, Urgency};
 use drain::Pipes;
 use group::ProcessGroup;
+pub use oom::OomWatch;
 
 use crate::guardian::Guardian;
 use crate::users::Users;
@@ -52,6 +53,8 @@ pub struct Executor {
     pub kill_grace: Duration,
     /// What is known of the users that commands run as.
     pub users: Users,
+    /// Whether the kernel kills for want of memory.
+    pub oom: OomWatch,
 }
 
 /// A command that has ended, or that could not be ended.
@@ -100,7 +103,6 @@ impl Executor {
         if watch.urgency().is_some() {
             return Finished { result: Err(AttemptFailure::Cancelled), straggler: None };
         }
-        let oom_before = oom::kills();
         let began = Instant::now();
         let (group, pipes) = match command::start(spec, identity, &self.guardian) {
             Ok(started) => started,
@@ -125,7 +127,7 @@ impl Executor {
         let exit = group.reap();
         let evidence = report::Evidence {
             cancelled: watch.urgency().is_some(),
-            oom_killed: oom::kills() > oom_before,
+            oom_killed: &|| self.oom.has_struck(),
             stderr_tail: &stderr_tail,
         };
         Finished { result: report::judge(exit, began.elapsed(), &evidence), straggler: None }

@@ -29,8 +29,8 @@ impl Tail {
 pub(super) struct Evidence<'a> {
     /// We sent the signal.
     pub(super) cancelled: bool,
-    /// The out-of-memory killer struck somewhere while the command ran.
-    pub(super) oom_killed: bool,
+    /// Whether the out-of-memory killer struck lately; asked only of what was killed.
+    pub(super) oom_killed: &'a dyn Fn() -> bool,
     pub(super) stderr_tail: &'a Tail,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn judge(exit: Exit, wall: Duration, evidence: &Evidence<'_>) -> Resu
         return Err(AttemptFailure::Cancelled);
     }
     match foreign_signal(exit.status, evidence.stderr_tail) {
-        Some(KILL) if evidence.oom_killed => Err(AttemptFailure::OutOfMemory),
+        Some(KILL) if (evidence.oom_killed)() => Err(AttemptFailure::OutOfMemory),
         Some(signal) => Err(AttemptFailure::KilledByStranger(signal)),
         None => {
             let Exit { status, user, system, peak_memory } = exit;
@@ -79,7 +79,7 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(stderr);
         let exit = Exit { status, user: Duration::ZERO, system: Duration::ZERO, peak_memory: 0 };
-        let evidence = Evidence { cancelled: false, oom_killed, stderr_tail: &tail };
+        let evidence = Evidence { cancelled: false, oom_killed: &|| oom_killed, stderr_tail: &tail };
         judge(exit, Duration::ZERO, &evidence).map(|outcome| outcome.exit)
     }
 
