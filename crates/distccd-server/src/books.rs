@@ -70,18 +70,6 @@ impl Books {
     pub fn forget(&mut self, job: JobId) -> Option<Entry> {
         self.jobs.remove(&job)
     }
-
-    /// How many jobs are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// Whether no job is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
 }
 
 impl Entry {
