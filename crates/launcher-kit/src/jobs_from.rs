@@ -39,7 +39,10 @@ pub fn run(launch: &Launch<'_>, from: &Path, explain: bool) -> End {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| runtime.block_on(run_list(launch, source, explain)));
-    ended.unwrap_or_else(|error| unreadable(launch, &SourceError::Io(from.display().to_string(), error)))
+    ended.unwrap_or_else(|error| {
+        exit::complain(launch.context.name, &format!("the list cannot be run: {error}"));
+        End::Code(exit::OS_ERROR)
+    })
 }
 
 fn unreadable(launch: &Launch<'_>, error: &SourceError) -> End {
@@ -49,8 +52,12 @@ fn unreadable(launch: &Launch<'_>, error: &SourceError) -> End {
 
 async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io::Result<End> {
     let mut signals = Signals::listen()?;
-    let addresses = link::resolve(&launch.context.settings.server_addr).unwrap_or_default();
     let context = &launch.context;
+    // Without an address every job is sent home by the session; here is why.
+    let addresses = link::resolve(&context.settings.server_addr).unwrap_or_else(|error| {
+        context.log.note(|| error.to_string());
+        Vec::new()
+    });
     let session = Session::new(context.settings, context.log, context.software, addresses);
     let slots = LocalSlots::open(context.settings.local_slots, context.runtime_dir.clone())?;
     let mut desk = Desk::new(launch, session, Arc::new(slots), explain);
@@ -175,8 +182,7 @@ impl<'a> Desk<'a> {
             return;
         }
         let environment = self.launch.environment.in_directory(&listed.directory);
-        let program = program::find(&listed.argv[0], environment.get("PATH").as_deref(), false);
-        let program = match program {
+        let program = match program::find_in(&listed.directory, &listed.argv[0], environment.get("PATH").as_deref()) {
             Ok(program) => program,
             Err(error) => {
                 exit::complain(self.launch.context.name, &error.to_string());
@@ -184,7 +190,6 @@ impl<'a> Desk<'a> {
                 return;
             }
         };
-        let program = program::absolute(&program, &listed.directory).into();
         let invocation = Invocation { argv: listed.argv, program, cwd: listed.directory, path: None };
         let judge = Judge { environment: &environment, ..self.launch.judge() };
         let decision = judge.decide(&invocation);

@@ -50,6 +50,17 @@ pub fn find(argv0: &OsStr, path: Option<&OsStr>, masquerade: bool) -> Result<Pat
     search(name, path, masquerade)
 }
 
+/// Finds the program of `argv0` for a command that is to run in another directory than ours: an absolute path.
+///
+/// # Errors
+/// As a shell would say it.
+pub fn find_in(directory: &Path, argv0: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, ProgramError> {
+    if argv0.as_bytes().contains(&b'/') {
+        return check(&directory.join(argv0));
+    }
+    search(argv0, path, false).map(|program| directory.join(program))
+}
+
 fn search(name: &OsStr, path: Option<&OsStr>, masquerade: bool) -> Result<PathBuf, ProgramError> {
     // glibc's default when PATH is unset is "/bin:/usr/bin" (confstr(3), _CS_PATH).
     let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
@@ -152,6 +163,18 @@ mod tests {
 
         assert_eq!(behind, real.as_os_str());
         assert_eq!(found, Ok(real.join("g++")));
+    }
+
+    #[test]
+    fn a_relative_program_is_that_of_the_commands_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        executable(&dir.path().join("gcc"));
+
+        let found = find_in(dir.path(), OsStr::new("./gcc"), None);
+        let missing = find_in(dir.path(), OsStr::new("./g++"), None);
+
+        assert_eq!(found, Ok(dir.path().join("./gcc")));
+        assert!(matches!(missing, Err(ProgramError::NoSuchFile(name)) if name.ends_with("/./g++")));
     }
 
     #[test]
