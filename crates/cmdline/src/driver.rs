@@ -7,7 +7,7 @@ use crate::beside::Besides;
 use crate::flags::{Emits, Role};
 use crate::handed::Handed;
 use crate::language::{self, Kind, Language};
-use crate::ledger::{Ledger, feeds_on_itself, spelled};
+use crate::ledger::{Ledger, spelled};
 use crate::parse::{CommandLine, Spoken, Word};
 use crate::response_file::Expansion;
 use crate::tool::{Family, Tool};
@@ -31,7 +31,7 @@ pub(crate) fn understand(
     outputs::enter(&mut driver);
     driver.ledger.writes_unlisted |= driver.renames;
     let mut job = driver.ledger.close(kind);
-    job.repeatable &= !feeds_on_itself(&job);
+    job.repeatable &= !job.in_place;
     job.units = units;
     Ok(job)
 }
@@ -216,7 +216,7 @@ impl Driver {
         if self.sources.is_empty() && self.stage != Stage::Link {
             return Err(LocalReason::NoOperation);
         }
-        if self.prints_its_result() {
+        if self.opens_standard_output() {
             return Err(LocalReason::WritesStandardOutput);
         }
         if self.output.is_some() && self.stage != Stage::Link && self.sources.len() > 1 {
@@ -225,14 +225,23 @@ impl Driver {
         Ok(())
     }
 
-    fn prints_its_result(&self) -> bool {
-        let to_stdout = |file: &Option<Vec<u8>>| file.as_deref().is_some_and(path::is_standard_output);
-        let has_a_file = match self.stage {
-            Stage::Depend => self.output.is_some() || self.depend_file.is_some(),
-            Stage::Preprocess => self.output.is_some(),
-            Stage::Check | Stage::Assembly | Stage::Object | Stage::Link => true,
-        };
-        !has_a_file || to_stdout(&self.output) || to_stdout(&self.depend_file)
+    /// Whether the result is printed in place of being written to a file: what the tool prints travels anyway.
+    pub(crate) fn prints_its_result(&self) -> bool {
+        match self.stage {
+            Stage::Depend => self.output.as_ref().or(self.depend_file.as_ref()).is_none_or(|file| file == b"-"),
+            Stage::Preprocess => self.output.as_ref().is_none_or(|file| file == b"-"),
+            Stage::Assembly => self.output.as_ref().is_some_and(|file| file == b"-"),
+            Stage::Check | Stage::Object | Stage::Link => false,
+        }
+    }
+
+    /// Whether the tool would open its standard output by a name, truncating what is there, or write an object to it.
+    /// GCC's `-c -o -` makes a file of that name; Clang's does not.
+    fn opens_standard_output(&self) -> bool {
+        let by_name =
+            |file: &Option<Vec<u8>>| file.as_deref().is_some_and(|f| f != b"-" && path::is_standard_output(f));
+        let object = self.stage >= Stage::Object && self.output.as_deref() == Some(b"-");
+        object || by_name(&self.output) || by_name(&self.depend_file)
     }
 
     fn kind(&self) -> JobKind {
@@ -308,15 +317,35 @@ mod tests {
             assert_eq!(reason(command), LocalReason::ReadsStandardInput, "{command}");
         }
         for command in [
-            "gcc -E a.c",
-            "gcc -M a.c",
-            "gcc -S a.c -o -",
             "gcc -E a.c -o /dev/stdout",
-            "gcc -MD -MF - -c a.c",
-            "cpp a.c",
+            "gcc -M a.c -MF /dev/fd/1",
+            "gcc -c a.c -o -",
+            "clang a.c -o -",
+            "gcc -S a.c -o /dev/stderr",
         ] {
             assert_eq!(reason(command), LocalReason::WritesStandardOutput, "{command}");
         }
+    }
+
+    #[test]
+    fn what_is_printed_travels_as_diagnostics_do() {
+        for (command, kind) in [
+            ("gcc -E a.c", JobKind::Preprocess),
+            ("gcc -E a.c -o -", JobKind::Preprocess),
+            ("gcc -P -E -dM a.c", JobKind::Preprocess),
+            ("gcc -M a.c", JobKind::Preprocess),
+            ("gcc -MM a.c -MF -", JobKind::Preprocess),
+            ("cpp a.c", JobKind::Preprocess),
+            ("cpp a.c -", JobKind::Preprocess),
+            ("gcc -S a.c -o -", JobKind::Compile),
+            ("clang -S -emit-llvm a.c -o -", JobKind::Compile),
+        ] {
+            let job = job(command);
+            assert_eq!((job.kind, line(&job.outputs).as_str()), (kind, ""), "{command}");
+            assert!(job.outputs_complete, "{command}");
+        }
+        let job = job("gcc -MD -MF - -c a.c");
+        assert_eq!(line(&job.outputs), "a.o");
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Job {
     pub outputs_complete: bool,
     /// Directories that it searches by name: `-I`, `-L`, `-B`, `--sysroot` and the like.
     pub dirs: Vec<Vec<u8>>,
+    /// Whether it makes the new content of a file out of the old one (`ar`, `ranlib`, `strip a.o`, `objcopy a.o`,
+    /// `ld -r a.o -o a.o`, Clang's `-MJ`): who catches what it writes starts from a copy, and who runs it twice may have
+    /// done two things; see `repeatable`.
+    pub in_place: bool,
     /// Whether the machine that runs it chooses the instruction set (`-march=native`).
     pub native: bool,
     /// Whether a second execution, on top of what a first and perhaps interrupted one left behind, does what one

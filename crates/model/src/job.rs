@@ -12,7 +12,7 @@ pub enum JobKind {
     Compile,
     /// Assembly to object.
     Assemble,
-    /// Source to preprocessed text or dependencies, into a file.
+    /// Source to preprocessed text or dependencies, into a file or printed.
     Preprocess,
     /// Objects to an executable, a shared object or a relocatable one.
     Link,
