@@ -405,6 +405,17 @@ mod tests {
         let shelf = Shelf::with([("flags", "-O2 -mtune=native")]);
         let Meaning::Job(job) = meaning_with("gcc -c a.c @flags", &shelf) else { panic!("a job") };
         assert!(job.native);
+        let shelf =
+            Shelf::with([("fast.specs", "*cc1_options:\n+ -march=native\n"), ("plain.specs", "*cc1:\n+ -O2\n")]);
+        for (command, native) in [
+            ("gcc -specs=fast.specs -c a.c", true),
+            ("gcc --specs fast.specs -c a.c", true),
+            ("gcc -specs=plain.specs -c a.c", false),
+            ("gcc -specs=nosys.specs -c a.c", false),
+        ] {
+            let Meaning::Job(job) = meaning_with(command, &shelf) else { panic!("a job") };
+            assert_eq!(job.native, native, "{command}");
+        }
     }
 
     #[test]

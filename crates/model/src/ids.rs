@@ -165,6 +165,31 @@ impl ToolchainKey {
     }
 }
 
+/// Machines that a compiler would take for the same CPU: equal classes give equal bytes for `-march=native`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuClass(u64);
+
+impl CpuClass {
+    /// The class of a machine that gives these answers to a compiler's questions. FNV-1a, 64 bits: answers are facts
+    /// about processors on the market, chosen by nobody.
+    #[must_use]
+    pub fn of_answers(answers: &[u8]) -> Self {
+        Self(fnv1a(answers))
+    }
+
+    /// Wraps a digest made elsewhere.
+    #[must_use]
+    pub const fn new(digest: u64) -> Self {
+        Self(digest)
+    }
+
+    /// The digest, as it travels.
+    #[must_use]
+    pub const fn digest(self) -> u64 {
+        self.0
+    }
+}
+
 /// The FNV-1a hash of `bytes`, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 #[must_use]
 pub fn fnv1a(bytes: &[u8]) -> u64 {

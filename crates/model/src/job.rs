@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::ids::{BuildId, DirKey, ToolchainKey, UserId};
+use crate::ids::{BuildId, CpuClass, DirKey, ToolchainKey, UserId};
 
 /// What a command is for, as far as placing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,8 @@ pub struct JobFacts {
     pub kind: JobKind,
     /// The toolchain a worker must have; `None` when the tool lies on the shared mount and so is everywhere.
     pub toolchain: Option<ToolchainKey>,
+    /// The CPU class a worker must be of; `None` when the command does not ask the machine what it is.
+    pub cpu_class: Option<CpuClass>,
     /// The mounts (digests of their paths) that a worker must have.
     pub mounts: Vec<DirKey>,
     /// Directories it reads and writes, the output's first: where warmth is worth something.

@@ -86,6 +86,8 @@ pub enum Unmet {
     User,
     /// No worker has the toolchain.
     Toolchain,
+    /// No worker is of the CPU class.
+    CpuClass,
     /// No worker takes links.
     Linking,
     /// Those that could are draining or were tried before.

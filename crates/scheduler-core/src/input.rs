@@ -119,6 +119,8 @@ pub struct WorkerFacts {
     pub linking: bool,
     /// Toolchains installed on it.
     pub toolchains: Vec<ToolchainKey>,
+    /// Its CPU class; `None` when it has none to speak of.
+    pub cpu_class: Option<model::ids::CpuClass>,
     /// Shared mounts it has (digests of their paths).
     pub mounts: Vec<DirKey>,
     /// The uid it runs commands for, or `None` when it can become any user.

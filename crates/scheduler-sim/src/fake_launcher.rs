@@ -106,6 +106,7 @@ impl FakeLauncher {
             user: self.user,
             build: self.build,
             kind: if rng.percent(60) { JobKind::Compile } else { kind },
+            cpu_class: None,
             toolchain: rng.percent(80).then(|| ToolchainKey::new(rng.between(1, 2))),
             mounts: if rng.percent(10) { vec![DirKey::new(100)] } else { vec![] },
             dirs,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use model::ids::{DirKey, ToolchainKey, UserId, WorkerId};
+use model::ids::{CpuClass, DirKey, ToolchainKey, UserId, WorkerId};
 use model::job::{JobFacts, JobKind};
 
 use crate::action::Unmet;
@@ -14,6 +14,7 @@ pub(crate) struct Demand {
     pub(crate) user: UserId,
     link: bool,
     toolchain: Option<ToolchainKey>,
+    cpu_class: Option<CpuClass>,
     /// Sorted, each once.
     mounts: Vec<DirKey>,
     /// Workers on which the job failed; sorted, each once.
@@ -26,6 +27,7 @@ impl Demand {
             user: facts.user,
             link: facts.kind == JobKind::Link,
             toolchain: facts.toolchain,
+            cpu_class: facts.cpu_class,
             mounts: sorted(&facts.mounts),
             avoid: sorted(tried),
         }
@@ -41,6 +43,9 @@ impl Demand {
         }
         if self.toolchain.is_some_and(|toolchain| !facts.toolchains.contains(&toolchain)) {
             return Some(Unmet::Toolchain);
+        }
+        if self.cpu_class.is_some() && self.cpu_class != facts.cpu_class {
+            return Some(Unmet::CpuClass);
         }
         if self.link && !facts.linking {
             return Some(Unmet::Linking);
