@@ -89,6 +89,8 @@ pub(crate) struct Driver {
     pub(crate) renames: bool,
     /// Link-time optimisation has files of its own.
     pub(crate) lto: bool,
+    /// It does so with the slots of the `make` that runs it.
+    jobserver: bool,
     pub(crate) ledger: Ledger,
     language: Option<Kind>,
 }
@@ -113,6 +115,7 @@ impl Driver {
             handed: Handed::default(),
             renames: false,
             lto: false,
+            jobserver: false,
             ledger: Ledger::open(expansion),
             language: None,
         }
@@ -163,7 +166,11 @@ impl Driver {
             Role::Language => self.language(value),
             Role::Library => self.has_libraries = true,
             Role::Renames => self.renames = true,
-            Role::Plain => self.lto |= said.flag.name == "-f" && value.starts_with(b"lto"),
+            Role::Plain if said.flag.name == "-f" && value.starts_with(b"lto") => {
+                self.lto = true;
+                self.jobserver = value == b"lto=jobserver";
+            }
+            Role::Plain => {}
             _ => _ = self.ledger.hear(said),
         }
         if matches!(said.flag.role, Role::Hands(_)) && value.is_empty() {
@@ -215,6 +222,9 @@ impl Driver {
         self.ledger.judge(has_inputs)?;
         if self.sources.is_empty() && self.stage != Stage::Link {
             return Err(LocalReason::NoOperation);
+        }
+        if self.jobserver && self.stage == Stage::Link {
+            return Err(LocalReason::UsesJobserver);
         }
         if self.opens_standard_output() {
             return Err(LocalReason::WritesStandardOutput);
@@ -325,6 +335,13 @@ mod tests {
         ] {
             assert_eq!(reason(command), LocalReason::WritesStandardOutput, "{command}");
         }
+    }
+
+    #[test]
+    fn a_link_that_asks_make_for_slots_stays_where_make_is() {
+        assert_eq!(reason("gcc -flto=jobserver a.o -o a"), LocalReason::UsesJobserver);
+        assert!(job("gcc -flto=jobserver -flto=auto a.o -o a").outputs_complete);
+        assert!(job("gcc -flto=jobserver -c a.c").outputs_complete);
     }
 
     #[test]

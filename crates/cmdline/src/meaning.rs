@@ -73,6 +73,8 @@ pub enum LocalReason {
     Probe(Vec<u8>),
     /// The source comes through standard input.
     ReadsStandardInput,
+    /// It shares the slots of the `make` that runs it (`-flto=jobserver`), through descriptors of that process.
+    UsesJobserver,
     /// The result goes to standard output.
     WritesStandardOutput,
     /// There is nothing to work on; the tool itself says so best.
@@ -104,6 +106,7 @@ impl fmt::Display for LocalReason {
             Self::ToolNotDistributed(name) => write!(f, "`{name}` is not distributed"),
             Self::Probe(flag) => write!(f, "`{}` only asks the tool about itself", text(flag)),
             Self::ReadsStandardInput => f.write_str("it reads standard input"),
+            Self::UsesJobserver => f.write_str("it shares the slots of the `make` that runs it"),
             Self::WritesStandardOutput => f.write_str("its result goes to standard output"),
             Self::NoInput => f.write_str("there is no input file"),
             Self::NoOperation => f.write_str("nothing would be done with the inputs"),

@@ -123,6 +123,9 @@ impl Judge<'_> {
         if let Some(name) = self.environment.pinning() {
             return Err(stays(format!("{name} is set, and what it names exists only here")));
         }
+        if let Some(name) = self.environment.gathering() {
+            return Err(stays(format!("{name} is set, and every command adds to the file that it names")));
+        }
         if !self.environment.has_standard_streams() {
             return Err(stays("a standard stream is closed"));
         }
