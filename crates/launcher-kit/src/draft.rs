@@ -10,7 +10,7 @@ use model::ids::CpuClass;
 use proto::convert::kind_to;
 use proto::v1;
 
-use crate::circumstances::{identity, limits, terminal, umask};
+use crate::circumstances::{identity, limits, one_output, terminal, umask};
 use crate::decide::{Invocation, Judge};
 use crate::program;
 use crate::survey::Survey;
@@ -73,6 +73,7 @@ impl Draft<'_> {
             limits: limits(),
             identity: identity(),
             terminal: terminal(),
+            one_output: one_output(),
         }
     }
 
