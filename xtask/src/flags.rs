@@ -31,6 +31,8 @@ pub(crate) enum Task {
     Test(Test),
     /// Check the arrows between the crates, and the code map
     Tidy,
+    /// Compile a sample of GCC's own tests directly and through cc-launcher, and compare all that comes of it
+    Torture(Torture),
 }
 
 #[derive(Debug, Subcommand)]
@@ -131,4 +133,27 @@ pub(crate) struct Test {
     /// Name the steps and run none
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// Flags of `torture`.
+#[derive(Debug, Args)]
+pub(crate) struct Torture {
+    /// What to draw the sample by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// So many tests
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) count: usize,
+    /// Only tests whose path contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Tests at a time
+    #[arg(short, long, value_name = "N", default_value_t = 4)]
+    pub(crate) jobs: usize,
+    /// Workers to start
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) workers: usize,
+    /// Leave the scratch directory (logs, the last test of each lane)
+    #[arg(long)]
+    pub(crate) keep: bool,
 }

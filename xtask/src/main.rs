@@ -16,6 +16,7 @@ mod process;
 mod sim;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Sim(flags) => sim::run(&workspace, &flags)?,
         Task::Test(flags) => return test::run(&workspace, &flags),
         Task::Tidy => tidy::run(&workspace)?,
+        Task::Torture(flags) => return torture::run(&workspace, &flags),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -43,6 +43,10 @@ pub(crate) const SOURCES: &[Need] = &[
     need("sha256sum", "coreutils"),
 ];
 
+/// To compile GCC's own tests.
+pub(crate) const GCC_TESTS: &[Need] =
+    &[GCC, GXX, LIBC, BINUTILS, need("/usr/src/gcc-12", "gcc-12-source"), need("tar", "tar"), need("xz", "xz-utils")];
+
 /// To make RE2's Unicode tables, which Debian takes from its source.
 pub(crate) const RE2_TABLES: &[Need] = &[
     need("perl", "perl-base"),

@@ -89,6 +89,11 @@ impl Ledger {
         self.ran.iter().filter(|((_, ran), _)| *ran == kind).map(|(_, count)| count).sum()
     }
 
+    /// How many jobs ran on workers.
+    pub(crate) fn on_workers(&self) -> usize {
+        self.ran.values().sum()
+    }
+
     /// How many jobs ran on this machine instead.
     pub(crate) fn here(&self) -> usize {
         self.stayed.values().sum()
@@ -103,7 +108,7 @@ impl Ledger {
 
     /// One line.
     pub(crate) fn summary(&self) -> String {
-        let mut text = format!("{} jobs on workers, {} here", self.ran.values().sum::<usize>(), self.here());
+        let mut text = format!("{} jobs on workers, {} here", self.on_workers(), self.here());
         for ((_, reason), count) in &self.stayed {
             let _ = write!(text, "\n  {count} here: {reason}");
         }

@@ -2,7 +2,7 @@
 //! byte for byte.
 
 mod compare;
-mod ledger;
+pub(crate) mod ledger;
 mod recipe;
 
 use std::path::{Path, PathBuf};
