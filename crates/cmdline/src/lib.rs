@@ -31,6 +31,8 @@ mod beside;
 mod binutils;
 mod driver;
 mod flags;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod grammars;
 mod handed;
 mod language;
@@ -46,6 +48,8 @@ mod split;
 mod testing;
 mod tool;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub use fuzzing::check_parse_then_print;
 pub use meaning::{Job, LocalReason, Meaning, Unit};
 pub use tool::{Family, Tool, tool_of};
 
@@ -114,18 +118,4 @@ fn specs_ask_for_native(expansion: &Expansion, files: &dyn Files) -> bool {
     let separate = expansion.args.windows(2).filter(|pair| pair[0] == b"--specs").map(|pair| pair[1].clone());
     let texts = expansion.args.iter().filter_map(joined).chain(separate).filter_map(|path| files.read(&path));
     texts.into_iter().any(|text| text.windows(b"native".len()).any(|window| window == b"native"))
-}
-
-/// For `fuzz/`: whether parsing `args` by every grammar and printing gives `args` back, and whether giving them
-/// meaning comes to an end. Panics when not.
-#[cfg(feature = "fuzzing")]
-pub fn check_parse_then_print(args: &[Vec<u8>], files: &dyn Files) {
-    let views: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    for grammar in grammars::ALL {
-        assert_eq!(parse::CommandLine::parse(grammar, &views).print(), args);
-    }
-    for name in ["gcc", "clang", "cpp", "as", "ld", "ar", "ranlib", "strip", "objcopy", "dwp"] {
-        let tool = tool_of(name.as_bytes()).expect("a tool of ours");
-        let _ = understand(&tool, args, files);
-    }
 }
