@@ -21,6 +21,8 @@ pub(crate) enum Task {
     Demo(Demo),
     /// Put binaries, manual pages, units and sample configurations into a directory and a tarball
     Dist(Dist),
+    /// Let a fuzzer at the command-line parser
+    Fuzz(Fuzz),
     /// Copy binaries and manual pages to where they are found
     Install(Install),
     /// Check the launchers: static, small on disk, small in memory
@@ -97,6 +99,17 @@ pub(crate) struct Dist {
     /// Where to put it [default: dist below cargo's target directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Flags of `fuzz`.
+#[derive(Debug, Args)]
+pub(crate) struct Fuzz {
+    /// For so long
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) minutes: u64,
+    /// Afterwards put the smallest inputs that reach all code into the repository, in the place of those there
+    #[arg(long)]
+    pub(crate) renew_corpus: bool,
 }
 
 /// Flags of `install`.

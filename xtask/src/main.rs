@@ -9,6 +9,7 @@ mod dist;
 mod elf;
 mod fetch;
 mod flags;
+mod fuzz;
 mod install;
 mod launchers;
 mod prerequisites;
@@ -43,6 +44,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,
+        Task::Fuzz(flags) => fuzz::run(&workspace, &flags)?,
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,
         Task::Sim(flags) => sim::run(&workspace, &flags)?,

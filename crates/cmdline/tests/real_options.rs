@@ -150,6 +150,7 @@ impl Subject<'_> {
             "missing argument",
             "argument missing",
             "is missing (expected",
+            "missing after",
             "missing filename",
             "missing path",
             "requires an argument",
@@ -192,7 +193,8 @@ impl Subject<'_> {
 
 /// Linkers do not agree whether these take the next word, and the name `ld` may mean any of them. Taken for a file, the
 /// word is an input that is not there, and the command stays.
-const DISPUTED: &[&str] = &["--package-metadata", "--threads", "--unique", "-G", "-fuse-ld", "-optimize"];
+const DISPUTED: &[&str] =
+    &["--package-metadata", "--shuffle-sections", "--threads", "--unique", "-G", "-fuse-ld", "-optimize"];
 
 /// Files of more options, other command languages, other tools, a working directory of its own: nothing that a build
 /// in its right mind hands to a launcher.

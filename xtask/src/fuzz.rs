@@ -1,0 +1,109 @@
+//! `fuzz`: libFuzzer against the command-line parser, for as long as one likes.
+//!
+//! What it finds on its way stays below the target directory and is the start of the next run. The repository holds a
+//! few small inputs that reach most of the code; `cargo test` replays them (`crates/cmdline/src/fuzzing.rs`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::flags::Fuzz;
+use crate::process;
+use crate::workspace::Workspace;
+
+const TARGET: &str = "parse_then_print";
+
+/// Longer inputs take long and find nothing that shorter ones do not.
+const MAX_LENGTH: usize = 4096;
+
+/// What the repository is to hold at most: a clone pays for it for ever.
+const MAX_INPUTS: usize = 100;
+const MAX_BYTES: u64 = 64 << 10;
+
+/// Fuzzes; a finding ends the run with an error and the input that shows it.
+pub(crate) fn run(workspace: &Workspace, flags: &Fuzz) -> anyhow::Result<()> {
+    check_tools()?;
+    let room = workspace.root().join("crates/cmdline/fuzz");
+    let scratch = workspace.target().join("xtask/fuzz");
+    let (found, kept) = (scratch.join("corpus"), room.join("corpus").join(TARGET));
+    for dir in [&found, &kept] {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let limits = [format!("-max_total_time={}", flags.minutes * 60), format!("-max_len={MAX_LENGTH}")];
+    let mut fuzz = cargo_fuzz(&room, &scratch, &[&found, &kept]);
+    process::run_shown(fuzz.args(limits).args(["-timeout=10", "-print_final_stats=1"]))?;
+    if flags.renew_corpus {
+        renew(&room, &scratch, &found, &kept)?;
+    }
+    Ok(())
+}
+
+fn check_tools() -> anyhow::Result<()> {
+    let nightly = process::capture(Command::new("rustup").args(["run", "nightly", "rustc", "--version"]));
+    if nightly.is_err() {
+        bail!("fuzzing needs a nightly compiler; `rustup toolchain install nightly --profile minimal`");
+    }
+    if !process::on_path("cargo-fuzz") {
+        bail!("fuzzing needs cargo-fuzz; `cargo install cargo-fuzz --locked`");
+    }
+    Ok(())
+}
+
+/// Runs the fuzzer on `corpora`: it reads all of them and adds to the first. libFuzzer's own flags may follow.
+fn cargo_fuzz(room: &Path, scratch: &Path, corpora: &[&Path]) -> Command {
+    // `rustup run`, for the cargo that runs us belongs to one toolchain and does not know `+nightly`.
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir"]).arg(room);
+    command.arg("--target-dir").arg(scratch.join("target")).arg(TARGET).args(corpora).arg("--");
+    command
+}
+
+/// Puts the smallest inputs that together reach what all of them reach into the repository.
+fn renew(room: &Path, scratch: &Path, found: &Path, kept: &Path) -> anyhow::Result<()> {
+    let merged = tempfile::tempdir_in(scratch)?;
+    process::run_shown(cargo_fuzz(room, scratch, &[merged.path(), found, kept]).arg("-set_cover_merge=1"))?;
+    let chosen = smallest(merged.path())?;
+    std::fs::remove_dir_all(kept)?;
+    std::fs::create_dir(kept)?;
+    for path in &chosen {
+        std::fs::copy(path, kept.join(path.file_name().context("an input has a name")?))?;
+    }
+    println!("{} inputs are in {}", chosen.len(), kept.display());
+    Ok(())
+}
+
+/// The smallest files of a directory, as many as the repository takes.
+fn smallest(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut inputs = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        inputs.push((entry.metadata()?.len(), entry.path()));
+    }
+    inputs.sort_unstable();
+    let mut bytes = 0;
+    let fits = |(size, _): &(u64, PathBuf)| {
+        bytes += size;
+        bytes <= MAX_BYTES
+    };
+    Ok(inputs.into_iter().take(MAX_INPUTS).take_while(fits).map(|(_, path)| path).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_takes_few_and_small_inputs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for number in 0..150 {
+            std::fs::write(dir.path().join(format!("{number:03}")), "x".repeat(number)).expect("a file");
+        }
+        std::fs::write(dir.path().join("large"), "x".repeat(1 << 17)).expect("a file");
+
+        let chosen = smallest(dir.path()).expect("readable");
+
+        assert_eq!(chosen.len(), MAX_INPUTS);
+        assert!(chosen.iter().all(|path| !path.ends_with("large") && !path.ends_with("149")));
+    }
+}
