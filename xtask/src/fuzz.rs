@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Fuzz) -> anyhow::Result<()> {
     }
     let limits = [format!("-max_total_time={}", flags.minutes * 60), format!("-max_len={MAX_LENGTH}")];
     let mut fuzz = cargo_fuzz(&room, &scratch, &[&found, &kept]);
-    process::run_shown(fuzz.args(limits).args(["-timeout=10", "-print_final_stats=1"]))?;
+    process::run_shown(fuzz.args(limits).args(["-timeout=60", "-print_final_stats=1"]))?;
     if flags.renew_corpus {
         renew(&room, &scratch, &found, &kept)?;
     }

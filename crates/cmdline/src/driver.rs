@@ -374,6 +374,7 @@ mod tests {
         assert_eq!(reason("gcc -c a.c b.c -o c.o"), LocalReason::OneOutputForMany);
         assert_eq!(reason("gcc -x klingon -c a.c"), LocalReason::UnknownLanguage(b"klingon".to_vec()));
         assert_eq!(reason("clang-cl /c a.c"), LocalReason::ToolNotDistributed("clang-cl".into()));
+        assert_eq!(reason("lld-link /out:a.exe a.obj"), LocalReason::ToolNotDistributed("lld-link".into()));
     }
 
     #[test]

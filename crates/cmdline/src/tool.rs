@@ -7,7 +7,8 @@ pub enum Family {
     Gcc,
     /// A Clang driver in its GCC-like mode.
     Clang,
-    /// A Clang driver that reads MSVC's options: recognised, and left local.
+    /// LLVM's tools with a command language of their own, MSVC's (`clang-cl`, `lld-link`) or another (`wasm-ld`):
+    /// recognised, and left local.
     ClangCl,
     /// A driver that only preprocesses: `cpp`, `clang-cpp`.
     Cpp,
@@ -58,16 +59,19 @@ const NAMES: &[(&str, Family)] = &[
     ("f77", Family::Gcc),
     ("f95", Family::Gcc),
     ("g++", Family::Gcc),
+    ("g77", Family::Gcc),
     ("gcc", Family::Gcc),
     ("gcc-ar", Family::Archiver),
     ("gcc-ranlib", Family::Ranlib),
     ("gfortran", Family::Gcc),
+    ("gold", Family::Linker),
     ("ld", Family::Linker),
     ("ld.bfd", Family::Linker),
     ("ld.gold", Family::Linker),
     ("ld.lld", Family::Linker),
     ("ld.mold", Family::Linker),
     ("lld", Family::Linker),
+    ("lld-link", Family::ClangCl),
     ("llvm-ar", Family::Archiver),
     ("llvm-dwp", Family::Dwp),
     ("llvm-objcopy", Family::Objcopy),
@@ -77,7 +81,11 @@ const NAMES: &[(&str, Family)] = &[
     ("objcopy", Family::Objcopy),
     ("ranlib", Family::Ranlib),
     ("strip", Family::Strip),
+    ("wasm-ld", Family::ClangCl),
 ];
+
+/// Packages of several versions have `gcc12` and `clang++14`.
+const VERSIONED_WITHOUT_DASH: [&str; 5] = ["clang", "clang++", "g++", "gcc", "gfortran"];
 
 /// The tool that `program` names, a path or a bare name; `None` for a program that is none of ours.
 ///
@@ -90,8 +98,8 @@ pub fn tool_of(program: &[u8]) -> Option<Tool> {
         let (stem, version) = split_version(name)?;
         match stem.strip_suffix(b"-") {
             Some(dashed) => tool_named(dashed, version),
-            // `clang14`, as FreeBSD has it; `ld64` is not version 64 of `ld`.
-            None => tool_named(stem, version).filter(|tool| matches!(tool.family, Family::Gcc | Family::Clang)),
+            // `clang14`, as FreeBSD has it; `ld64` is not version 64 of `ld`, and `cc1` is GCC's compiler proper.
+            None => tool_named(stem, version).filter(|tool| VERSIONED_WITHOUT_DASH.contains(&tool.name)),
         }
     })
 }
@@ -159,6 +167,33 @@ mod tests {
             ("clang-14", Family::Clang),
             ("clang++14", Family::Clang),
             ("clang-cl", Family::ClangCl),
+            ("clang-cl-14", Family::ClangCl),
+            ("lld-link", Family::ClangCl),
+            ("wasm-ld-14", Family::ClangCl),
+            ("lld-link-14", Family::ClangCl),
+            ("cc", Family::Gcc),
+            ("c89", Family::Gcc),
+            ("c89-gcc", Family::Gcc),
+            ("gfortran-12", Family::Gcc),
+            ("f77", Family::Gcc),
+            ("g77", Family::Gcc),
+            ("x86_64-linux-gnu-g++", Family::Gcc),
+            ("aarch64-linux-gnu-gcc-12", Family::Gcc),
+            ("clang++-14", Family::Clang),
+            ("aarch64-linux-gnu-clang", Family::Clang),
+            ("cpp-12", Family::Cpp),
+            ("x86_64-linux-gnu-as", Family::Assembler),
+            ("ld", Family::Linker),
+            ("ld.bfd", Family::Linker),
+            ("ld.gold", Family::Linker),
+            ("x86_64-linux-gnu-gold", Family::Linker),
+            ("ld.mold", Family::Linker),
+            ("mold", Family::Linker),
+            ("ar", Family::Archiver),
+            ("gcc-ar-12", Family::Archiver),
+            ("gcc-ranlib-12", Family::Ranlib),
+            ("x86_64-linux-gnu-strip", Family::Strip),
+            ("llvm-dwp-14", Family::Dwp),
             ("clang-cpp-14", Family::Cpp),
             ("ld.lld-14", Family::Linker),
             ("/usr/libexec/gcc/collect2", Family::Linker),
@@ -176,7 +211,24 @@ mod tests {
 
     #[test]
     fn strangers_are_none_of_ours() {
-        for program in ["make", "gcc.exe", "-gcc", "mpicc", "clang-format", "gcc/", "", "12", "clang-tidy-14", "ld64"] {
+        for program in [
+            "make",
+            "gcc.exe",
+            "cc1",
+            "cc1plus",
+            "lto1",
+            "lto-wrapper",
+            "nm",
+            "gcc-nm",
+            "-gcc",
+            "mpicc",
+            "clang-format",
+            "gcc/",
+            "",
+            "12",
+            "clang-tidy-14",
+            "ld64",
+        ] {
             assert_eq!(family_of(program), None, "{program}");
         }
     }

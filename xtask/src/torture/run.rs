@@ -98,7 +98,9 @@ impl Lane<'_> {
             }
             _ => std::fs::create_dir(&self.dir)?,
         }
-        let mut command = self.command(case, way);
+        // The notes count tests, so a test that is compiled once more is noted elsewhere.
+        let notes = if more.is_empty() { self.notes.clone() } else { self.notes.with_extension("again") };
+        let mut command = self.command(case, way, &notes);
         command.args(&case.args).args(more).current_dir(&self.dir).env("PWD", &self.dir).env("LC_ALL", "C");
         let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
         command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
@@ -111,7 +113,7 @@ impl Lane<'_> {
         })
     }
 
-    fn command(&self, case: &Case, way: Way) -> Command {
+    fn command(&self, case: &Case, way: Way, notes: &Path) -> Command {
         match way {
             Way::Direct => {
                 let mut command = Command::new(case.compiler);
@@ -121,7 +123,7 @@ impl Lane<'_> {
             Way::Launched => {
                 let mut command = Command::new(&self.launcher);
                 (self.introduce)(&mut command);
-                command.env("DISTCCD_LOG_FILE", &self.notes).arg("--").arg(case.compiler);
+                command.env("DISTCCD_LOG_FILE", notes).arg("--").arg(case.compiler);
                 command
             }
         }
