@@ -188,14 +188,16 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// Arguments of all kinds: rows of the tables with and without values, operands, and plain noise.
+    /// Arguments of all kinds: rows of the tables with and without values, words of real builds, and plain noise.
     fn any_arg() -> impl Strategy<Value = Vec<u8>> {
         let tables: Vec<&'static Flag> =
             grammars::ALL.iter().flat_map(|grammar| grammar.tables.iter().copied().flatten()).collect();
         let name = proptest::sample::select(tables).prop_map(|flag| flag.name.as_bytes().to_vec());
         let tail = prop_oneof![Just(Vec::new()), Just(b"=".to_vec()), vec(any::<u8>(), 0..6), Just(b"=x,y".to_vec())];
+        let said: Vec<&[u8]> = include_bytes!("../tests/command_lines.txt").split(u8::is_ascii_whitespace).collect();
         prop_oneof![
             4 => (name, tail).prop_map(|(name, tail)| [name, tail].concat()),
+            3 => proptest::sample::select(said).prop_map(<[u8]>::to_vec),
             1 => Just(b"a.c".to_vec()),
             1 => Just(b"--".to_vec()),
             1 => Just(b"-".to_vec()),
