@@ -236,7 +236,9 @@ fn gcc() {
         &["--help=objc++"],
         &["--help=fortran"],
     ];
-    Subject { program: "gcc", help: helps, before: &["-c", "a.c"], after: &[], left_here: &[] }.check();
+    for program in ["gcc", "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-gcc-12"] {
+        Subject { program, help: helps, before: &["-c", "a.c"], after: &[], left_here: &[] }.check();
+    }
 }
 
 #[test]
