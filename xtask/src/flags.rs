@@ -107,7 +107,7 @@ pub(crate) struct Fuzz {
     /// For so long
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) minutes: u64,
-    /// Afterwards put the smallest inputs that reach all code into the repository, in the place of those there
+    /// Afterwards put few inputs that reach most of the code into the repository, in the place of those there
     #[arg(long)]
     pub(crate) renew_corpus: bool,
 }

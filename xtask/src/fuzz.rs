@@ -59,11 +59,11 @@ fn cargo_fuzz(room: &Path, scratch: &Path, corpora: &[&Path]) -> Command {
     command
 }
 
-/// Puts the smallest inputs that together reach what all of them reach into the repository.
+/// Puts a selection of the few inputs that together reach what all of them reach into the repository.
 fn renew(room: &Path, scratch: &Path, found: &Path, kept: &Path) -> anyhow::Result<()> {
     let merged = tempfile::tempdir_in(scratch)?;
     process::run_shown(cargo_fuzz(room, scratch, &[merged.path(), found, kept]).arg("-set_cover_merge=1"))?;
-    let chosen = smallest(merged.path())?;
+    let chosen = selection(merged.path())?;
     std::fs::remove_dir_all(kept)?;
     std::fs::create_dir(kept)?;
     for path in &chosen {
@@ -73,20 +73,21 @@ fn renew(room: &Path, scratch: &Path, found: &Path, kept: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// The smallest files of a directory, as many as the repository takes.
-fn smallest(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Files of a directory, of all sizes in turn, as many as the repository takes.
+fn selection(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut inputs = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         inputs.push((entry.metadata()?.len(), entry.path()));
     }
     inputs.sort_unstable();
+    let step = inputs.len().div_ceil(MAX_INPUTS).max(1);
     let mut bytes = 0;
     let fits = |(size, _): &(u64, PathBuf)| {
         bytes += size;
         bytes <= MAX_BYTES
     };
-    Ok(inputs.into_iter().take(MAX_INPUTS).take_while(fits).map(|(_, path)| path).collect())
+    Ok(inputs.into_iter().step_by(step).take_while(fits).map(|(_, path)| path).collect())
 }
 
 #[cfg(test)]
@@ -94,16 +95,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_repository_takes_few_and_small_inputs() {
+    fn the_repository_takes_few_and_small_inputs_of_all_sizes() {
         let dir = tempfile::tempdir().expect("a directory");
-        for number in 0..150 {
+        for number in 0..250 {
             std::fs::write(dir.path().join(format!("{number:03}")), "x".repeat(number)).expect("a file");
         }
         std::fs::write(dir.path().join("large"), "x".repeat(1 << 17)).expect("a file");
 
-        let chosen = smallest(dir.path()).expect("readable");
+        let chosen = selection(dir.path()).expect("readable");
 
-        assert_eq!(chosen.len(), MAX_INPUTS);
-        assert!(chosen.iter().all(|path| !path.ends_with("large") && !path.ends_with("149")));
+        assert_eq!(chosen.len(), 84, "every third of 251");
+        assert!(chosen.iter().any(|path| path.ends_with("000")) && chosen.iter().any(|path| path.ends_with("249")));
+        let bytes: u64 = chosen.iter().map(|path| path.metadata().expect("there").len()).sum();
+        assert!(bytes <= MAX_BYTES);
+    }
+
+    #[test]
+    fn what_is_too_large_stays_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("small"), "x").expect("a file");
+        std::fs::write(dir.path().join("large"), "x".repeat(1 << 17)).expect("a file");
+
+        assert_eq!(selection(dir.path()).expect("readable"), [dir.path().join("small")]);
     }
 }
