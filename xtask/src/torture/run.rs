@@ -45,50 +45,37 @@ enum Way {
 }
 
 impl Lane<'_> {
-    /// Compiles both ways. What differs is tried again: if direct runs differ among themselves in that very thing, it
-    /// is the compiler's doing, and the rest has to be equal.
+    /// Compiles both ways, and once more when something came out at random: names that link-time optimisation and
+    /// anonymous namespaces make up can be fixed from outside, and then their bytes have to be equal as well.
     pub(crate) fn judge(&self, case: &Case) -> anyhow::Result<Verdict> {
-        let direct = self.run(case, Way::Direct, &[])?;
-        let differences = direct.differences(&self.run(case, Way::Launched, &[])?);
-        if differences.is_empty() {
+        let (random, differs) = self.compare(case, &[])?;
+        if !differs.is_empty() {
+            return Ok(Verdict::Differs(differs));
+        }
+        if random.is_empty() {
             return Ok(Verdict::Same);
         }
-        let random = self.random_things(case, &direct, &differences)?;
-        let (excused, blamed): (Vec<_>, Vec<_>) =
-            differences.into_iter().partition(|difference| random.contains(&difference.what));
-        if !blamed.is_empty() {
-            return Ok(Verdict::Differs(blamed.iter().map(Difference::told).collect()));
-        }
-        let excused = excused.into_iter().map(|difference| difference.what).collect();
-        self.judge_with_fixed_names(case, excused)
+        let (_, differs) = self.compare(case, &["-frandom-seed=torture"])?;
+        Ok(if differs.is_empty() { Verdict::Random(random) } else { Verdict::Differs(differs) })
     }
 
-    /// Names that link-time optimisation and anonymous namespaces make up can be fixed from outside. When that makes
-    /// direct runs equal, nothing is random any more.
-    fn judge_with_fixed_names(&self, case: &Case, excused: Vec<String>) -> anyhow::Result<Verdict> {
-        let seed = ["-frandom-seed=torture"];
-        let direct = self.run(case, Way::Direct, &seed)?;
-        if !direct.differences(&self.run(case, Way::Direct, &seed)?).is_empty() {
-            return Ok(Verdict::Random(excused));
-        }
-        let differences = direct.differences(&self.run(case, Way::Launched, &seed)?);
-        Ok(match differences.is_empty() {
-            true => Verdict::Random(excused),
-            false => Verdict::Differs(differences.iter().map(Difference::told).collect()),
-        })
-    }
-
-    /// In what direct runs differ among themselves; no more of them than it takes to excuse all of `suspects`.
-    fn random_things(&self, case: &Case, direct: &Seen, suspects: &[Difference]) -> anyhow::Result<BTreeSet<String>> {
-        let mut things = BTreeSet::new();
+    /// What came out at random, and what differs. If direct runs differ among themselves in a thing, it is the
+    /// compiler's doing; nothing else is excused.
+    fn compare(&self, case: &Case, more: &[&str]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        let direct = self.run(case, Way::Direct, more)?;
+        let mut blamed = direct.differences(&self.run(case, Way::Launched, more)?);
+        let mut excused = Vec::new();
         for _ in 0..RETRIES {
-            if suspects.iter().all(|suspect| things.contains(&suspect.what)) {
+            if blamed.is_empty() {
                 break;
             }
-            let again = self.run(case, Way::Direct, &[])?;
-            things.extend(direct.differences(&again).into_iter().map(|difference| difference.what));
+            let again: Vec<Difference> = direct.differences(&self.run(case, Way::Direct, more)?);
+            let is_random = |suspect: &Difference| again.iter().any(|difference| difference.what == suspect.what);
+            let (random, rest): (Vec<_>, Vec<_>) = blamed.into_iter().partition(is_random);
+            excused.extend(random.into_iter().map(|difference| difference.what));
+            blamed = rest;
         }
-        Ok(things)
+        Ok((excused, blamed.iter().map(Difference::told).collect()))
     }
 
     fn run(&self, case: &Case, way: Way, more: &[&str]) -> anyhow::Result<Seen> {
