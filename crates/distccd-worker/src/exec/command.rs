@@ -1,34 +1,34 @@
-//! The only place that builds a `Command`.
+//! The only place that starts commands.
 //!
-//! std forks, sets up the three standard streams and reports back; the rest happens in one closure after the fork, in
-//! this order, and ends with our own `execve(2)`, because std would sort the environment, drop duplicates from it and
-//! hand a file that is no executable to `/bin/sh`:
+//! The child borrows our memory until its `execve(2)` (`vfork`), so all that it needs is prepared before, and what it
+//! does is a row of system calls, in this order:
 //!
 //! 1. a process group of its own, and its number to the guardian: from here on nothing of it survives us;
-//! 2. umask and resource limits, while we still may raise them;
-//! 3. supplementary groups, group, user;
-//! 4. SIGKILL when our thread dies (a change of user clears that, so after it), and a look whether it already has;
-//! 5. no new privileges; every inherited descriptor above stderr closes on exec;
-//! 6. the working directory, entered as the user: what root may not see on a squashing server, the user may;
-//! 7. `execve`.
+//! 2. the three standard streams;
+//! 3. umask and resource limits, while we still may raise them;
+//! 4. supplementary groups, group, user;
+//! 5. SIGKILL when our thread dies (a change of user clears that, so after it), and a look whether it already has;
+//! 6. no new privileges; every inherited descriptor above stderr closes on exec;
+//! 7. the working directory, entered as the user: what root may not see on a squashing server, the user may;
+//! 8. `execve`.
 
-use std::ffi::{CStr, CString, OsStr, c_char};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::ptr;
 
 use model::command::{CommandSpec, Identity, ResourceLimit};
 use model::outcome::AttemptFailure;
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Gid, Pid, PidfdFlags, Signal, Uid};
+use rustix::process::{Gid, Pid, Signal, Uid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::drain::Pipes;
 use super::group::ProcessGroup;
-use super::terminal;
+use super::{terminal, vfork};
 use crate::fds::close_on_exec_above_stderr;
 use crate::guardian::Guardian;
 
@@ -39,23 +39,29 @@ pub(super) fn start(
     guardian: &Guardian,
 ) -> Result<(ProcessGroup, Pipes), AttemptFailure> {
     let prepared = Prepared::new(spec, identity)?;
-    let mut command = Command::new(OsStr::from_bytes(&spec.program));
     let ends = Ends::open(spec).map_err(|error| {
         AttemptFailure::SpawnFailed(format!("cannot make a pipe or terminal for what it prints: {error}"))
     })?;
-    command.stdin(Stdio::null()).stdout(ends.inner_stdout).stderr(ends.inner_stderr);
-    let guardian = guardian.clone();
-    // SAFETY: the closure runs between fork and exec of a process with other threads. It makes system calls on memory
-    // that was allocated before the fork, and neither allocates, locks nor panics.
-    unsafe { command.pre_exec(move || prepared.become_command(&guardian)) };
-    let mut child = command.spawn().map_err(|error| failure_of(&error, spec))?;
-    drop(command); // it holds the inner sides, whose end we could not see
-    attach(&child, ends.stdout, ends.stderr).map_err(|error| {
-        // Out of descriptors, at worst. What runs must not run on unwatched.
-        let _ = child.kill();
-        let _ = child.wait();
-        AttemptFailure::SpawnFailed(format!("cannot watch the command: {error}"))
-    })
+    let failed = Cell::new(None);
+    let body = || failed.set(Some(prepared.become_command(&ends, guardian)));
+    // SAFETY: the child makes system calls on memory that is prepared, and neither allocates, locks nor panics.
+    let started = unsafe { vfork::start(&body) };
+    let (pid, pidfd) =
+        started.map_err(|error| AttemptFailure::SpawnFailed(format!("cannot start a process: {error}")))?;
+    let group = ProcessGroup::new(pid, pidfd);
+    if let Some((step, error)) = failed.get() {
+        group.reap();
+        return Err(failure_of(step, error, spec));
+    }
+    match Pipes::new(ends.stdout, ends.stderr) {
+        Ok(pipes) => Ok((group, pipes)),
+        Err(error) => {
+            // What runs must not run on unwatched.
+            group.kill();
+            group.reap();
+            Err(AttemptFailure::SpawnFailed(format!("cannot watch the command: {error}")))
+        }
+    }
 }
 
 /// Both sides of what the command prints to.
@@ -63,32 +69,35 @@ struct Ends {
     /// What it writes on standard output, and on standard error too where that has no side of its own.
     stdout: OwnedFd,
     stderr: Option<OwnedFd>,
+    inner_stdin: OwnedFd,
     inner_stdout: OwnedFd,
     inner_stderr: OwnedFd,
 }
 
 impl Ends {
     fn open(spec: &CommandSpec) -> io::Result<Self> {
+        let inner_stdin = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let (stderr, inner_stderr) = match spec.terminal {
             Some(size) => terminal::open(size)?,
             None => pipe_with(PipeFlags::CLOEXEC)?,
         };
         if spec.one_output {
             let inner_stdout = inner_stderr.try_clone()?;
-            return Ok(Self { stdout: stderr, stderr: None, inner_stdout, inner_stderr });
+            return Ok(Self { stdout: stderr, stderr: None, inner_stdin, inner_stdout, inner_stderr });
         }
         let (stdout, inner_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok(Self { stdout, stderr: Some(stderr), inner_stdout, inner_stderr })
+        Ok(Self { stdout, stderr: Some(stderr), inner_stdin, inner_stdout, inner_stderr })
+    }
+
+    /// In the child; the copies stay open on exec.
+    fn become_standard_streams(&self) -> rustix::io::Result<()> {
+        dup2_stdin(&self.inner_stdin)?;
+        dup2_stdout(&self.inner_stdout)?;
+        dup2_stderr(&self.inner_stderr)
     }
 }
 
-fn attach(child: &std::process::Child, stdout: OwnedFd, stderr: Option<OwnedFd>) -> io::Result<(ProcessGroup, Pipes)> {
-    let pid = Pid::from_child(child);
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    Ok((ProcessGroup::new(pid, pidfd), Pipes::new(stdout, stderr)?))
-}
-
-/// All that the child needs, allocated before the fork.
+/// All that the child needs, allocated before it is there.
 struct Prepared {
     program: CString,
     argv: Pointers,
@@ -106,11 +115,6 @@ struct Pointers {
     pointers: Vec<*const c_char>,
     _owned: Vec<CString>,
 }
-
-// SAFETY: the pointers are to the heap allocations of `_owned`, which move nowhere and which nobody writes to.
-unsafe impl Send for Pointers {}
-// SAFETY: as above; there is no interior mutability.
-unsafe impl Sync for Pointers {}
 
 impl Pointers {
     fn new(owned: Vec<CString>) -> Self {
@@ -146,16 +150,21 @@ impl Prepared {
     }
 
     /// Runs in the child and returns only with what failed. See the module's comment for the order.
-    fn become_command(&self, guardian: &Guardian) -> io::Result<()> {
-        rustix::process::setpgid(None, None).map_err(|error| failed(Step::Group, error))?;
+    fn become_command(&self, ends: &Ends, guardian: &Guardian) -> (Step, Errno) {
+        if let Err(error) = rustix::process::setpgid(None, None) {
+            return (Step::Start, error);
+        }
         let group = rustix::process::getpid();
         guardian.watch(group);
-        let (step, error) = self.become_guarded_command();
+        let failed = self.become_guarded_command(ends);
         guardian.forget(group);
-        Err(failed(step, error))
+        failed
     }
 
-    fn become_guarded_command(&self) -> (Step, rustix::io::Errno) {
+    fn become_guarded_command(&self, ends: &Ends) -> (Step, Errno) {
+        if let Err(error) = ends.become_standard_streams() {
+            return (Step::Start, error);
+        }
         rustix::process::umask(self.umask);
         self.limits.iter().for_each(set_limit);
         if let Some(identity) = &self.identity
@@ -164,10 +173,10 @@ impl Prepared {
             return (Step::User, error);
         }
         if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-            return (Step::Group, error);
+            return (Step::Start, error);
         }
         if rustix::process::getppid() != self.parent {
-            return (Step::Group, rustix::io::Errno::SRCH);
+            return (Step::Start, Errno::SRCH);
         }
         if let Err(error) = rustix::thread::set_no_new_privs(true) {
             return (Step::User, error);
@@ -187,15 +196,15 @@ impl Prepared {
     }
 }
 
-fn execve(program: &CStr, argv: &Pointers, envp: &Pointers) -> rustix::io::Errno {
+fn execve(program: &CStr, argv: &Pointers, envp: &Pointers) -> Errno {
     // SAFETY: a C string and two NULL-terminated vectors of C strings, all alive.
     unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     last_errno()
 }
 
-fn last_errno() -> rustix::io::Errno {
+fn last_errno() -> Errno {
     // SAFETY: glibc and musl give a valid pointer to this thread's errno.
-    rustix::io::Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
 }
 
 /// Sets one limit as asked, or else as near as an unprivileged process may come: never above its own hard limit.
@@ -217,30 +226,19 @@ fn set_limit(limit: &ResourceLimit) {
 /// What the child was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Group = 1,
-    User = 2,
-    Directory = 3,
-    Exec = 4,
+    Start,
+    User,
+    Directory,
+    Exec,
 }
 
-const STEP_SHIFT: i32 = 16;
-
-/// std carries 32 bits of error number from the child to us; the step travels in the upper half, since error numbers of
-/// Linux end at 4095.
-fn failed(step: Step, error: rustix::io::Errno) -> io::Error {
-    io::Error::from_raw_os_error(((step as i32) << STEP_SHIFT) | error.raw_os_error())
-}
-
-fn failure_of(error: &io::Error, spec: &CommandSpec) -> AttemptFailure {
-    let number = error.raw_os_error().unwrap_or(0);
-    let cause = io::Error::from_raw_os_error(number & ((1 << STEP_SHIFT) - 1));
+fn failure_of(step: Step, error: Errno, spec: &CommandSpec) -> AttemptFailure {
+    let cause = io::Error::from(error);
     let named = |path: &[u8]| format!("{}: {cause}", String::from_utf8_lossy(path));
-    match number >> STEP_SHIFT {
-        step if step == Step::Directory as i32 => AttemptFailure::InputsNotVisible(named(&spec.cwd)),
-        step if step == Step::Exec as i32 => AttemptFailure::SpawnFailed(named(&spec.program)),
-        step if step == Step::User as i32 => {
-            AttemptFailure::SpawnFailed(format!("cannot become uid {}: {cause}", spec.identity.uid))
-        }
-        _ => AttemptFailure::SpawnFailed(format!("cannot start a process: {error}")),
+    match step {
+        Step::Directory => AttemptFailure::InputsNotVisible(named(&spec.cwd)),
+        Step::Exec => AttemptFailure::SpawnFailed(named(&spec.program)),
+        Step::User => AttemptFailure::SpawnFailed(format!("cannot become uid {}: {cause}", spec.identity.uid)),
+        Step::Start => AttemptFailure::SpawnFailed(format!("cannot start a process: {cause}")),
     }
 }

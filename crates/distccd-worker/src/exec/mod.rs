@@ -1,8 +1,8 @@
 //! Runs one command and says how it ended: `identity` judges who it runs as, `command` starts it, `group` signals and
 //! reaps it, `drain` reads what it prints, `terminal` plays the user's one, `report` judges its end.
 //!
-//! Everything here is blocking and belongs to one thread per running attempt. That thread forks the command, so it must
-//! outlive it: `PR_SET_PDEATHSIG` follows the *thread* that forked, and a pooled thread that goes idle would take
+//! Everything here is blocking and belongs to one thread per running attempt. That thread starts the command, so it must
+//! outlive it: `PR_SET_PDEATHSIG` follows the *thread* that started it, and a pooled thread that goes idle would take
 //! the compiler with it. It also means that a `chdir` into a filesystem that hangs stops nobody else.
 
 mod cancel;
@@ -13,6 +13,7 @@ mod identity;
 mod oom;
 mod report;
 mod terminal;
+mod vfork;
 
 use std::time::{Duration, Instant};
 
