@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn an_option_of_no_table_stays_local_and_one_of_a_family_does_not() {
         assert_eq!(reason("gcc -c a.c --unheard-of"), LocalReason::UnknownOption(b"--unheard-of".to_vec()));
-        assert_eq!(reason("gcc -c a.c -wrapper time,-v"), LocalReason::UnknownOption(b"-wrapper".to_vec()));
+        assert_eq!(reason("gcc -c a.c -wrapper time,-v"), LocalReason::NotFollowed(b"-wrapper".to_vec()));
         assert_eq!(reason("gcc a.c -Wl,--unheard-of"), LocalReason::UnknownOption(b"--unheard-of".to_vec()));
         assert!(
             job("gcc -c a.c -fno-such-thing -Wbrand-new -mwhatever=3 -g3 -Ofast -pthread -std=gnu2y").outputs_complete

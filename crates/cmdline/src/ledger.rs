@@ -84,7 +84,7 @@ impl Ledger {
             Role::ModuleMapper => self.module_mapper(said),
             Role::Probe => _ = self.probe.get_or_insert_with(|| spelled(said)),
             Role::Verbose => _ = self.verbose.get_or_insert_with(|| spelled(said)),
-            Role::Unfollowed => self.object(LocalReason::UnknownOption(spelled(said))),
+            Role::Unfollowed => self.object(LocalReason::NotFollowed(spelled(said))),
             _ => return false,
         }
         true
@@ -95,7 +95,7 @@ impl Ledger {
     fn module_mapper(&mut self, said: &Spoken) {
         let mapper = said.value();
         if mapper.first().is_none_or(|first| b"|<>=@".contains(first)) || mapper.contains(&b':') {
-            self.object(LocalReason::UnknownOption(spelled(said)));
+            self.object(LocalReason::NotFollowed(spelled(said)));
         }
         self.reads(mapper.split(|byte| *byte == b'?').next().unwrap_or(mapper));
         self.writes_unlisted = true;

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(reason("ld -v"), LocalReason::Probe(b"-v".to_vec()));
         assert_eq!(reason("ld.lld --version a.o"), LocalReason::Probe(b"--version".to_vec()));
         assert_eq!(reason("ld --such-a-thing a.o"), LocalReason::UnknownOption(b"--such-a-thing".to_vec()));
-        assert_eq!(reason("mold -run make"), LocalReason::UnknownOption(b"-run".to_vec()));
+        assert_eq!(reason("mold -run make"), LocalReason::NotFollowed(b"-run".to_vec()));
         assert_eq!(reason("ld a.o -o"), LocalReason::MissingValue(b"-o".to_vec()));
     }
 

@@ -83,6 +83,8 @@ pub enum LocalReason {
     NoOperation,
     /// An option in no table.
     UnknownOption(Vec<u8>),
+    /// An option that we know and whose consequences we do not follow.
+    NotFollowed(Vec<u8>),
     /// An option that needs a value and has none; the tool itself says so best.
     MissingValue(Vec<u8>),
     /// A language in no table.
@@ -111,6 +113,7 @@ impl fmt::Display for LocalReason {
             Self::NoInput => f.write_str("there is no input file"),
             Self::NoOperation => f.write_str("nothing would be done with the inputs"),
             Self::UnknownOption(option) => write!(f, "the option `{}` is not known", text(option)),
+            Self::NotFollowed(option) => write!(f, "what the option `{}` leads to is not followed", text(option)),
             Self::MissingValue(option) => write!(f, "the option `{}` lacks its value", text(option)),
             Self::UnknownLanguage(name) => write!(f, "the language `{}` is not known", text(name)),
             Self::OneOutputForMany => f.write_str("one output is named for several results"),

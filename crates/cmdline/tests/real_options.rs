@@ -125,9 +125,14 @@ impl Subject<'_> {
         };
         let words = if takes_next { vec![word, value] } else { vec![word] };
         match self.meaning(&[self.before, &words[..], self.after].concat()) {
-            Meaning::Local(LocalReason::UnknownOption(_)) if self.is_left_here(word) || self.refuses(word) => None,
+            Meaning::Local(LocalReason::UnknownOption(_) | LocalReason::NotFollowed(_))
+                if self.is_left_here(word) || self.refuses(word) =>
+            {
+                None
+            }
             Meaning::Local(
                 reason @ (LocalReason::UnknownOption(_)
+                | LocalReason::NotFollowed(_)
                 | LocalReason::MissingValue(_)
                 | LocalReason::UnknownLanguage(_)),
             ) => Some(format!("{} {}: {reason}", self.program, words.join(" "))),
