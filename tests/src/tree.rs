@@ -1,29 +1,44 @@
-//! A directory's contents as one value: names, kinds, modes, bytes.
+//! A directory's contents as one value: names, kinds, modes, owners, links, bytes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Every file below a directory, by its path relative to it.
 pub type Tree = BTreeMap<OsString, Node>;
 
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
-    /// A directory, with its mode.
-    Directory(u32),
-    /// A regular file: mode, number of links, digest and length of its bytes.
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
     File {
-        /// Permission bits.
-        mode: u32,
-        /// Hard links.
+        /// Hard links, also those outside of the tree.
         links: u64,
+        /// The first name in the tree of the same file, when that is another one.
+        same_as: Option<OsString>,
         /// Its bytes.
         bytes: Bytes,
     },
     /// A symbolic link, with what it points at.
     Link(PathBuf),
+    /// A FIFO.
+    Fifo,
+    /// A socket or device.
+    Other,
 }
 
 /// Bytes that print short.
@@ -39,26 +54,47 @@ impl std::fmt::Debug for Bytes {
 /// Reads a directory.
 #[must_use]
 pub fn read(dir: &Path) -> Tree {
-    let mut tree = Tree::new();
-    visit(dir, Path::new(""), &mut tree);
-    tree
+    let mut visit = Visit { root: dir, tree: Tree::new(), first_names: BTreeMap::new() };
+    visit.directory(Path::new(""));
+    visit.tree
 }
 
-fn visit(root: &Path, below: &Path, tree: &mut Tree) {
-    for entry in std::fs::read_dir(root.join(below)).unwrap() {
-        let entry = entry.unwrap();
-        let name = below.join(entry.file_name());
-        let metadata = entry.metadata().unwrap();
-        let mode = metadata.permissions().mode() & 0o7777;
-        let node = if metadata.is_dir() {
-            visit(root, &name, tree);
-            Node::Directory(mode)
+struct Visit<'a> {
+    root: &'a Path,
+    tree: Tree,
+    first_names: BTreeMap<(u64, u64), OsString>,
+}
+
+impl Visit<'_> {
+    fn directory(&mut self, below: &Path) {
+        let mut names: Vec<OsString> =
+            std::fs::read_dir(self.root.join(below)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        // The first name of a file must not depend on the order in a directory.
+        names.sort();
+        for name in names {
+            self.file(&below.join(name));
+        }
+    }
+
+    fn file(&mut self, name: &Path) {
+        let path = self.root.join(name);
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        let kind = if metadata.is_dir() {
+            self.directory(name);
+            Kind::Directory
         } else if metadata.is_symlink() {
-            Node::Link(std::fs::read_link(entry.path()).unwrap())
+            Kind::Link(std::fs::read_link(&path).unwrap())
+        } else if metadata.is_file() {
+            let first = self.first_names.entry((metadata.dev(), metadata.ino())).or_insert_with(|| name.into());
+            let same_as = (first != name).then(|| first.clone());
+            Kind::File { links: metadata.nlink(), same_as, bytes: Bytes(std::fs::read(&path).unwrap()) }
+        } else if metadata.file_type().is_fifo() {
+            Kind::Fifo
         } else {
-            Node::File { mode, links: metadata.nlink(), bytes: Bytes(std::fs::read(entry.path()).unwrap()) }
+            Kind::Other
         };
-        tree.insert(name.into_os_string(), node);
+        let mode = metadata.permissions().mode() & 0o7777;
+        self.tree.insert(name.into(), Node { kind, mode, owner: (metadata.uid(), metadata.gid()) });
     }
 }
 
@@ -67,5 +103,26 @@ fn visit(root: &Path, below: &Path, tree: &mut Tree) {
 pub fn differences(left: &Tree, right: &Tree) -> Vec<String> {
     let names = left.keys().chain(right.keys()).collect::<std::collections::BTreeSet<_>>();
     let differing = names.into_iter().filter(|name| left.get(*name) != right.get(*name));
-    differing.map(|name| format!("{}: {:?} / {:?}", name.to_string_lossy(), left.get(name), right.get(name))).collect()
+    differing.map(|name| format!("{}: {}", name.to_string_lossy(), change(left.get(name), right.get(name)))).collect()
+}
+
+fn change(left: Option<&Node>, right: Option<&Node>) -> String {
+    match (left, right) {
+        (Some(left), Some(right)) => {
+            let first = first_difference(left, right).map(|at| format!(", first at byte {at}")).unwrap_or_default();
+            format!("{left:?} / {right:?}{first}")
+        }
+        (Some(_), None) => "only in the first".to_owned(),
+        _ => "only in the second".to_owned(),
+    }
+}
+
+fn first_difference(left: &Node, right: &Node) -> Option<usize> {
+    match (&left.kind, &right.kind) {
+        (Kind::File { bytes: left, .. }, Kind::File { bytes: right, .. }) if left != right => {
+            let same = left.0.iter().zip(&right.0).take_while(|(left, right)| left == right).count();
+            Some(same)
+        }
+        _ => None,
+    }
 }
