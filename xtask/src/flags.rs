@@ -21,6 +21,8 @@ pub(crate) enum Task {
     Demo(Demo),
     /// Put binaries, manual pages, units and sample configurations into a directory and a tarball
     Dist(Dist),
+    /// Run hundreds of command lines direct and through the launchers, and compare all that can be seen
+    Fidelity(Fidelity),
     /// Let a fuzzer at the command-line parser
     Fuzz(Fuzz),
     /// Copy binaries and manual pages to where they are found
@@ -110,6 +112,14 @@ pub(crate) struct Fuzz {
     /// Afterwards put few inputs that reach most of the code into the repository, in the place of those there
     #[arg(long)]
     pub(crate) renew_corpus: bool,
+}
+
+/// Flags of `fidelity`.
+#[derive(Debug, Args)]
+pub(crate) struct Fidelity {
+    /// Only the cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
 }
 
 /// Flags of `install`.

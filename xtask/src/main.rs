@@ -8,6 +8,7 @@ mod demo;
 mod dist;
 mod elf;
 mod fetch;
+mod fidelity;
 mod flags;
 mod fuzz;
 mod install;
@@ -44,6 +45,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,
+        Task::Fidelity(flags) => fidelity::run(&workspace, &flags)?,
         Task::Fuzz(flags) => fuzz::run(&workspace, &flags)?,
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,

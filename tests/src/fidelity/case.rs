@@ -21,10 +21,6 @@ pub enum Why {
     Question,
     /// It reads or writes what is not on the mount: a file elsewhere, a FIFO, a standard input that holds a source.
     Elsewhere,
-    /// The result goes to standard output.
-    Printed,
-    /// The instruction set is the machine's own.
-    Native,
     /// What configuration scripts try out: not worth the way.
     Configure,
     /// A file on the mount cannot be read, is no regular file where there has to be one, or is in no directory.
@@ -44,11 +40,11 @@ impl Why {
 }
 
 /// Where a command runs whose result goes to standard output.
-pub(super) const PRINTED: Place = Here(Why::Printed);
+pub(super) const PRINTED: Place = Worker;
 /// Where a command runs that is for this machine's own processor, with a worker of the same class about.
-pub(super) const NATIVE: Place = Here(Why::Native);
+pub(super) const NATIVE: Place = Worker;
 /// Where the trials of configuration scripts run.
-pub(super) const CONFIGURE: Place = Worker;
+pub(super) const CONFIGURE: Place = Here(Why::Configure);
 
 /// A command line to be run direct and through a launcher.
 ///

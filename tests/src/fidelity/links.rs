@@ -24,7 +24,10 @@ fn programs() -> Vec<Case> {
         linked("g++", "g++ a.o b.o main.o -o prog"),
         linked("stripped", "gcc -s a.o b.o main.o -o prog"),
         linked("-nostdlib", "gcc -nostdlib -Wl,-e,a a.o -o prog"),
-        linked("-rdynamic and rpath", "gcc -rdynamic -Wl,-rpath,$ORIGIN/../lib -Wl,--enable-new-dtags a.o b.o main.o -o prog"),
+        linked(
+            "-rdynamic and rpath",
+            "gcc -rdynamic -Wl,-rpath,$ORIGIN/../lib -Wl,--enable-new-dtags a.o b.o main.o -o prog",
+        ),
         linked("gc sections", "gcc -Wl,--gc-sections -Wl,--print-gc-sections a.o b.o main.o -o prog"),
         linked("build id", "gcc -Wl,--build-id=sha1 a.o b.o main.o -o prog"),
         linked("defsym and wrap", "gcc -Wl,--defsym=zz=7 -Wl,--wrap=nothing a.o b.o main.o -o prog"),
@@ -33,16 +36,17 @@ fn programs() -> Vec<Case> {
         linked("verbose", "gcc -Wl,--verbose a.o b.o main.o -o prog"),
         linked("all it runs", "gcc -v a.o b.o main.o -o prog"),
         linked("pthread and libraries", "gcc -pthread a.o b.o main.o -lm -ldl -lrt -o prog"),
-        linked("response file of 4000 objects", "gcc @objects main.o -o prog")
-            .setup("mkdir o; for i in $(seq 4000); do ln a.o o/$i.o; done; gcc -r a.o b.o -o ab.o; echo ab.o >objects")
-            .setup("cp a.o empty.o; strip --strip-all empty.o; for i in $(seq 4000); do ln -f empty.o o/$i.o; echo o/$i.o; done >>objects"),
+        linked("response file of 3000 objects", "gcc @objects main.o a.o b.o -o prog")
+            .setup("strip --strip-all -o empty.o a.o && objcopy -R .text empty.o; mkdir o; seq -f o/%g.o 3000 >objects")
+            .setup("xargs -n 700 sh -c 'tee \"$@\" <empty.o >/dev/null' sh <objects"),
         linked("sanitized", "gcc -fsanitize=address,undefined a.c b.c main.c -o prog"),
         linked("openmp", "gcc -fopenmp a.o b.o main.o -o prog"),
         linked("a linker script", "gcc -nostdlib -Wl,-T,s.ld a.o -o prog")
             .setup("echo 'ENTRY(a) SECTIONS { . = 0x10000; .text : { *(.text) } }' >s.ld"),
         linked("-T", "gcc -nostdlib -T s.ld a.o -o prog")
             .setup("echo 'ENTRY(a) SECTIONS { . = 0x10000; .text : { *(.text) } }' >s.ld"),
-        linked("just symbols", "gcc -Wl,--just-symbols=a.o b.o main.o -o prog").setup("ld -e a a.o -o a.exe; mv a.exe a.o"),
+        linked("just symbols", "gcc -Wl,--just-symbols=a.o b.o main.o -o prog")
+            .setup("ld -e a a.o -o a.exe; mv a.exe a.o"),
     ]
 }
 

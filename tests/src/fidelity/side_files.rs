@@ -90,13 +90,13 @@ fn dumps() -> Vec<Case> {
     let mut cases = vec![
         case("stack usage", Worker, "gcc -fstack-usage -c a.c -o a.o"),
         case("call graph", Worker, "gcc -fcallgraph-info=su,da -c b.c -o inc/b.o"),
-        case("optimisation record", Worker, "gcc -O2 -fsave-optimization-record -c loop.c -o loop.o"),
+        case("optimisation record", Worker, "gcc -O2 -fsave-optimization-record -c loop.c -o loop.o").varies(&[".gz"]),
         case("optimisations on standard error", Worker, "gcc -O3 -fopt-info-all -c loop.c -o loop.o"),
         case("optimisations in a file", Worker, "gcc -O3 -fopt-info-vec-all=vec.txt -c loop.c -o loop.o"),
         case("one dump in a file", Worker, "gcc -O2 -fdump-tree-optimized=opt.txt -c loop.c -o loop.o"),
         case("one dump on standard error", Worker, "gcc -O2 -fdump-tree-optimized=stderr -c loop.c -o loop.o"),
         case("one dump on standard output", Worker, "gcc -O2 -fdump-tree-original=stdout -c loop.c -o loop.o"),
-        case("class hierarchy", Worker, "g++ -fdump-lang-class -c v.cpp")
+        case("class hierarchy", Worker, "g++ -fdump-lang-class -fdump-noaddr -c v.cpp")
             .setup("echo 'struct V { virtual ~V(); } v;' >v.cpp"),
         case("Go declarations", Worker, "gcc -fdump-go-spec=go.txt -c a.c -o a.o"),
         case("prototypes", Worker, "gcc -aux-info protos -c a.c -o a.o"),
@@ -107,7 +107,7 @@ fn dumps() -> Vec<Case> {
             "gcc -dumpbase base.c -dumpbase-ext .c -fdump-tree-original -save-temps -c a.c -o a.o",
         ),
         case("-dumpdir", Worker, "gcc -dumpdir inc/pre- -fdump-tree-original -c a.c -o a.o"),
-        case("compare debug", Worker, "gcc -g -O2 -fcompare-debug -c loop.c -o loop.o"),
+        case("compare debug", Worker, "gcc -g -O2 -frandom-seed=1 -fcompare-debug -c loop.c -o loop.o"),
         case("clang time trace", Worker, "clang -ftime-trace -c a.c -o inc/a.o").varies(&[".json"]),
         case("clang optimisation record", Worker, "clang -O2 -fsave-optimization-record -c loop.c -o loop.o"),
         case(
@@ -120,7 +120,7 @@ fn dumps() -> Vec<Case> {
     ];
     for flag in [
         "-fdump-tree-all",
-        "-fdump-ipa-all",
+        "-fdump-ipa-all -fdump-noaddr",
         "-fdump-rtl-all",
         "-da",
         "-dr",
