@@ -15,12 +15,17 @@ pub enum ToolKind {
 const DRIVERS: &[&str] = &[
     "c++",
     "c89",
+    // Debian's `c89` and `c99` are links to scripts of these names.
+    "c89-gcc",
     "c99",
+    "c99-gcc",
     "cc",
     "clang",
     "clang++",
     "cpp",
     "clang-cpp",
+    "f77",
+    "f95",
     "flang",
     "flang-new",
     "g++",
@@ -205,6 +210,8 @@ mod tests {
             "x86_64-linux-gnu-g++-12",
             "arm-none-eabi-gcc-10.3.1",
             "gfortran",
+            "f95",
+            "c99-gcc",
             "aarch64-linux-gnu-cpp-12",
             "clang-cpp-14",
         ] {

@@ -22,7 +22,7 @@ fn fresh() -> Vec<Case> {
         of_objects("new archive, verbose", "ar rcsv new.a a.o b.o"),
         of_objects("without index", "ar rcS new.a a.o b.o"),
         of_objects("deterministic", "ar rcsD new.a a.o b.o"),
-        of_objects("not deterministic", "ar rcsU new.a a.o b.o"),
+        of_objects("not deterministic", "ar rcSU new.a a.o b.o"),
         of_objects("thin", "ar rcsT thin.a a.o b.o"),
         of_objects("thin by its long name", "ar --thin -rcs thin.a a.o inc/b.o").setup("mv b.o inc"),
         of_objects("full paths", "ar rcsP new.a inc/a.o b.o").setup("mv a.o inc"),

@@ -21,6 +21,8 @@ pub enum Why {
     Question,
     /// It reads or writes what is not on the mount: a file elsewhere, a FIFO, a standard input that holds a source.
     Elsewhere,
+    /// The tool is killed by a signal, which a worker takes for its machine's failure: others try, and then this one.
+    Killed,
     /// What configuration scripts try out: not worth the way.
     Configure,
     /// A file on the mount cannot be read, is no regular file where there has to be one, or is in no directory.

@@ -1,6 +1,8 @@
 //! Other languages, other machines, other passes.
 
-use super::case::{Case, Worker, case};
+use super::case::{Case, Here, Place, Why, Worker, case};
+
+const KILLED: Place = Here(Why::Killed);
 
 pub(super) fn cases() -> Vec<Case> {
     [objective_c(), fortran(), cross(), plugins(), optimisers(), sanitizers()].concat()
@@ -86,16 +88,12 @@ fn plugins() -> Vec<Case> {
         .setup(PLUGIN),
         case("plugin that is missing", Worker, "gcc -fplugin=./nope.so -c a.c"),
         case("plugin that is none", Worker, "gcc -fplugin=./junk.so -c a.c").setup("echo junk >junk.so"),
-        case("plugin that ends the compiler", Worker, "gcc -fplugin=./kill.so -c a.c").setup(
-            "printf '#include <gcc-plugin.h>\\n#include <signal.h>\\nint plugin_is_GPL_compatible;\\n\
-             int plugin_init(plugin_name_args *, plugin_gcc_version *) { raise(SIGKILL); return 0; }\\n' >kill.cc; \
-             g++ -fno-rtti -fPIC -shared -I$(gcc -print-file-name=plugin)/include kill.cc -o kill.so",
-        ),
-        case("plugin that crashes", Worker, "gcc -fplugin=./crash.so -c a.c").setup(
-            "printf '#include <gcc-plugin.h>\\n#include <signal.h>\\nint plugin_is_GPL_compatible;\\n\
-             int plugin_init(plugin_name_args *, plugin_gcc_version *) { raise(SIGSEGV); return 0; }\\n' >crash.cc; \
-             g++ -fno-rtti -fPIC -shared -I$(gcc -print-file-name=plugin)/include crash.cc -o crash.so",
-        ),
+        case("plugin that kills the compiler", KILLED, "gcc -fplugin=./kill.so -c a.c")
+            .setup("printf '#include <gcc-plugin.h>\\n#include <signal.h>\\nint plugin_is_GPL_compatible;\\n                    int plugin_init(plugin_name_args *, plugin_gcc_version *) { raise(SIGKILL); return 0; }\\n' >end.cc")
+            .setup("g++ -fno-rtti -fPIC -shared -I$(gcc -print-file-name=plugin)/include end.cc -o kill.so"),
+        case("plugin that ends the compiler", Worker, "gcc -fplugin=./end.so -c a.c")
+            .setup("printf '#include <gcc-plugin.h>\\n#include <stdlib.h>\\nint plugin_is_GPL_compatible;\\n                    int plugin_init(plugin_name_args *, plugin_gcc_version *) { exit(5); return 0; }\\n' >end.cc")
+            .setup("g++ -fno-rtti -fPIC -shared -I$(gcc -print-file-name=plugin)/include end.cc -o end.so"),
         case("specs", Worker, "gcc -specs=my.specs -c a.c")
             .setup("printf '*cc1:\\n+ -O2 -DFROM_SPECS\\n\\n' >my.specs"),
         case("specs by a path", Worker, "gcc -specs={dir}/my.specs -c a.c")

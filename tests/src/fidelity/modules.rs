@@ -27,7 +27,7 @@ fn precompiled() -> Vec<Case> {
         case("directory of precompiled headers", Worker, "gcc -H -include inc/h.h -c b.c")
             .setup("mkdir inc/h.h.gch; gcc inc/h.h -o inc/h.h.gch/c.gch; gcc -O2 inc/h.h -o inc/h.h.gch/o2.gch")
             .varies(GCH),
-        case("precompiled header with an error", Worker, "gcc inc/e.h").setup("echo 'int int;' >inc/e.h"),
+        case("precompiled header with an error", Worker, "gcc inc/e.h").setup("echo 'int int;' >inc/e.h").varies(GCH),
         case("clang precompiled header", Worker, "clang -x c-header inc/h.h -o h.pch").varies(PCH),
         case("clang precompiled header used", Worker, "clang -include-pch h.pch -c b.c -o b.o")
             .setup("clang -x c-header inc/h.h -o h.pch")
