@@ -95,8 +95,8 @@ fn refusals() -> Vec<Case> {
         case("-o without a value", REFUSED, "gcc -c a.c -o"),
         case("unknown language", REFUSED, "gcc -x klingon -c a.c"),
         case("-c of an object", SPECIAL, "gcc -c a.o").setup(OBJECTS),
-        case("unknown option of as", REFUSED, "as --no-such-option t.s"),
-        case("unknown option of ld", REFUSED, "ld --no-such-option a.o").setup(OBJECTS),
+        case("unknown option of as", REFUSED, "as --such-a-thing t.s"),
+        case("unknown option of ld", REFUSED, "ld --such-a-thing a.o").setup(OBJECTS),
         case("unknown letter of ar", REFUSED, "ar rZ lib.a a.o").setup(OBJECTS),
         case("unknown option of strip", REFUSED, "strip --no-such-option a.o").setup(OBJECTS),
     ]

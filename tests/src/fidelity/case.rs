@@ -23,6 +23,10 @@ pub enum Why {
     Elsewhere,
     /// The tool is killed by a signal, which a worker takes for its machine's failure: others try, and then this one.
     Killed,
+    /// By its name it is no tool that workers run unless configured to (`allowed_tools`).
+    NotAllowed,
+    /// It adds to a file that every command of the build adds to.
+    AddsUp,
     /// What configuration scripts try out: not worth the way.
     Configure,
     /// A file on the mount cannot be read, is no regular file where there has to be one, or is in no directory.
@@ -106,6 +110,12 @@ impl Case {
     /// One more word, as it is.
     pub(super) fn arg(mut self, bytes: &[u8]) -> Self {
         self.argv.push(OsString::from_vec(bytes.to_vec()));
+        self
+    }
+
+    /// Runs there instead.
+    pub(super) fn at(mut self, place: Place) -> Self {
+        self.place = place;
         self
     }
 

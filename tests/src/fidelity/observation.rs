@@ -68,8 +68,8 @@ fn known(case: &Case, dir: &Path) -> Tree {
         if case.varies.iter().any(|ending| name.ends_with(ending)) {
             bytes.0.clear();
         }
-        // An assembler's listing names its source, which under a driver is a temporary file.
-        if name.ends_with(".lst") {
+        // An assembler's listing and dependencies name its source, which under a driver is a temporary file.
+        if name.ends_with(".lst") || name.ends_with(".asd") {
             bytes.0 = without_random_names(&bytes.0);
         }
     }

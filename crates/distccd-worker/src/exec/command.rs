@@ -137,7 +137,7 @@ impl Prepared {
         let env = spec.env.iter().map(|(name, value)| text(&[name, &b"="[..], value].concat()));
         let groups = identity.iter().flat_map(|identity| &identity.groups).map(|&group| Gid::from_raw(group));
         Ok(Self {
-            program: text(&spec.program)?,
+            program: text(executed(spec))?,
             argv: Pointers::new(argv),
             envp: Pointers::new(env.collect::<Result<_, _>>()?),
             cwd: text(&spec.cwd)?,
@@ -196,6 +196,14 @@ impl Prepared {
     }
 }
 
+/// What to execute, from the command's directory. The kernel tells a script by which path it was executed (its `$0`):
+/// that is what the user typed, when it was a path relative to the directory that leads to the program.
+fn executed(spec: &CommandSpec) -> &[u8] {
+    let typed = spec.argv.first().map_or(&b""[..], Vec::as_slice);
+    let leads_there = typed.contains(&b'/') && [&spec.cwd[..], b"/", typed].concat() == spec.program;
+    if leads_there { typed } else { &spec.program }
+}
+
 fn execve(program: &CStr, argv: &Pointers, envp: &Pointers) -> Errno {
     // SAFETY: a C string and two NULL-terminated vectors of C strings, all alive.
     unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
@@ -240,5 +248,33 @@ fn failure_of(step: Step, error: Errno, spec: &CommandSpec) -> AttemptFailure {
         Step::Exec => AttemptFailure::SpawnFailed(named(&spec.program)),
         Step::User => AttemptFailure::SpawnFailed(format!("cannot become uid {}: {cause}", spec.identity.uid)),
         Step::Start => AttemptFailure::SpawnFailed(format!("cannot start a process: {cause}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn executed_for(program: &str, typed: &str) -> String {
+        let spec = CommandSpec {
+            program: program.into(),
+            argv: vec![typed.into(), b"-c".to_vec()],
+            cwd: b"/mnt/b".to_vec(),
+            ..CommandSpec::default()
+        };
+        String::from_utf8_lossy(executed(&spec)).into_owned()
+    }
+
+    #[test]
+    fn a_relative_path_is_executed_as_typed_where_it_leads_to_the_program() {
+        assert_eq!(executed_for("/mnt/b/./gcc", "./gcc"), "./gcc");
+        assert_eq!(executed_for("/mnt/b/../tools/gcc", "../tools/gcc"), "../tools/gcc");
+    }
+
+    #[test]
+    fn a_name_and_a_masquerade_link_are_executed_as_what_they_mean() {
+        assert_eq!(executed_for("/usr/bin/gcc", "gcc"), "/usr/bin/gcc");
+        assert_eq!(executed_for("/usr/bin/gcc", "./gcc"), "/usr/bin/gcc");
+        assert_eq!(executed_for("/usr/bin/gcc", "/usr/bin/gcc"), "/usr/bin/gcc");
     }
 }
