@@ -96,7 +96,8 @@ fn dumps() -> Vec<Case> {
         case("one dump in a file", Worker, "gcc -O2 -fdump-tree-optimized=opt.txt -c loop.c -o loop.o"),
         case("one dump on standard error", Worker, "gcc -O2 -fdump-tree-optimized=stderr -c loop.c -o loop.o"),
         case("one dump on standard output", Worker, "gcc -O2 -fdump-tree-original=stdout -c loop.c -o loop.o"),
-        case("class hierarchy", Worker, "g++ -fdump-lang-class -fdump-noaddr -c v.cpp")
+        case("class hierarchy", Worker, "g++ -fdump-lang-class -c v.cpp")
+            .varies(&[".class"])
             .setup("echo 'struct V { virtual ~V(); } v;' >v.cpp"),
         case("Go declarations", Worker, "gcc -fdump-go-spec=go.txt -c a.c -o a.o"),
         case("prototypes", Worker, "gcc -aux-info protos -c a.c -o a.o"),
