@@ -22,7 +22,7 @@ fn response_files() -> Vec<Case> {
         case("response files in a circle", SPECIAL, "gcc -c a.c @one").setup("echo @two >one; echo @one >two"),
         case("unreadable response file", SPECIAL, "gcc -c @secret")
             .setup("cp args secret; chmod 000 secret")
-            .as_nobody(),
+            .by_nobody(),
         case("response file is a directory", SPECIAL, "gcc -c a.c @inc"),
         case("empty response file", Worker, "gcc -c a.c @empty").setup(": >empty"),
         case("response file with an open quote", Worker, "gcc -c a.c @open").setup("printf -- '-DX=\"open -DY' >open"),

@@ -102,7 +102,7 @@ impl Case {
         format!("{}: {}", self.theme, self.name)
     }
 
-    pub(super) fn of_theme(mut self, theme: &'static str) -> Self {
+    pub(super) fn in_theme(mut self, theme: &'static str) -> Self {
         self.theme = theme;
         self
     }
@@ -173,7 +173,7 @@ impl Case {
     }
 
     /// Runs as the user nobody, who owns nothing.
-    pub(super) fn as_nobody(mut self) -> Self {
+    pub(super) fn by_nobody(mut self) -> Self {
         self.as_nobody = true;
         self
     }

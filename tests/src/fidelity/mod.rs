@@ -34,10 +34,13 @@ pub use case::{Case, Place, Why};
 pub use harness::Harness;
 pub use report::{REQUIRED_SHARE, Report};
 
+/// A theme's name and its list.
+type Theme = (&'static str, fn() -> Vec<Case>);
+
 /// Every case, theme after theme.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let themes: [(&str, fn() -> Vec<Case>); 13] = [
+    let themes: [Theme; 13] = [
         ("compiles", compiles::cases),
         ("dependencies", dependencies::cases),
         ("side files", side_files::cases),
@@ -52,7 +55,7 @@ pub fn cases() -> Vec<Case> {
         ("bad input", bad_input::cases),
         ("peers", peers::cases),
     ];
-    themes.into_iter().flat_map(|(theme, cases)| cases().into_iter().map(move |case| case.of_theme(theme))).collect()
+    themes.into_iter().flat_map(|(theme, cases)| cases().into_iter().map(move |case| case.in_theme(theme))).collect()
 }
 
 #[cfg(test)]

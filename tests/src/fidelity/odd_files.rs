@@ -64,17 +64,17 @@ fn permissions() -> Vec<Case> {
         case("assembly over a read-only file", Worker, "gcc -S a.c -o ro.s").setup("echo old >ro.s; chmod 444 ro.s"),
         case("set-group-id directory", Worker, "gcc -MD -c a.c -o sgid/a.o")
             .setup("mkdir sgid; chgrp 65534 sgid || true; chmod 2775 sgid"),
-        case("another user", Worker, "gcc -MD -c a.c -o a.o").as_nobody(),
-        case("another user's warnings", Worker, "gcc -Wall -c warn.c").as_nobody(),
-        case("another user's link", Worker, "gcc a.c b.c main.c -o prog").as_nobody(),
+        case("another user", Worker, "gcc -MD -c a.c -o a.o").by_nobody(),
+        case("another user's warnings", Worker, "gcc -Wall -c warn.c").by_nobody(),
+        case("another user's link", Worker, "gcc a.c b.c main.c -o prog").by_nobody(),
         case("read-only directory", Worker, "gcc -c a.c -o locked/a.o")
             .setup("mkdir locked; chmod 555 locked")
-            .as_nobody(),
+            .by_nobody(),
         case("read-only file of somebody else", Worker, "gcc -c a.c -o ro.o")
             .setup("echo old >ro.o; chmod 444 ro.o")
-            .as_nobody(),
-        case("unreadable source", Worker, "gcc -c secret.c").setup("cp a.c secret.c; chmod 000 secret.c").as_nobody(),
-        case("unreadable include", Worker, "gcc -c a.c").setup("chmod 000 inc/h.h").as_nobody(),
-        case("another user's archive", Worker, "ar rcs lib.a a.o").setup(OBJECTS).as_nobody(),
+            .by_nobody(),
+        case("unreadable source", Worker, "gcc -c secret.c").setup("cp a.c secret.c; chmod 000 secret.c").by_nobody(),
+        case("unreadable include", Worker, "gcc -c a.c").setup("chmod 000 inc/h.h").by_nobody(),
+        case("another user's archive", Worker, "ar rcs lib.a a.o").setup(OBJECTS).by_nobody(),
     ]
 }
