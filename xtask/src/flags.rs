@@ -29,6 +29,8 @@ pub(crate) enum Task {
     Install(Install),
     /// Check the launchers: static, small on disk, small in memory
     Launchers,
+    /// Build real projects of every build system directly, then through the launchers, and compare every file and line
+    RealBuilds(RealBuilds),
     /// Run simulated worlds that try to break the scheduler
     Sim(Sim),
     /// All that proves the product; what CI runs
@@ -131,6 +133,20 @@ pub(crate) struct Install {
     /// Also make links named like compilers and archivers there: put it first on the PATH
     #[arg(long, value_name = "DIR")]
     pub(crate) masquerade: Option<PathBuf>,
+}
+
+/// Flags of `real-builds`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RealBuilds {
+    /// Only these projects; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Vec<String>,
+    /// Name the projects and build none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Leave the scratch directory (both trees of each project, all logs)
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// Flags of `sim`.

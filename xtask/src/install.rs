@@ -26,7 +26,15 @@ pub(crate) fn run(workspace: &Workspace, flags: &Install) -> anyhow::Result<()> 
     }
     install_pages(&workspace.root().join("deploy/man"), &flags.prefix.join("share/man"))?;
     match &flags.masquerade {
-        Some(dir) => masquerade(&bin, dir),
+        Some(dir) => {
+            masquerade(&bin, dir)?;
+            MASQUERADE
+                .iter()
+                .flat_map(|(launcher, names)| names.iter().map(move |name| (launcher, name)))
+                .for_each(|(launcher, name)| println!("{} -> {launcher}", dir.join(name).display()));
+            println!("put {} first on the PATH", dir.display());
+            Ok(())
+        }
         None => Ok(()),
     }
 }
@@ -43,7 +51,8 @@ fn install_pages(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn masquerade(bin: &Path, dir: &Path) -> anyhow::Result<()> {
+/// Makes `dir` a directory of links named like compilers and archivers, to the launchers in `bin`.
+pub(crate) fn masquerade(bin: &Path, dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let bin = bin.canonicalize()?;
     for (launcher, names) in MASQUERADE {
@@ -56,9 +65,7 @@ fn masquerade(bin: &Path, dir: &Path) -> anyhow::Result<()> {
                 Err(_) => {}
             }
             symlink(bin.join(launcher), &link).with_context(|| format!("cannot make {}", link.display()))?;
-            println!("{} -> {launcher}", link.display());
         }
     }
-    println!("put {} first on the PATH", dir.display());
     Ok(())
 }

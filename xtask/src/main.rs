@@ -15,6 +15,8 @@ mod install;
 mod launchers;
 mod prerequisites;
 mod process;
+mod project;
+mod real_builds;
 mod sim;
 mod test;
 mod tidy;
@@ -49,6 +51,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Fuzz(flags) => fuzz::run(&workspace, &flags)?,
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,
+        Task::RealBuilds(flags) => return real_builds::run(&workspace, &flags),
         Task::Sim(flags) => sim::run(&workspace, &flags)?,
         Task::Test(flags) => return test::run(&workspace, &flags),
         Task::Tidy => tidy::run(&workspace)?,

@@ -34,6 +34,25 @@ pub(crate) const CMAKE: &[Need] =
 /// To build a project of plain make.
 pub(crate) const PLAIN_MAKE: &[Need] = &[GCC, LIBC, BINUTILS, MAKE];
 
+/// To build a project of Meson's.
+pub(crate) const MESON: &[Need] =
+    &[GCC, GXX, LIBC, BINUTILS, need("meson", "meson"), need("ninja", "ninja-build"), need("pkg-config", "pkgconf")];
+
+/// To build what has a `configure`.
+pub(crate) const AUTOTOOLS: &[Need] = &[GCC, GXX, LIBC, BINUTILS, MAKE];
+
+/// To build a project of SCons.
+pub(crate) const SCONS: &[Need] = &[GCC, GXX, LIBC, BINUTILS, need("scons", "scons")];
+
+/// To build Fortran.
+pub(crate) const FORTRAN: &[Need] = &[need("gfortran", "gfortran")];
+
+/// To make GNU MP's assembler.
+pub(crate) const M4: &[Need] = &[need("m4", "m4")];
+
+/// To patch a source as Debian does.
+pub(crate) const PATCH: &[Need] = &[need("patch", "patch")];
+
 /// To fetch and unpack Debian's sources.
 pub(crate) const SOURCES: &[Need] = &[
     need("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),

@@ -1,12 +1,9 @@
 //! Are the outputs of two builds the same, byte for byte?
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
-
-use crate::elf;
+use crate::project::outputs::{self, Outputs, Sort};
 
 /// What was compared, and what differs.
 #[derive(Debug, Default)]
@@ -31,7 +28,7 @@ impl fmt::Display for Comparison {
 
 /// Compares every object, archive, executable and shared object of two trees, except those at paths of `probes`.
 pub(crate) fn trees(left: &Path, right: &Path, probes: &Outputs) -> anyhow::Result<Comparison> {
-    let (mut ours, mut theirs) = (outputs(left)?, outputs(right)?);
+    let (mut ours, mut theirs) = (outputs::below(left)?, outputs::below(right)?);
     for found in [&mut ours, &mut theirs] {
         found.retain(|path, _| !probes.contains_key(path));
     }
@@ -53,47 +50,6 @@ pub(crate) fn trees(left: &Path, right: &Path, probes: &Outputs) -> anyhow::Resu
     Ok(comparison)
 }
 
-/// What compilers, linkers and archivers made below a directory, by the path from there.
-pub(crate) type Outputs = BTreeMap<PathBuf, Sort>;
-
-/// What an output is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Sort {
-    Object,
-    Archive,
-    Program,
-}
-
-fn sort_of(bytes: &[u8]) -> Option<Sort> {
-    if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") {
-        return Some(Sort::Archive);
-    }
-    match elf::type_of(bytes)? {
-        elf::Type::Relocatable => Some(Sort::Object),
-        elf::Type::Executable | elf::Type::Shared => Some(Sort::Program),
-    }
-}
-
-/// Outputs below `root`; told by content, not by name.
-pub(crate) fn outputs(root: &Path) -> anyhow::Result<Outputs> {
-    let mut found = Outputs::new();
-    let mut left = vec![root.to_owned()];
-    while let Some(dir) = left.pop() {
-        for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-            let entry = entry?;
-            let (kind, path) = (entry.file_type()?, entry.path());
-            if kind.is_dir() {
-                left.push(path);
-            } else if kind.is_file()
-                && let Some(sort) = sort_of(&std::fs::read(&path)?)
-            {
-                found.insert(path.strip_prefix(root)?.to_owned(), sort);
-            }
-        }
-    }
-    Ok(found)
-}
-
 fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<usize>> {
     let (left, right) = (std::fs::read(left)?, std::fs::read(right)?);
     if left == right {
@@ -105,6 +61,8 @@ fn first_difference(left: &Path, right: &Path) -> anyhow::Result<Option<usize>> 
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

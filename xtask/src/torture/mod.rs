@@ -7,7 +7,7 @@ mod directives;
 mod run;
 mod suite;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 
 use crate::cluster::{Cluster, Plan};
-use crate::demo::ledger::{Kind, Ledger, Notes};
 use crate::flags::Torture;
 use crate::prerequisites::{self, GCC_TESTS};
+use crate::project::ledger::Ledger;
 use crate::workspace::Workspace;
 use run::{Lane, Verdict};
 use suite::{Case, Suite};
@@ -43,20 +43,24 @@ fn torture(suite: &Suite, cases: &[Case], binaries: &Path, scratch: &Path, flags
     let mut cluster = Cluster::start(&plan)?;
     let lanes = lanes(&cluster, binaries, scratch, flags.jobs.max(1));
     let verdicts = drive(&lanes, cases)?;
-    let notes: Vec<Notes> = lanes.into_iter().map(|lane| Notes { path: lane.notes, kind: Kind::Driver }).collect();
     cluster.check_alive()?;
 
-    let ledger = Ledger::take(&notes)?.context("the launchers left no notes")?;
+    let ledger = Ledger::take(&notes_of(scratch))?.context("the launchers left no notes")?;
     report(flags.seed, cases, &verdicts, &ledger);
     let differ = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Differs(_))).count();
-    Ok(differ == 0 && ledger.on_workers() > 0)
+    Ok(differ == 0 && ledger.away() > 0)
+}
+
+/// Where the launchers of every lane note what ran where; each note is one write at the end of the file.
+fn notes_of(scratch: &Path) -> PathBuf {
+    scratch.join("logs/notes")
 }
 
 /// Directories in each of which one test runs at a time.
 fn lanes<'a>(cluster: &'a Cluster, binaries: &Path, scratch: &Path, count: usize) -> Vec<Lane<'a>> {
     let lane = |number: usize| Lane {
         dir: scratch.join(format!("lane{number}")),
-        notes: scratch.join(format!("logs/lane{number}.notes")),
+        notes: notes_of(scratch),
         launcher: binaries.join("cc-launcher"),
         introduce: Box::new(|command| cluster.introduce(command)),
     };
@@ -105,5 +109,5 @@ fn report(seed: u64, cases: &[Case], verdicts: &[Verdict], ledger: &Ledger) {
     if random > 0 {
         println!("{random} tests are random in part even if compiled directly; what is not random in them is equal");
     }
-    println!("{} tests, {differ} differ, {} ran on workers", verdicts.len(), ledger.on_workers());
+    println!("{} tests, {differ} differ, {} ran on workers", verdicts.len(), ledger.away());
 }

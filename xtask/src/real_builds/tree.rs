@@ -1,0 +1,206 @@
+//! Are two build trees the same: names, kinds, modes, and every byte?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::speech::Words;
+use crate::project::outputs::{Sort, sort_of};
+
+/// Files that are about the run of a build, and no product of it; each differs between two direct builds as well.
+const NOT_COMPARED: &[(&str, &str)] = &[
+    (".ninja_deps", "in the order in which jobs ended"),
+    (".ninja_log", "when each job began and ended"),
+    (".sconsign.dblite", "times of files"),
+    ("CMakeError.log", "names that CMake draws at random"),
+    ("CMakeOutput.log", "names that CMake draws at random"),
+    ("config.log", "process ids in names of temporary files"),
+    ("meson-log.txt", "times, and process ids in names of temporary files"),
+];
+
+/// Pickled objects in which Meson keeps how it was called, CC included: no text from which that could be taken out.
+const CALLED: &[&str] = &["build.dat", "coredata.dat", "install.dat"];
+
+/// What was compared, and what differs.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) files: usize,
+    /// Objects, archives, executables and shared objects among them.
+    pub(super) outputs: usize,
+    /// Texts that are equal but for the launchers' own words.
+    pub(super) worded: usize,
+    /// Names that were not compared, with the reason.
+    pub(super) not_compared: BTreeMap<String, &'static str>,
+    pub(super) differences: Vec<String>,
+}
+
+/// Compares all below `direct` with all below `ours`, which lay at the same path when they were built.
+pub(super) fn compare(direct: &Path, ours: &Path, words: &Words) -> anyhow::Result<Comparison> {
+    let (theirs, mine) = (entries(direct)?, entries(ours)?);
+    let mut comparison = Comparison::default();
+    let names: BTreeSet<&PathBuf> = theirs.keys().chain(mine.keys()).collect();
+    for name in names {
+        let difference = match (theirs.get(name), mine.get(name)) {
+            (Some(left), Some(right)) => {
+                comparison.pair(name, (&direct.join(name), left), (&ours.join(name), right), words)?
+            }
+            (Some(_), None) => Some("was made directly only".to_owned()),
+            (None, _) => Some("was made through the launchers only".to_owned()),
+        };
+        comparison.differences.extend(difference.map(|how| format!("{} {how}", name.display())));
+    }
+    Ok(comparison)
+}
+
+impl Comparison {
+    /// How two entries of one name differ.
+    fn pair(
+        &mut self,
+        name: &Path,
+        left: (&Path, &Metadata),
+        right: (&Path, &Metadata),
+        words: &Words,
+    ) -> anyhow::Result<Option<String>> {
+        let kinds = [left.1.file_type(), right.1.file_type()];
+        if kinds[0] != kinds[1] {
+            return Ok(Some("is of another kind".to_owned()));
+        }
+        let modes = [left.1, right.1].map(|metadata| metadata.permissions().mode());
+        if modes[0] != modes[1] {
+            return Ok(Some(format!("has mode {:o} and {:o}", modes[0], modes[1])));
+        }
+        if kinds[0].is_symlink() {
+            let same = std::fs::read_link(left.0)? == std::fs::read_link(right.0)?;
+            return Ok((!same).then(|| "points elsewhere".to_owned()));
+        }
+        if !kinds[0].is_file() {
+            return Ok(None);
+        }
+        if let Some((name, reason)) = not_compared(name) {
+            self.not_compared.insert(name, reason);
+            return Ok(None);
+        }
+        let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        Ok(self.contents(name, &read(left.0)?, &read(right.0)?, words))
+    }
+
+    fn contents(&mut self, name: &Path, left: &[u8], right: &[u8], words: &Words) -> Option<String> {
+        self.files += 1;
+        let sort = sort_of(right);
+        if let Some(Sort::Object | Sort::Archive | Sort::Program) = sort {
+            self.outputs += 1;
+        }
+        if left == right {
+            return None;
+        }
+        if sort.is_none() && same_but_for_words(name, left, right, words) {
+            self.worded += 1;
+            return None;
+        }
+        let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+        Some(format!("differs from byte {same} on"))
+    }
+}
+
+/// Only texts may name the launchers. CMake's cache has variables for them, which a direct build has not.
+fn same_but_for_words(name: &Path, left: &[u8], right: &[u8], words: &Words) -> bool {
+    if left.contains(&0) || right.contains(&0) {
+        return false;
+    }
+    if name.file_name().is_some_and(|name| name == "CMakeCache.txt") {
+        return settings(&words.unsaid(left)) == settings(&words.unsaid(right));
+    }
+    words.unsaid(left) == words.unsaid(right)
+}
+
+/// What CMake's cache holds, without what tells it of launchers.
+fn settings(cache: &[u8]) -> Vec<&[u8]> {
+    let about_launchers = |line: &&[u8]| {
+        let line = line.to_ascii_lowercase();
+        line.windows(8).any(|window| window == b"launcher")
+    };
+    cache.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !about_launchers(line)).collect()
+}
+
+fn not_compared(path: &Path) -> Option<(String, &'static str)> {
+    let name = path.file_name()?.to_str()?;
+    if CALLED.contains(&name) && path.parent().is_some_and(|dir| dir.ends_with("meson-private")) {
+        return Some((name.to_owned(), "Meson's pickled objects, with the value of CC in them"));
+    }
+    NOT_COMPARED.iter().find(|(known, _)| *known == name).map(|(name, why)| ((*name).to_owned(), *why))
+}
+
+/// All below `root`, by the path from there; links are not followed.
+fn entries(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Metadata>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+            let entry = entry?;
+            let (metadata, path) = (entry.metadata()?, entry.path());
+            if metadata.is_dir() {
+                left.push(path.clone());
+            }
+            found.insert(path.strip_prefix(root)?.to_owned(), metadata);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+
+    fn words() -> Words {
+        Words(vec![("cc-launcher ".to_owned(), "")])
+    }
+
+    fn differences(files: &[(&str, &[u8], &[u8])], after: impl Fn(&Path)) -> Comparison {
+        let (left, right) = (tempfile::tempdir().expect("left"), tempfile::tempdir().expect("right"));
+        for (name, direct, ours) in files {
+            std::fs::write(left.path().join(name), direct).expect("a temporary file");
+            std::fs::write(right.path().join(name), ours).expect("a temporary file");
+        }
+        after(right.path());
+        compare(left.path(), right.path(), &words()).expect("both can be read")
+    }
+
+    #[test]
+    fn our_words_make_no_difference_in_texts_and_all_in_outputs() {
+        let files: &[(&str, &[u8], &[u8])] = &[
+            ("Makefile", b"CC = gcc\n", b"CC = cc-launcher gcc\n"),
+            ("lib.a", b"!<arch>\ngcc", b"!<arch>\ncc-launcher gcc"),
+            ("table.bin", b"\0gcc", b"\0cc-launcher gcc"),
+            ("CMakeCache.txt", b"A=1\n", b"A=1\n\n//Compiler launcher for C.\nCMAKE_C_COMPILER_LAUNCHER=cc-launcher\n"),
+            ("config.log", b"1", b"2"),
+        ];
+
+        let comparison = differences(files, |_| {});
+
+        assert_eq!(comparison.differences, ["lib.a differs from byte 8 on", "table.bin differs from byte 1 on"]);
+        assert_eq!((comparison.files, comparison.outputs, comparison.worded), (4, 1, 2));
+        assert_eq!(comparison.not_compared.len(), 1);
+    }
+
+    #[test]
+    fn names_kinds_modes_and_targets_are_compared() {
+        let files: &[(&str, &[u8], &[u8])] =
+            &[("gone", b"", b""), ("kind", b"", b""), ("mode", b"", b""), ("same", b"x", b"x")];
+
+        let comparison = differences(files, |ours| {
+            std::fs::remove_file(ours.join("gone")).expect("it is there");
+            std::fs::remove_file(ours.join("kind")).expect("it is there");
+            std::os::unix::fs::symlink("same", ours.join("kind")).expect("a link");
+            std::fs::set_permissions(ours.join("mode"), Permissions::from_mode(0o600)).expect("it is ours");
+            std::fs::write(ours.join("more"), "").expect("a temporary file");
+        });
+
+        let told: Vec<&str> = comparison.differences.iter().map(|text| &text[..11]).collect();
+        assert_eq!(told, ["gone was ma", "kind is of ", "mode has mo", "more was ma"]);
+    }
+}
