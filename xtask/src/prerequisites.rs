@@ -84,6 +84,7 @@ pub(crate) const TESTS: &[Need] = &[
     BINUTILS,
     MAKE,
     need("ninja", "ninja-build"),
+    need("ccache", "ccache"),
     need("clang", "clang"),
     // Clang's profiling and sanitizer runtimes; also in the package of Debian's default Clang.
     need("/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.profile-x86_64.a", "libclang-rt-14-dev"),

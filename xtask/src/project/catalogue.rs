@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::{Front, Recipe, System};
+use super::front::{Front, RULE};
+use super::{Recipe, System};
 use crate::fetch::SourcePackage;
 use crate::flags::Generator;
 use crate::prerequisites::{FORTRAN, M4, PATCH, RE2_TABLES};
@@ -41,7 +42,8 @@ pub(crate) fn taglib(generator: Generator) -> Recipe {
         "-DBUILD_TESTING=OFF",
         "-DWITH_ZLIB=OFF",
     ];
-    Recipe::new("taglib", "TagLib 1.13", package("taglib", "1.13-2+deb12u1", files), cmake(generator, options))
+    let source = package("taglib", "1.13-2+deb12u1", files);
+    Recipe { front: Front::Options, ..Recipe::new("taglib", "TagLib 1.13", source, cmake(generator, options)) }
 }
 
 /// C++; most of it ends in executables.
@@ -50,7 +52,8 @@ pub(crate) fn re2(generator: Generator) -> Recipe {
         &[("re2_20220601+dfsg.orig.tar.xz", "3bc61251da3b0b97be40a8a127818c517c62516e4eda11fc901d29496663df54")];
     let source = package("re2", "20220601+dfsg-1", files);
     let system = cmake(generator, &["-DCMAKE_BUILD_TYPE=Release"]);
-    Recipe { prepare: make_re2_tables, needs: RE2_TABLES, ..Recipe::new("re2", "RE2 2022-06-01", source, system) }
+    let recipe = Recipe::new("re2", "RE2 2022-06-01", source, system);
+    Recipe { front: Front::Options, prepare: make_re2_tables, needs: RE2_TABLES, ..recipe }
 }
 
 /// C and plain make, with flags inside `CC` and `AR`.
@@ -70,7 +73,8 @@ fn bzip2() -> Recipe {
     let system = System::Make {
         dir: ".",
         arguments: &["libbz2.a", "bzip2", "bzip2recover"],
-        tools: &[("CC", "gcc"), ("AR", "ar"), ("RANLIB", "ranlib")],
+        // Its makefile asks `test` whether RANLIB is a file: one word is all that can stand there.
+        tools: &[("CC", "gcc"), ("AR", "ar")],
     };
     Recipe::new("bzip2", "bzip2 1.0.8", package("bzip2", "1.0.8-5", files), system)
 }
@@ -142,7 +146,7 @@ fn cmark() -> Recipe {
     let files = &[("cmark_0.30.2.orig.tar.gz", "6c7d2bcaea1433d977d8fed0b55b71c9d045a7cdf616e3cd2dce9007da753db3")];
     let system = cmake(Generator::Ninja, &["-DCMAKE_BUILD_TYPE=Release"]);
     let source = package("cmark", "0.30.2-6", files);
-    Recipe { front: Front::Rules, ..Recipe::new("cmark", "cmark 0.30.2", source, system) }
+    Recipe { front: Front::Rules, prepare: rule_links, ..Recipe::new("cmark", "cmark 0.30.2", source, system) }
 }
 
 /// C++ as unity builds, with precompiled headers; Clang would do, GCC makes the larger ones.
@@ -160,7 +164,11 @@ fn yaml_cpp() -> Recipe {
     ];
     let source = package("yaml-cpp", "0.7.0+dfsg-8", files);
     let system = cmake(Generator::Ninja, options);
-    Recipe { prepare: precompile_headers, ..Recipe::new("yaml-cpp", "yaml-cpp 0.7.0", source, system) }
+    Recipe {
+        front: Front::Options,
+        prepare: precompile_headers,
+        ..Recipe::new("yaml-cpp", "yaml-cpp 0.7.0", source, system)
+    }
 }
 
 /// Fortran, fixed and free form, by CMake.
@@ -211,6 +219,14 @@ fn make_re2_tables(tree: &Path) -> anyhow::Result<()> {
         let made = process::capture(Command::new(interpreter).arg(script).current_dir(&dir))?;
         std::fs::write(dir.join(table), made)?;
     }
+    Ok(())
+}
+
+/// What the README says of `RULE_LAUNCH_LINK`; without the variable the property says nothing.
+fn rule_links(tree: &Path) -> anyhow::Result<()> {
+    let path = tree.join("CMakeLists.txt");
+    let text = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, format!("set_property(GLOBAL PROPERTY {RULE} \"$ENV{{{RULE}}}\")\n{text}"))?;
     Ok(())
 }
 

@@ -4,8 +4,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
-
 use super::system::Tools;
 use crate::install;
 
@@ -13,9 +11,11 @@ use crate::install;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Front {
     /// By words before each tool: `CC="cc-launcher gcc"`, or CMake's variables `CMAKE_<LANG>_COMPILER_LAUNCHER` and
-    /// `CMAKE_<LANG>_LINKER_LAUNCHER` in the environment, so that its probes go through them too.
+    /// `CMAKE_<LANG>_LINKER_LAUNCHER` in the environment, so that CMake's own probes go through them too.
     Launchers,
-    /// As before, but links and archives by CMake's property `RULE_LAUNCH_LINK`.
+    /// By the same variables of CMake, on its command line.
+    Options,
+    /// Compiles as with [`Front::Launchers`], links and archives by CMake's property `RULE_LAUNCH_LINK`.
     Rules,
     /// Not at all: links named like the tools come first on the PATH.
     Masquerade,
@@ -26,6 +26,7 @@ impl Front {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Launchers => "launchers before each tool",
+            Self::Options => "launchers by -D options",
             Self::Rules => "links and archives by RULE_LAUNCH_LINK",
             Self::Masquerade => "masquerade",
         }
@@ -35,31 +36,24 @@ impl Front {
 /// CMake's languages that we build; Fortran has no linker launcher.
 const LANGUAGES: [&str; 3] = ["C", "CXX", "Fortran"];
 
+/// From where a project's CMakeLists.txt takes the property of that name.
+pub(super) const RULE: &str = "RULE_LAUNCH_LINK";
+
 /// The launchers as a build is told of them.
 pub(crate) struct Wrapped {
     /// The directory of the launchers, which goes on the PATH.
     binaries: PathBuf,
     /// The directory of links named like the tools.
     masquerade: PathBuf,
-    /// A CMake file that sets the rules.
-    rules: PathBuf,
     /// Where every launcher notes what became of its command.
     pub(crate) notes: PathBuf,
 }
 
 impl Wrapped {
-    /// Lays out what a build needs besides the launchers: in `masquerade` links, in `logs` the rest.
+    /// Makes the links in `masquerade`; notes go to `logs`.
     pub(crate) fn new(binaries: &Path, masquerade: &Path, logs: &Path) -> anyhow::Result<Self> {
         install::masquerade(binaries, masquerade)?;
-        let rules = logs.join("launcher-rules.cmake");
-        std::fs::write(&rules, "set_property(GLOBAL PROPERTY RULE_LAUNCH_LINK ld-launcher)\n")
-            .with_context(|| format!("cannot write {}", rules.display()))?;
-        Ok(Self {
-            binaries: binaries.to_owned(),
-            masquerade: masquerade.to_owned(),
-            rules,
-            notes: logs.join("notes.log"),
-        })
+        Ok(Self { binaries: binaries.to_owned(), masquerade: masquerade.to_owned(), notes: logs.join("notes.log") })
     }
 
     /// What stands in a build's files and logs because of us, and what would stand there without.
@@ -93,18 +87,20 @@ impl Wrapped {
 
     fn tell_cmake(&self, front: Front, cmake: &mut Command) {
         for language in LANGUAGES {
-            cmake.env(format!("CMAKE_{language}_COMPILER_LAUNCHER"), "cc-launcher");
+            let [compile, link] = ["COMPILER", "LINKER"].map(|job| format!("CMAKE_{language}_{job}_LAUNCHER"));
+            match front {
+                Front::Options => cmake.arg(format!("-D{compile}=cc-launcher")).arg(format!("-D{link}=ld-launcher")),
+                // In the environment not ld-launcher: see the README, "CMake".
+                Front::Launchers => cmake.env(compile, "cc-launcher").env(link, "cc-launcher"),
+                Front::Rules => cmake.env(compile, "cc-launcher").env(RULE, "ld-launcher"),
+                Front::Masquerade => cmake,
+            };
         }
-        if front == Front::Rules {
-            cmake.arg(format!("-DCMAKE_PROJECT_TOP_LEVEL_INCLUDES={}", self.rules.display()));
-            return;
-        }
-        for language in LANGUAGES {
-            cmake.env(format!("CMAKE_{language}_LINKER_LAUNCHER"), "ld-launcher");
-        }
-        // Archives have no launcher variable: there the links stand in for the tools.
-        for (variable, tool) in [("CMAKE_AR", "ar"), ("CMAKE_RANLIB", "ranlib")] {
-            cmake.arg(format!("-D{variable}={}/{tool}", self.masquerade.display()));
+        if front != Front::Rules {
+            // Archives have no launcher variable: there the links stand in for the tools.
+            for (variable, tool) in [("CMAKE_AR", "ar"), ("CMAKE_RANLIB", "ranlib")] {
+                cmake.arg(format!("-D{variable}={}/{tool}", self.masquerade.display()));
+            }
         }
     }
 }

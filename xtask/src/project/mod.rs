@@ -11,7 +11,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
-pub(crate) use front::{Front, Wrapped};
+use front::Front;
+pub(crate) use front::Wrapped;
 pub(crate) use system::System;
 
 use crate::cluster;

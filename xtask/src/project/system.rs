@@ -81,7 +81,8 @@ impl System {
         match self {
             Self::CMake { generator, options, .. } => {
                 let mut cmake = Command::new("cmake");
-                cmake.arg("-S").arg(tree).arg("-B").arg(build).args(*options);
+                // Every language gets its launcher variables, whichever the project has.
+                cmake.arg("--no-warn-unused-cli").arg("-S").arg(tree).arg("-B").arg(build).args(*options);
                 cmake.arg(match generator {
                     Generator::Ninja => "-GNinja",
                     Generator::Make => "-GUnix Makefiles",

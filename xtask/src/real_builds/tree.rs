@@ -116,13 +116,11 @@ fn same_but_for_words(name: &Path, left: &[u8], right: &[u8], words: &Words) -> 
     words.unsaid(left) == words.unsaid(right)
 }
 
-/// What CMake's cache holds, without what tells it of launchers.
+/// What CMake's cache holds, without what it says of launchers; comments tell only where a setting comes from.
 fn settings(cache: &[u8]) -> Vec<&[u8]> {
-    let about_launchers = |line: &&[u8]| {
-        let line = line.to_ascii_lowercase();
-        line.windows(8).any(|window| window == b"launcher")
-    };
-    cache.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !about_launchers(line)).collect()
+    let about_launchers = |line: &[u8]| line.windows(8).any(|window| window.eq_ignore_ascii_case(b"launcher"));
+    let says = |line: &&[u8]| !line.is_empty() && !line.starts_with(b"//") && !about_launchers(line);
+    cache.split(|&byte| byte == b'\n').filter(says).collect()
 }
 
 fn not_compared(path: &Path) -> Option<(String, &'static str)> {
