@@ -18,6 +18,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("CMakeError.log", "names that CMake draws at random"),
     ("CMakeOutput.log", "names that CMake draws at random"),
     ("config.log", "process ids in names of temporary files"),
+    ("configure.log", "the date, and process ids in names of temporary files"),
     ("meson-log.txt", "times, and process ids in names of temporary files"),
 ];
 
