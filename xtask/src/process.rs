@@ -192,6 +192,19 @@ impl Drop for Daemon {
     }
 }
 
+/// CPU time, user and system, of all commands that have ended so far.
+pub(crate) fn cpu_of_children() -> Duration {
+    // SAFETY: all zeroes is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a rusage of ours; with RUSAGE_CHILDREN the call cannot fail.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    let duration = |time: libc::timeval| {
+        let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
+        Duration::from_secs(seconds.unwrap_or_default()) + Duration::from_micros(micros.unwrap_or_default())
+    };
+    duration(usage.ru_utime) + duration(usage.ru_stime)
+}
+
 /// A TCP port of the loopback that nobody listens on just now.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port")?;

@@ -79,10 +79,10 @@ fn bzip2() -> Recipe {
     Recipe::new("bzip2", "bzip2 1.0.8", package("bzip2", "1.0.8-5", files), system)
 }
 
-/// Objects without a rule of their own (`*.o` in one command), a versioned shared library.
+/// Several sources in one command, a versioned shared library straight from sources.
 fn lz4() -> Recipe {
     let files = &[("lz4_1.9.4.orig.tar.gz", "0b0e3aa07c8c063ddf40b082bdf7e37a1562bda40a0ff5272957f3e987e0e54b")];
-    let system = System::Make { dir: ".", arguments: &["lib", "lz4"], tools: &[("CC", "gcc -g"), ("AR", "ar")] };
+    let system = System::Make { dir: "lib", arguments: &["lib", "V=1"], tools: &[("CC", "gcc -g"), ("AR", "ar")] };
     Recipe::new("lz4", "LZ4 1.9.4", package("lz4", "1.9.4-1", files), system)
 }
 
@@ -90,7 +90,7 @@ fn lz4() -> Recipe {
 fn zstd() -> Recipe {
     let files =
         &[("libzstd_1.5.4+dfsg2.orig.tar.xz", "8cf4bbb65e77ec348d052c8d6230eba66d435bddf64c8b5be2fcb16880c19953")];
-    let system = System::Make { dir: "lib", arguments: &["V=1", "lib"], tools: &[] };
+    let system = System::Make { dir: "lib", arguments: &["V=1", "libzstd.a"], tools: &[] };
     let source = package("libzstd", "1.5.4+dfsg2-5", files);
     Recipe { front: Front::Masquerade, ..Recipe::new("zstd", "Zstandard 1.5.4", source, system) }
 }
@@ -121,7 +121,7 @@ fn xz() -> Recipe {
 fn gmp() -> Recipe {
     let files = &[("gmp_6.2.1+dfsg1.orig.tar.xz", "471b9e463e04362a0124f215afc5f0a4b99caedeeb62634c61bbc12988efa64c")];
     // The same on every CPU.
-    let options = &["--build=x86_64-pc-linux-gnu", "--disable-cxx"];
+    let options = &["--build=x86_64-pc-linux-gnu", "--disable-shared"];
     let system = System::Configure { name: "autoconf + automake + libtool", options };
     let source = package("gmp", "2:6.2.1+dfsg1-1.1", files);
     Recipe { front: Front::Masquerade, needs: M4, ..Recipe::new("gmp", "GNU MP 6.2.1", source, system) }

@@ -115,6 +115,8 @@ struct Found {
     building: Ledger,
     /// Configuring and building: directly, and through the launchers.
     took: [Duration; 2],
+    /// CPU time of the direct run: what it costs on whatever machine, busy or not.
+    cpu: Duration,
     comparison: Comparison,
     lines: usize,
     warnings: usize,
@@ -128,10 +130,10 @@ fn build_twice(workspace: &Workspace, binaries: &Path, site: &Site, recipe: &Rec
 
     recipe.unpack(&sources, &site.tree)?;
     let how = How { tree: &site.tree, logs: &site.logs, jobs: JOBS, wrapped: None };
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), process::cpu_of_children());
     recipe.configure(&how, |_| {})?;
     recipe.build(&how, |_| {})?;
-    let directly = start.elapsed();
+    let (directly, cpu) = (start.elapsed(), process::cpu_of_children() - before);
     let direct = logs(&how)?;
 
     // A build may write anywhere in its tree, so each has a tree of its own, at the very same path.
@@ -155,6 +157,7 @@ fn build_twice(workspace: &Workspace, binaries: &Path, site: &Site, recipe: &Rec
         configuring,
         building,
         took: [directly, distributed],
+        cpu,
         comparison: tree::compare(&site.aside, &site.tree, &words)?,
         lines: direct.count(),
         warnings: direct.with(b"arning:"),
@@ -178,8 +181,8 @@ fn logs(how: &How<'_>) -> anyhow::Result<Vec<u8>> {
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [directly, distributed] = self.took.map(|took| took.as_secs_f64());
-        writeln!(f, "directly in {directly:.1} s, through the launchers in {distributed:.1} s")?;
+        let [directly, distributed, cpu] = [self.took[0], self.took[1], self.cpu].map(|took| took.as_secs_f64());
+        writeln!(f, "directly in {directly:.1} s ({cpu:.1} s of CPU), through the launchers in {distributed:.1} s")?;
         match &self.configuring {
             Some(ledger) => writeln!(f, "configuring: {}", ledger.summary())?,
             None => writeln!(f, "configuring: no launcher was called")?,
