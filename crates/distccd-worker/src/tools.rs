@@ -210,8 +210,10 @@ mod tests {
             "x86_64-linux-gnu-g++-12",
             "arm-none-eabi-gcc-10.3.1",
             "gfortran",
-            "f95",
             "c99-gcc",
+            // What CMake calls Debian's Fortran compiler.
+            "f95",
+            "f77",
             "aarch64-linux-gnu-cpp-12",
             "clang-cpp-14",
         ] {

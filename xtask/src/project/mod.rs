@@ -34,6 +34,8 @@ pub(crate) struct Recipe {
     pub(crate) prepare: fn(&Path) -> anyhow::Result<()>,
     /// Needs beyond those of its build system.
     pub(crate) needs: &'static [Need],
+    /// Files that no two direct builds make alike, by their path from the tree, with the reason.
+    pub(crate) unrepeatable: &'static [(&'static str, &'static str)],
 }
 
 /// One build.
@@ -50,7 +52,16 @@ pub(crate) struct How<'a> {
 impl Recipe {
     /// A project that needs nothing special.
     pub(crate) fn new(name: &'static str, title: &'static str, source: SourcePackage, system: System) -> Self {
-        Self { name, title, source, system, front: Front::Launchers, prepare: |_| Ok(()), needs: &[] }
+        Self {
+            name,
+            title,
+            source,
+            system,
+            front: Front::Launchers,
+            prepare: |_| Ok(()),
+            needs: &[],
+            unrepeatable: &[],
+        }
     }
 
     /// Installs what building it needs.

@@ -85,8 +85,10 @@ struct Site {
     mount: PathBuf,
     /// The project's tree on it.
     tree: PathBuf,
-    /// Where the first build is moved to.
+    /// Where the direct build is moved to.
     aside: PathBuf,
+    /// And a second one, where we know that the two will differ.
+    again: PathBuf,
     logs: PathBuf,
     /// Links named like the tools.
     masquerade: PathBuf,
@@ -98,6 +100,7 @@ impl Site {
         let site = Self {
             tree: mount.join("project"),
             aside: root.join("direct"),
+            again: root.join("direct-again"),
             logs: root.join("logs"),
             masquerade: mount.join("bin"),
             mount,
@@ -139,6 +142,12 @@ fn build_twice(workspace: &Workspace, binaries: &Path, site: &Site, recipe: &Rec
     // A build may write anywhere in its tree, so each has a tree of its own, at the very same path.
     std::fs::rename(&site.tree, &site.aside)?;
     recipe.unpack(&sources, &site.tree)?;
+    if !recipe.unrepeatable.is_empty() {
+        recipe.configure(&how, |_| {})?;
+        recipe.build(&how, |_| {})?;
+        std::fs::rename(&site.tree, &site.again)?;
+        recipe.unpack(&sources, &site.tree)?;
+    }
     let plan = Plan { binaries, mount: &site.mount, logs: &site.logs, workers: WORKERS, slots: SLOTS };
     let mut cluster = Cluster::start(&plan)?;
     let wrapped = Wrapped::new(binaries, &site.masquerade, &site.logs)?;
@@ -152,13 +161,17 @@ fn build_twice(workspace: &Workspace, binaries: &Path, site: &Site, recipe: &Rec
     let building = Ledger::take(&wrapped.notes)?.context("the launchers left no notes: did the build use them?")?;
 
     let words = Words(wrapped.words());
+    let mut comparison = tree::compare(&site.aside, &site.tree, &words)?;
+    if !recipe.unrepeatable.is_empty() {
+        comparison.excuse(recipe.unrepeatable, &tree::compare(&site.aside, &site.again, &words)?);
+    }
     let (direct, ours) = (Lines::of(&direct, &words), Lines::of(&logs(&how)?, &words));
     Ok(Found {
         configuring,
         building,
         took: [directly, distributed],
         cpu,
-        comparison: tree::compare(&site.aside, &site.tree, &words)?,
+        comparison,
         lines: direct.count(),
         warnings: direct.with(b"arning:"),
         changes: Lines::changes(&direct, &ours),
@@ -198,8 +211,8 @@ impl std::fmt::Display for Found {
         for (name, reason) in not_compared {
             writeln!(f, "  not compared: {name} ({reason})")?;
         }
-        for difference in differences.iter().take(SHOWN) {
-            writeln!(f, "  DIFFERS: {difference}")?;
+        for (name, how) in differences.iter().take(SHOWN) {
+            writeln!(f, "  DIFFERS: {} {how}", name.display())?;
         }
         write!(f, "log: {} lines, {} warnings; {} lost or added", self.lines, self.warnings, self.changes.len())?;
         for change in self.changes.iter().take(SHOWN) {
