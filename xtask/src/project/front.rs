@@ -66,6 +66,8 @@ impl Wrapped {
             // Meson writes lists of words.
             words.push((format!("\"{launcher}\", "), ""));
         }
+        // config.status quotes its arguments where they are several words, as CC is only with us.
+        words.extend(["CC=gcc", "CXX=g++", "AR=ar"].map(|plain| (format!("'\\''{plain}'\\''"), plain)));
         words
     }
 
