@@ -1,6 +1,6 @@
 //! Archives and the rest of binutils: much of it writes into the file that it reads, and has to do so exactly once.
 
-use super::case::{Case, PRINTED, Worker, case};
+use super::case::{Case, Here, Why, Worker, case};
 use super::material::{ARCHIVE, OBJECTS};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -67,8 +67,8 @@ fn updates() -> Vec<Case> {
         of_archive("linked archive", "ar rcs linked.a b.o").setup("ln -s lib.a linked.a"),
         of_archive("archive with a second name", "ar rcs lib.a b.o").setup("ln lib.a second.a"),
         of_archive("read-only archive", "ar rcs lib.a b.o").setup("chmod 444 lib.a"),
-        case("a member on standard output", PRINTED, "ar p lib.a a.o").setup(ARCHIVE),
-        case("listed in full", PRINTED, "ar tv lib.a").setup(ARCHIVE),
+        case("a member on standard output", Here(Why::Listing), "ar p lib.a a.o").setup(ARCHIVE),
+        case("listed in full", Here(Why::Listing), "ar tv lib.a").setup(ARCHIVE),
     ]
 }
 

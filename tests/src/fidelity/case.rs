@@ -29,6 +29,8 @@ pub enum Why {
     AddsUp,
     /// What configuration scripts try out: not worth the way.
     Configure,
+    /// It lists an archive: not worth the way.
+    Listing,
     /// A file on the mount cannot be read, is no regular file where there has to be one, or is in no directory.
     Special,
     /// The tool refuses the command line before it opens a file, and says so best.

@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("tuned for this machine", NATIVE, "gcc -mtune=native -c loop.c"),
         case("native in a response file", NATIVE, "gcc @native -c loop.c").setup("echo -march=native >native"),
         case("clang native", NATIVE, "clang -march=native -O2 -c loop.c"),
-        case("contents of an archive", PRINTED, "ar t lib.a").setup(ARCHIVE),
+        case("contents of an archive", Here(Why::Listing), "ar t lib.a").setup(ARCHIVE),
         case("clang-cl", Here(Why::Unfollowed), "./clang-cl /c a.c").setup("ln -s $(command -v clang-14) clang-cl"),
     ];
     for words in [

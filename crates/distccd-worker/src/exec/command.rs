@@ -200,7 +200,8 @@ impl Prepared {
 /// that is what the user typed, when it was a path relative to the directory that leads to the program.
 fn executed(spec: &CommandSpec) -> &[u8] {
     let typed = spec.argv.first().map_or(&b""[..], Vec::as_slice);
-    let leads_there = typed.contains(&b'/') && [&spec.cwd[..], b"/", typed].concat() == spec.program;
+    let cwd = spec.cwd.strip_suffix(b"/").unwrap_or(&spec.cwd);
+    let leads_there = typed.contains(&b'/') && [cwd, b"/", typed].concat() == spec.program;
     if leads_there { typed } else { &spec.program }
 }
 
@@ -256,10 +257,14 @@ mod tests {
     use super::*;
 
     fn executed_for(program: &str, typed: &str) -> String {
+        executed_in("/mnt/b", program, typed)
+    }
+
+    fn executed_in(cwd: &str, program: &str, typed: &str) -> String {
         let spec = CommandSpec {
             program: program.into(),
             argv: vec![typed.into(), b"-c".to_vec()],
-            cwd: b"/mnt/b".to_vec(),
+            cwd: cwd.into(),
             ..CommandSpec::default()
         };
         String::from_utf8_lossy(executed(&spec)).into_owned()
@@ -269,6 +274,8 @@ mod tests {
     fn a_relative_path_is_executed_as_typed_where_it_leads_to_the_program() {
         assert_eq!(executed_for("/mnt/b/./gcc", "./gcc"), "./gcc");
         assert_eq!(executed_for("/mnt/b/../tools/gcc", "../tools/gcc"), "../tools/gcc");
+        assert_eq!(executed_in("/mnt/b/", "/mnt/b/./gcc", "./gcc"), "./gcc");
+        assert_eq!(executed_in("/", "/usr/gcc", "usr/gcc"), "usr/gcc");
     }
 
     #[test]
