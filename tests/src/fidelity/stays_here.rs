@@ -1,6 +1,6 @@
 //! Commands that have nothing to do on another machine.
 
-use super::case::{CONFIGURE, Case, Here, NATIVE, PRINTED, Why, case};
+use super::case::{CONFIGURE, Case, Here, NATIVE, Why, case};
 use super::material::{ARCHIVE, OBJECTS};
 
 const QUESTION: super::Place = Here(Why::Question);

@@ -43,6 +43,7 @@ fn torture(suite: &Suite, cases: &[Case], binaries: &Path, scratch: &Path, flags
     let mut cluster = Cluster::start(&plan)?;
     let lanes = lanes(&cluster, binaries, scratch, flags.jobs.max(1));
     let verdicts = drive(&lanes, cases)?;
+    drop(lanes);
     cluster.check_alive()?;
 
     let ledger = Ledger::take(&notes_of(scratch))?.context("the launchers left no notes")?;
