@@ -479,6 +479,7 @@ fn some_config(rng: &mut Rng) -> Config {
         fleet_grace: rng.millis(100, 3_000),
         max_queued: if rng.percent(20) { 5 } else { 1_000 },
         retain: Duration::from_secs(6),
+        ..Config::default()
     }
 }
 
@@ -492,6 +493,7 @@ fn some_host(rng: &mut Rng) -> Host {
         mounts: if rng.percent(80) { vec![DirKey::new(100)] } else { vec![] },
         only_user: rng.percent(15).then(|| UserId::new(1)),
         memory: rng.between(1, 64),
+        cpu_class: None,
     };
     Host { facts, run: 0, worker: None }
 }
