@@ -490,10 +490,10 @@ fn some_host(rng: &mut Rng) -> Host {
         slots: u32::try_from(rng.between(1, 4)).unwrap_or(1),
         linking: rng.percent(75),
         toolchains,
+        cpu_class: None,
         mounts: if rng.percent(80) { vec![DirKey::new(100)] } else { vec![] },
         only_user: rng.percent(15).then(|| UserId::new(1)),
         memory: rng.between(1, 64),
-        cpu_class: None,
     };
     Host { facts, run: 0, worker: None }
 }
