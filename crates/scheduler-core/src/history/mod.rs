@@ -149,13 +149,13 @@ fn guessed_memory(facts: &JobFacts) -> u64 {
     }
 }
 
-/// The smallest size of a series (64 MiB, 96, 128, 192, 256, ...) that is at least this; 0 stays 0. Few sizes, so that
+/// The smallest size of a series (128 MiB, 192, 256, 384, ...) that is at least this; 0 stays 0. Few sizes, so that
 /// few kinds of job need be told apart.
 pub(crate) fn rounded_up(memory: u64) -> u64 {
     if memory == 0 {
         return 0;
     }
-    let smallest = 64u64 << 20;
+    let smallest = 128u64 << 20;
     let (mut size, limit) = (smallest, exp2(61 * 256));
     while size < memory && size < limit {
         size = if size.is_power_of_two() { size + size / 2 } else { size / 3 * 4 };
@@ -171,9 +171,9 @@ mod tests {
     fn memory_is_rounded_up_in_half_octaves() {
         const MIB: u64 = 1 << 20;
         assert_eq!(rounded_up(0), 0);
-        assert_eq!(rounded_up(1), 64 * MIB);
-        assert_eq!(rounded_up(65 * MIB), 96 * MIB);
-        assert_eq!(rounded_up(100 * MIB), 128 * MIB);
+        assert_eq!(rounded_up(1), 128 * MIB);
+        assert_eq!(rounded_up(129 * MIB), 192 * MIB);
+        assert_eq!(rounded_up(200 * MIB), 256 * MIB);
         assert_eq!(rounded_up(1025 * MIB), 1536 * MIB);
         assert!(rounded_up(u64::MAX) > 1 << 60);
     }

@@ -42,6 +42,10 @@ pub(crate) struct Lane {
     jobs: BTreeMap<Rank, Entry>,
     by_age: BTreeSet<(Timestamp, Rank)>,
     green: u32,
+    /// The first by rank, with the company that it asks for, and the oldest: copies, because every lane of a build is
+    /// asked for them in every decision.
+    first: Option<(Rank, JobId, u32)>,
+    oldest: Option<(Timestamp, Rank, JobId)>,
 }
 
 impl Lane {
@@ -53,12 +57,14 @@ impl Lane {
         self.green += u32::from(entry.green);
         self.by_age.insert((since, rank));
         self.jobs.insert(rank, entry);
+        self.note_ends();
     }
 
     pub(crate) fn remove(&mut self, since: Timestamp, rank: Rank) {
         if let Some(entry) = self.jobs.remove(&rank) {
             self.green -= u32::from(entry.green);
             self.by_age.remove(&(since, rank));
+            self.note_ends();
         }
     }
 
@@ -77,12 +83,12 @@ impl Lane {
     /// The next job, and how it compares with the next of other lanes: the oldest if it came before `overdue`, else
     /// the first by rank.
     pub(crate) fn head(&self, overdue: Timestamp) -> Option<(Standing, JobId)> {
-        if let Some(&(since, rank)) = self.by_age.first()
+        if let Some((since, rank, job)) = self.oldest
             && since < overdue
         {
-            return self.jobs.get(&rank).map(|entry| (Standing::Overdue(since, rank.arrival), entry.job));
+            return Some((Standing::Overdue(since, rank.arrival), job));
         }
-        self.jobs.first_key_value().map(|(&rank, entry)| (Standing::InTime(rank), entry.job))
+        self.first.map(|(rank, job, _)| (Standing::InTime(rank), job))
     }
 
     /// The first job that may be sent beyond a worker's slots: its wait for company is over, or it has company.
@@ -97,7 +103,7 @@ impl Lane {
 
     /// When the oldest job came.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.by_age.first().map(|&(since, _)| since)
+        self.oldest.map(|(since, _, _)| since)
     }
 
     /// The jobs by rank.
@@ -111,11 +117,23 @@ impl Lane {
     }
 
     fn has_company(&self) -> bool {
-        self.jobs.first_key_value().is_some_and(|(_, first)| self.jobs.len() >= first.company as usize)
+        self.first.is_some_and(|(_, _, company)| self.jobs.len() >= company as usize)
+    }
+
+    fn note_ends(&mut self) {
+        self.first = self.jobs.first_key_value().map(|(&rank, entry)| (rank, entry.job, entry.company));
+        let oldest = self.by_age.first().copied();
+        if self.oldest.map(|(since, rank, _)| (since, rank)) != oldest {
+            self.oldest = oldest.and_then(|(since, rank)| self.jobs.get(&rank).map(|entry| (since, rank, entry.job)));
+        }
     }
 
     pub(crate) fn check(&self) {
         assert_eq!(self.jobs.len(), self.by_age.len(), "jobs of a lane by rank and by age");
+        let first = self.jobs.first_key_value().map(|(&rank, entry)| (rank, entry.job, entry.company));
+        assert_eq!(first, self.first, "the first job of a lane");
+        let oldest = self.oldest.map(|(since, rank, _)| (since, rank));
+        assert_eq!(oldest, self.by_age.first().copied(), "the oldest job of a lane");
         assert_eq!(self.jobs.values().filter(|entry| entry.green).count(), self.green as usize, "green jobs");
     }
 }

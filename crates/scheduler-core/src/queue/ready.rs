@@ -81,6 +81,8 @@ pub(crate) struct Charge {
     build: u64,
     /// Of how many microseconds of slot time.
     micros: u64,
+    /// How many the prediction said.
+    expected: u64,
 }
 
 /// How shares are parted.
@@ -99,6 +101,9 @@ pub(crate) struct ReadyQueue {
     shares: Shares<UserId>,
     places: IdMap<JobId, Place>,
     by_class: BTreeMap<ClassId, usize>,
+    /// What jobs lately took of what was expected, in 1024ths: turns are charged in advance, and a newcomer must not
+    /// wait until the others' charges for what they will never use are given back.
+    truth: u64,
     arrivals: u64,
     sharing: Sharing,
 }
@@ -106,7 +111,7 @@ pub(crate) struct ReadyQueue {
 impl ReadyQueue {
     pub(crate) fn new(sharing: Sharing, seed: u64) -> Self {
         let (users, shares, places) = (BTreeMap::new(), Shares::default(), IdMap::with_seed(seed));
-        Self { users, shares, places, by_class: BTreeMap::new(), arrivals: 0, sharing }
+        Self { users, shares, places, by_class: BTreeMap::new(), truth: 1024, arrivals: 0, sharing }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -225,11 +230,13 @@ impl ReadyQueue {
             let real = u128::from(charged) * u128::from(used) / u128::from(charge.micros);
             u64::try_from(real).unwrap_or(u64::MAX)
         };
-        self.shares.refund(user, charge.user);
-        self.shares.charge(user, real(charge.user));
+        if used > 0 {
+            let truth = (u128::from(used) * 1024 / u128::from(charge.expected.max(1))).clamp(64, 16_384);
+            self.truth = self.truth - self.truth / 8 + u64::try_from(truth).unwrap_or(1024) / 8;
+        }
+        self.shares.settle(user, charge.user, real(charge.user));
         let Some(account) = self.users.get_mut(&user) else { return };
-        account.shares.refund(build, charge.build);
-        account.shares.charge(build, real(charge.build));
+        account.shares.settle(build, charge.build, real(charge.build));
         if let Some(served) = account.builds.get_mut(&build) {
             served.held = served.held.saturating_sub(1);
         }
@@ -304,7 +311,8 @@ impl ReadyQueue {
     }
 
     fn cost(&self, place: &Place) -> Charge {
-        let micros = place.rank.expected.0.clamp(LEAST_COST, u64::MAX >> 24);
+        let expected = place.rank.expected.0.clamp(LEAST_COST, u64::MAX >> 32);
+        let micros = (expected * self.truth / 1024).max(LEAST_COST);
         let priority = Priority::from_nice(i32::from(place.rank.nice));
         let weight = u64::from(self.sharing.user_weights.get(&place.user).copied().unwrap_or(100)).max(1);
         let build = self.users.get(&place.user).and_then(|user| user.builds.get(&place.build));
@@ -314,6 +322,7 @@ impl ReadyQueue {
             user: micros * weights::USUAL / weights::among_users(priority) * 100 / weight,
             build: micros * weights::USUAL / weights::among_builds(priority) / boost,
             micros,
+            expected,
         }
     }
 

@@ -72,10 +72,10 @@ impl<K: Copy + Ord> Shares<K> {
         }
     }
 
-    /// Slot time that had been charged was not used.
-    pub(crate) fn refund(&mut self, key: K, amount: u64) {
+    /// Of the slot time that had been charged, so much was really used.
+    pub(crate) fn settle(&mut self, key: K, charged: u64, used: u64) {
         if self.accounts.contains_key(&key) {
-            self.change(key, |account| account.passed = account.passed.saturating_sub(amount));
+            self.change(key, |account| account.passed = account.passed.saturating_sub(charged).saturating_add(used));
         }
     }
 
@@ -191,7 +191,7 @@ mod tests {
         shares.charge("ann", 100);
         shares.charge("bob", 50);
 
-        shares.refund("ann", 100);
+        shares.settle("ann", 100, 10);
 
         assert_eq!(order(&shares), ["ann", "bob"]);
     }
