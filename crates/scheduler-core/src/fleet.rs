@@ -161,6 +161,7 @@ impl Scheduler {
     /// The worker has something that this server did not give it: work of an earlier server, or of an earlier lease.
     fn on_found(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
         self.put_attempt(worker, attempt);
+        self.workers.excuse(worker);
         let id = attempt.job;
         let Some(job) = self.jobs.get_mut(id) else {
             self.timers.set(Timer::Orphan(id), self.now + self.config.lease.saturating_mul(2));

@@ -59,6 +59,7 @@ impl Scheduler {
             let (held, reserved) = self.holdings.count(id);
             assert_eq!((worker.held(), worker.reserved()), (held, reserved), "attempts at {id:?}");
             assert_eq!(worker.spare, self.next_spare(id).map(|(_, class)| class), "what {id:?} has to spare");
+            assert!(worker.excused || reserved <= worker.memory(), "more memory is reserved than {id:?} has");
             if let Some(class) = worker.kept_for {
                 assert_eq!(self.kept.get(&class), Some(&id), "{id:?} is kept for nobody");
             }

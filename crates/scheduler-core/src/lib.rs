@@ -44,8 +44,17 @@
 //!   go on, its job waits for that and nothing else happens to it.
 //! - An attempt number is never used again for a job while anybody may remember it.
 //! - A submission is answered once, to the launcher that asked last, unless that launcher took it back.
-//! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company.
+//! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company. (A worker
+//!   that is kept free for a job which has waited too long for memory counts as able to take that one only.)
+//! - What is reserved of a worker's memory is the sum of what its attempts are predicted to need, and nothing is sent
+//!   to a worker that has less than that left.
 //! - Whatever waits for something that may never come has a deadline.
+//!
+//! # Nobody starves
+//! Users share slot time by weight, and so do the builds of a user: an account is charged for what its job is expected
+//! to take, and pays for what it took. Who has less than his share has the next slot, so a build that has jobs waiting
+//! waits for its share at the most. Inside it a job that has waited [`Config::ageing`] is passed only by jobs that came
+//! before it; and a job that waits for memory so long has a worker kept free for it within half as long again.
 //!
 //! # Why a lease is enough
 //! The scheduler gives a worker's attempts to others one `lease` after it last *heard* of it

@@ -90,10 +90,10 @@ impl Scheduler {
         let Some(demand) = job.class.and_then(|class| self.classes.demand(class)) else {
             return LocalReason::NoEligibleWorker(Unmet::NoWorkers);
         };
-        let best = self.workers.groups().filter_map(|(_, group)| match demand.unmet_by(&group.abilities) {
-            Some(unmet) => Some(unmet),
-            None if group.largest().is_some_and(|largest| largest < demand.memory) => Some(Unmet::Memory),
-            None => Some(Unmet::Exhausted),
+        let best = self.workers.groups().map(|(_, group)| match demand.unmet_by(&group.abilities) {
+            Some(unmet) => unmet,
+            None if group.largest().is_some_and(|largest| largest < demand.memory) => Unmet::Memory,
+            None => Unmet::Exhausted,
         });
         let best = best.max();
         let was_tried = demand.avoid.iter().any(|&worker| self.workers.get(worker).is_some());

@@ -58,9 +58,9 @@ impl Recollections {
     fn occupy(&mut self, place: usize, key: u64) -> usize {
         let slot = Slot { key, estimate: Estimate::default(), used: false };
         if place == self.slots.len() {
-            self.slots.push(slot)
+            self.slots.push(slot);
         } else {
-            self.slots[place] = slot
+            self.slots[place] = slot;
         }
         self.index.insert(key, u32::try_from(place).unwrap_or(u32::MAX));
         place

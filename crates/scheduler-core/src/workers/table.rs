@@ -33,6 +33,9 @@ pub(crate) struct Worker {
     pub(crate) kept_for: Option<ClassId>,
     /// The class of the attempt that would be recalled next, if it has any to spare.
     pub(crate) spare: Option<ClassId>,
+    /// It holds, or held, what we had not given it, or has less memory than when it got it: what is reserved may be more
+    /// than it has, until it holds nothing.
+    pub(crate) excused: bool,
     /// Attempts at the worker; a copy of what the holdings say.
     held: u32,
     /// Bytes reserved for them.
@@ -51,6 +54,7 @@ impl Worker {
             pace: Pace::default(),
             kept_for: None,
             spare: None,
+            excused: false,
             held: 0,
             reserved: 0,
             group: GroupId(0),
@@ -164,11 +168,12 @@ impl WorkerTable {
             self.update(id, |worker| {
                 worker.facts = facts;
                 worker.liveness = Liveness::Up;
+                worker.excused = worker.held > 0;
             });
             return (None, None);
         }
         let mut worker = match self.detach(id) {
-            Some(worker) => Worker { facts, liveness: Liveness::Up, ..worker },
+            Some(worker) => Worker { facts, liveness: Liveness::Up, excused: worker.held > 0, ..worker },
             None => Worker::new(facts),
         };
         let (group, is_new) = self.group_of(abilities);
@@ -202,7 +207,14 @@ impl WorkerTable {
         self.update(id, |worker| {
             worker.held = held;
             worker.reserved = reserved;
+            worker.excused &= held > 0;
         });
+    }
+
+    pub(crate) fn excuse(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.excused = true;
+        }
     }
 
     /// For what no list depends on.
