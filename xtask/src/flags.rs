@@ -45,6 +45,8 @@ pub(crate) enum Task {
 pub(crate) enum Bench {
     /// What a launcher adds to a job: wall time, CPU time, memory
     Overhead(Overhead),
+    /// What a job costs the scheduler, by the size of the fleet and of the queue
+    Scheduler,
 }
 
 /// Flags of `bench overhead`.

@@ -45,6 +45,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
+        Task::Bench(Bench::Scheduler) => sim::bench_scheduler(&workspace)?,
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,
         Task::Fidelity(flags) => fidelity::run(&workspace, &flags)?,

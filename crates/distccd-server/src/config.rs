@@ -43,7 +43,7 @@ pub struct Cli {
     /// Attempts of a job in all, for failures that are not the command's [default: 3]
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<String>,
-    /// Jobs sent to a worker beyond its slots, to hide the round trip [default: 1]
+    /// Most jobs sent to a worker beyond its slots, to hide the round trip [default: 4]
     #[arg(long, value_name = "N")]
     pub prefetch: Option<String>,
     /// Jobs that may wait; more are sent home [default: 100000]

@@ -12,7 +12,9 @@ use model::ids::{Attempt, DirKey, Incarnation, ToolchainKey, UserId};
 use model::outcome::{AttemptFailure, Outcome};
 use proto::convert::{attempt_from, cpu_class, dir_keys, toolchain_key};
 use proto::v1::{self, worker_message};
-use scheduler_core::{Action, ConfigError, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
+use scheduler_core::{
+    Action, Config as SchedulerConfig, ConfigError, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
+};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
@@ -33,7 +35,8 @@ impl Driver {
     /// # Errors
     /// When the scheduler's configuration is impossible.
     pub fn new(config: &Config, clock: Clock) -> Result<Self, ConfigError> {
-        let scheduler = Scheduler::new(config.scheduler.clone())?;
+        let settings = SchedulerConfig { hash_seed: random_seed(), ..config.scheduler.clone() };
+        let scheduler = Scheduler::new(settings)?;
         let dispatch = Dispatch::new(fresh_incarnation(), config.scheduler.lease, config.heartbeat);
         Ok(Self { scheduler, dispatch, clock, actions: Vec::new() })
     }
@@ -235,6 +238,13 @@ fn worker_facts(register: &v1::Register) -> WorkerFacts {
         only_user: (!register.any_user).then(|| UserId::new(register.uid)),
         memory: register.memory,
     }
+}
+
+/// So that nobody can choose job ids that make the scheduler's lookups slow.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("getrandom(2) works on every Linux that runs this");
+    u64::from_ne_bytes(bytes)
 }
 
 fn fresh_incarnation() -> Incarnation {

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use model::ids::{BuildId, Incarnation, JobId, UserId, WorkerId};
-//! use model::job::{BatchHint, JobFacts, JobKind};
+//! use model::job::{JobFacts, JobKind};
 //! use model::time::Timestamp;
 //! use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
 //!
@@ -27,18 +27,7 @@
 //! };
 //! scheduler.step(Timestamp::ZERO, Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
 //!
-//! let facts = JobFacts {
-//!     user: UserId::new(1000),
-//!     build: BuildId::new(1),
-//!     kind: JobKind::Compile,
-//!     toolchain: None,
-//!     cpu_class: None,
-//!     mounts: vec![],
-//!     dirs: vec![],
-//!     input_bytes: 0,
-//!     batch: BatchHint::default(),
-//!     repeatable: true,
-//! };
+//! let facts = JobFacts::new(UserId::new(1000), BuildId::new(1), JobKind::Compile);
 //! let job = SubmittedJob { id: JobId::from_bytes([7; 16]), facts, resubmitted: false };
 //! let submitted = Input::JobsSubmitted { client: ClientId(1), jobs: vec![job] };
 //! scheduler.step(Timestamp::from_millis(3), submitted, &mut actions);
@@ -55,8 +44,17 @@
 //!   go on, its job waits for that and nothing else happens to it.
 //! - An attempt number is never used again for a job while anybody may remember it.
 //! - A submission is answered once, to the launcher that asked last, unless that launcher took it back.
-//! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company.
+//! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company. (A worker
+//!   that is kept free for a job which has waited too long for memory counts as able to take that one only.)
+//! - What is reserved of a worker's memory is the sum of what its attempts are predicted to need, and nothing is sent
+//!   to a worker that has less than that left.
 //! - Whatever waits for something that may never come has a deadline.
+//!
+//! # Nobody starves
+//! Users share slot time by weight, and so do the builds of a user: an account is charged for what its job is expected
+//! to take, and pays for what it took. Who has less than his share has the next slot, so a build that has jobs waiting
+//! waits for its share at the most. Inside it a job that has waited [`Config::ageing`] is passed only by jobs that came
+//! before it; and a job that waits for memory so long has a worker kept free for it within half as long again.
 //!
 //! # Why a lease is enough
 //! The scheduler gives a worker's attempts to others one `lease` after it last *heard* of it
@@ -83,26 +81,37 @@
 extern crate alloc;
 
 pub mod action;
+mod blame;
 pub mod config;
 mod dispatch;
 mod endings;
+pub mod explain;
 mod fleet;
+pub mod history;
+mod idmap;
 pub mod input;
 mod intake;
 mod invariants;
 mod jobs;
+mod keeping;
 mod locality;
 mod placement;
 mod queue;
 mod recalls;
+mod retention;
 mod retry;
 mod scheduler;
 mod snapshot;
+mod stranded;
+mod taking_back;
 mod timers;
+mod turns;
 mod workers;
 
 pub use action::{Action, LocalReason, Unmet};
 pub use config::{Config, ConfigError};
+pub use explain::{Condition, Explanation, Obstacles, Placement, PlacementKind, TurnOrder};
+pub use history::{Basis, HistoryEntry, Prediction};
 pub use input::{ClientId, Input, SubmittedJob, WorkerFacts, WorkerLoad};
 pub use scheduler::Scheduler;
 pub use snapshot::{Snapshot, WorkerState, WorkerStatus};

@@ -185,7 +185,7 @@ impl Driver {
                 assert!(self.outcomes.contains(&attempt), "{attempt} is to be completed without an outcome");
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
             }
-            Action::RunLocally { client, job, .. } => {
+            Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
             }
             Action::Forget { job } => {

@@ -479,6 +479,7 @@ fn some_config(rng: &mut Rng) -> Config {
         fleet_grace: rng.millis(100, 3_000),
         max_queued: if rng.percent(20) { 5 } else { 1_000 },
         retain: Duration::from_secs(6),
+        ..Config::default()
     }
 }
 

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, ToolchainKey, UserId, WorkerId};
-use model::job::{BatchHint, JobFacts, JobKind};
+use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
-    Action, ClientId, Config, Input, LocalReason, Scheduler, Snapshot, SubmittedJob, WorkerFacts, WorkerLoad,
+    Action, ClientId, Config, Explanation, HistoryEntry, Input, LocalReason, Scheduler, Snapshot, SubmittedJob,
+    WorkerFacts, WorkerLoad,
 };
 
 /// The launcher that submits unless a story names another.
@@ -106,6 +107,19 @@ impl World {
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.scheduler.next_deadline()
+    }
+
+    pub(crate) fn explain(&self, job: JobId) -> Option<Explanation> {
+        self.scheduler.explain(job)
+    }
+
+    /// What this scheduler remembers, for another.
+    pub(crate) fn history(&self) -> Vec<HistoryEntry> {
+        self.scheduler.export_history()
+    }
+
+    pub(crate) fn remember(&mut self, history: &[HistoryEntry]) {
+        self.scheduler.import_history(history);
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -295,7 +309,7 @@ impl World {
             Action::Forget { job } => {
                 self.forgotten.insert(*job);
             }
-            Action::Cancel { .. } | Action::Recall { .. } | Action::ForgetWorker { .. } => {}
+            Action::Wait { .. } | Action::Cancel { .. } | Action::Recall { .. } | Action::ForgetWorker { .. } => {}
         }
     }
 }
@@ -315,17 +329,15 @@ pub(crate) fn facts_of_a_worker(slots: u32) -> WorkerFacts {
 
 pub(crate) fn facts_of_a_job() -> JobFacts {
     JobFacts {
-        user: UserId::new(1000),
-        build: BuildId::new(1),
-        kind: JobKind::Compile,
         toolchain: Some(ToolchainKey::new(1)),
-        cpu_class: None,
         mounts: vec![DirKey::new(1)],
-        dirs: vec![],
-        input_bytes: 0,
-        batch: BatchHint::default(),
-        repeatable: true,
+        ..JobFacts::new(UserId::new(1000), BuildId::new(1), JobKind::Compile)
     }
+}
+
+/// The id of a job that nobody submitted.
+pub(crate) fn nobodys_job() -> JobId {
+    JobId::from_bytes([0xee; 16])
 }
 
 pub(crate) fn success() -> Outcome {
