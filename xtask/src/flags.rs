@@ -25,6 +25,8 @@ pub(crate) enum Task {
     Install(Install),
     /// Check the launchers: static, small on disk, small in memory
     Launchers,
+    /// Run a ninja build command by command and write down its graph, with what each command cost
+    RecordGraph(RecordGraph),
     /// Run simulated worlds that try to break the scheduler
     Sim(Sim),
     /// All that proves the product; what CI runs
@@ -131,4 +133,27 @@ pub(crate) struct Test {
     /// Name the steps and run none
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// Flags of `record-graph`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordGraph {
+    /// A directory with a build.ninja, configured and not yet built
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Where the sources are [default: above DIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: Option<PathBuf>,
+    /// What to build
+    #[arg(long, value_name = "TARGET", default_value = "all")]
+    pub(crate) target: String,
+    /// Commands at a time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) jobs: usize,
+    /// What it is and how it was configured: the head of the file
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) about: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }

@@ -13,6 +13,7 @@ mod install;
 mod launchers;
 mod prerequisites;
 mod process;
+mod record_graph;
 mod sim;
 mod test;
 mod tidy;
@@ -44,6 +45,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Dist(flags) => dist::run(&workspace, &flags)?,
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,
+        Task::RecordGraph(flags) => record_graph::run(&flags)?,
         Task::Sim(flags) => sim::run(&workspace, &flags)?,
         Task::Test(flags) => return test::run(&workspace, &flags),
         Task::Tidy => tidy::run(&workspace)?,
