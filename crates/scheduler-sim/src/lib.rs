@@ -20,9 +20,10 @@ mod driver;
 mod fake_launcher;
 mod fake_worker;
 mod faults;
+pub mod market;
 mod messages;
 mod network;
-mod rng;
+pub mod rng;
 mod world;
 
 use std::cell::Cell;
@@ -41,12 +42,27 @@ thread_local! {
 /// If a check fails. The seed, and how to run it again, are printed then.
 #[must_use]
 pub fn run(seed: u64) -> Report {
+    live_through(seed, false).0
+}
+
+/// Lives through the world of this seed, and returns the journal of each run of its server as well.
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn run_recorded(seed: u64) -> (Report, Vec<Vec<u8>>) {
+    live_through(seed, true)
+}
+
+fn live_through(seed: u64, recorded: bool) -> (Report, Vec<Vec<u8>>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(print_seed_on_panic);
     SEED.set(Some(seed));
-    let report = world::World::random(seed).run();
+    let mut world = world::World::random(seed);
+    world.recorded = recorded;
+    let ended = world.run();
     SEED.set(None);
-    report
+    ended
 }
 
 /// A hook and not a guard on the stack, because release builds abort.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::ids::{Attempt, WorkerId};
+use model::ids::{Attempt, JobId, WorkerId};
+use scheduler_core::WorkerFacts;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Account {
-    slots: u32,
+    facts: WorkerFacts,
     connected: bool,
     draining: bool,
     held: BTreeSet<Attempt>,
@@ -25,9 +26,10 @@ impl Ledger {
         Self { accounts: BTreeMap::new(), ahead }
     }
 
-    pub(crate) fn on_registered(&mut self, worker: WorkerId, slots: u32, holding: &[Attempt]) {
-        let account = self.accounts.entry(worker).or_default();
-        account.slots = slots;
+    pub(crate) fn on_registered(&mut self, worker: WorkerId, facts: &WorkerFacts, holding: &[Attempt]) {
+        let new = || Account { facts: facts.clone(), connected: true, draining: false, held: BTreeSet::new() };
+        let account = self.accounts.entry(worker).or_insert_with(new);
+        account.facts = facts.clone();
         account.connected = true;
         account.held = holding.iter().copied().collect();
     }
@@ -63,6 +65,19 @@ impl Ledger {
         }
     }
 
+    /// Jobs of which a worker has an attempt.
+    pub(crate) fn jobs(&self) -> BTreeSet<JobId> {
+        self.accounts.values().flat_map(|account| &account.held).map(|attempt| attempt.job).collect()
+    }
+
+    /// Workers that could start something at once.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (WorkerId, &WorkerFacts)> {
+        let is_idle = |account: &Account| {
+            account.connected && !account.draining && account.held.len() < account.facts.slots as usize
+        };
+        self.accounts.iter().filter(move |(_, account)| is_idle(account)).map(|(&id, account)| (id, &account.facts))
+    }
+
     /// No worker needs to be known by, or to hold, anything that a worker at rest does not.
     pub(crate) fn is_quiet(&self) -> bool {
         self.accounts.values().all(|account| account.held.is_empty())
@@ -74,7 +89,7 @@ impl Ledger {
         assert!(account.connected, "{attempt} is assigned to {worker:?}, which is not connected");
         assert!(!account.draining, "{attempt} is assigned to {worker:?}, which drains");
         account.held.insert(attempt);
-        let (held, limit) = (account.held.len(), account.slots as usize + self.ahead);
+        let (held, limit) = (account.held.len(), account.facts.slots as usize + self.ahead);
         assert!(held <= limit, "{worker:?} holds {held} attempts and may hold {limit}");
     }
 }

@@ -1,0 +1,90 @@
+//! Work conservation, told from outside the scheduler: what each server knows to wait, and who could have taken it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::ids::{JobId, WorkerId};
+use model::job::{JobFacts, JobKind};
+use model::outcome::AttemptFailure;
+use model::time::Timestamp;
+use scheduler_core::{SubmittedJob, WorkerFacts};
+
+use super::ledger::Ledger;
+
+/// How long a job may wait beside an idle slot that it could use: not at all. The scheduler gives warmth and company
+/// no time while a slot is idle.
+const DELAY: Duration = Duration::ZERO;
+
+#[derive(Debug)]
+struct Wait {
+    facts: JobFacts,
+    /// Workers on which it failed: it need not go there again.
+    tried: BTreeSet<WorkerId>,
+    /// Since when somebody idle could have taken it.
+    in_vain_since: Option<Timestamp>,
+}
+
+/// The jobs of one server that have no answer.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    open: BTreeMap<JobId, Wait>,
+    /// Before this, jobs of an earlier server may have to wait for news of them.
+    from: Timestamp,
+}
+
+impl Waiting {
+    pub(crate) fn new(lease: Duration) -> Self {
+        Self { open: BTreeMap::new(), from: Timestamp::ZERO + lease }
+    }
+
+    pub(crate) fn on_submitted(&mut self, jobs: &[SubmittedJob]) {
+        for job in jobs {
+            let wait = || Wait { facts: job.facts.clone(), tried: BTreeSet::new(), in_vain_since: None };
+            self.open.entry(job.id).or_insert_with(wait);
+        }
+    }
+
+    pub(crate) fn on_failed(&mut self, job: JobId, worker: WorkerId, failure: &AttemptFailure) {
+        if !matches!(failure, AttemptFailure::HandedBack | AttemptFailure::Cancelled)
+            && let Some(wait) = self.open.get_mut(&job)
+        {
+            wait.tried.insert(worker);
+        }
+    }
+
+    /// It was answered, or taken back.
+    pub(crate) fn on_closed(&mut self, job: JobId) {
+        self.open.remove(&job);
+    }
+
+    /// After each step.
+    pub(crate) fn check(&mut self, now: Timestamp, ledger: &Ledger) {
+        if now < self.from {
+            return;
+        }
+        let held = ledger.jobs();
+        for (job, wait) in self.open.iter_mut().filter(|(job, _)| !held.contains(job)) {
+            let taker = ledger.idle().find(|&(worker, facts)| wait.could_go_to(worker, facts));
+            let Some((worker, _)) = taker else {
+                wait.in_vain_since = None;
+                continue;
+            };
+            let since = *wait.in_vain_since.get_or_insert(now);
+            let waited = now.since(since);
+            assert!(waited <= DELAY, "{job:?} has waited {waited:?} beside an idle slot of {worker:?}");
+        }
+        self.open.iter_mut().filter(|(job, _)| held.contains(job)).for_each(|(_, wait)| wait.in_vain_since = None);
+    }
+}
+
+impl Wait {
+    /// The demands as the product states them, written a second time.
+    fn could_go_to(&self, id: WorkerId, worker: &WorkerFacts) -> bool {
+        let job = &self.facts;
+        !self.tried.contains(&id)
+            && job.mounts.iter().all(|mount| worker.mounts.contains(mount))
+            && job.toolchain.is_none_or(|toolchain| worker.toolchains.contains(&toolchain))
+            && worker.only_user.is_none_or(|user| user == job.user)
+            && (worker.linking || job.kind != JobKind::Link)
+    }
+}
