@@ -79,6 +79,8 @@ impl Dispatch {
             }
             Action::Complete { client, attempt } => self.complete(client, attempt),
             Action::RunLocally { client, job, reason } => self.send_home(client, job, &reason),
+            // Launchers of this version cannot be asked to wait: they queue themselves when they run commands locally.
+            Action::Wait { client, job, .. } => self.send_home(client, job, &LocalReason::QueueFull),
             Action::Forget { job } => self.forget(job),
             Action::ForgetWorker { worker } => {
                 if let Some(gone) = self.workers.remove(&worker) {
@@ -415,6 +417,8 @@ const fn state_name(state: WorkerState) -> &'static str {
         WorkerState::Up => "up",
         WorkerState::Draining => "draining",
         WorkerState::Silent => "silent",
+        WorkerState::Benched => "benched",
+        WorkerState::OnProbation => "on probation",
     }
 }
 
@@ -436,12 +440,15 @@ fn in_words(reason: &LocalReason) -> String {
         LocalReason::NoEligibleWorker(Unmet::Mount) => "no worker has the shared mount that the job is on".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::User) => "no worker runs commands for this user".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Toolchain) => "no worker has this very compiler or tool".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::CpuClass) => "no worker has a processor like this machine's".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::Memory) => "no worker has the memory that the job needs".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Linking) => "no worker takes links".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Exhausted) => {
-            "the workers that could take it drain or were tried".to_owned()
+            "the workers that could take it drain, are benched, or were tried".to_owned()
         }
         LocalReason::AttemptsExhausted(failure) => format!("attempts are used up; the last one: {failure}"),
         LocalReason::QueueFull => "too many jobs wait at the server".to_owned(),
+        LocalReason::Unreasonable { what } => format!("it asks for too many {what}"),
         LocalReason::Stopping => "the server is stopping".to_owned(),
     }
 }

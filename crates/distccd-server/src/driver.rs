@@ -233,6 +233,7 @@ fn worker_facts(register: &v1::Register) -> WorkerFacts {
         mounts: register.mounts.iter().map(|mount| DirKey::of_path(mount)).collect(),
         only_user: (!register.any_user).then(|| UserId::new(register.uid)),
         memory: register.memory,
+        cpu_class: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values as bytes: numbers in 7-bit groups, lists after their length, enums after a tag. Whatever comes in, reading
 //! neither panics nor allocates more than there are bytes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// These bytes are no such value.
@@ -140,6 +141,22 @@ impl<T: Record> Record for Vec<T> {
         // Grown as items come: the length alone is not believed.
         let length = usize::get(from)?;
         (0..length).map(|_| T::get(from)).collect()
+    }
+}
+
+/// In the order of the keys, so equal maps are equal bytes.
+impl<K: Record + Ord, V: Record> Record for BTreeMap<K, V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.len().put(out);
+        for (key, value) in self {
+            key.put(out);
+            value.put(out);
+        }
+    }
+
+    fn get(from: &mut Bytes<'_>) -> Result<Self, Undecodable> {
+        let length = usize::get(from)?;
+        (0..length).map(|_| Ok((K::get(from)?, V::get(from)?))).collect()
     }
 }
 

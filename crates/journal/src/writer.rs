@@ -7,6 +7,7 @@ use model::time::Timestamp;
 use scheduler_core::{Action, Config, Input};
 
 use crate::codec::Record;
+use crate::records::Written;
 use crate::{HEADER, chain};
 
 /// Writes a journal. It does not flush: whoever wants the last steps on disk does.
@@ -80,6 +81,6 @@ impl<W: Write> Writer<W> {
 /// What tells the actions of one step from others.
 pub(crate) fn digest(actions: &[Action]) -> u64 {
     let mut bytes = Vec::new();
-    actions.iter().for_each(|action| action.put(&mut bytes));
+    actions.iter().for_each(|action| action.write(&mut bytes));
     fnv1a(&bytes)
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use journal::{ReplayError, Writer, replay};
-use model::ids::{BuildId, DirKey, Incarnation, JobId, ToolchainKey, UserId, WorkerId};
-use model::job::{BatchHint, JobFacts, JobKind};
+use model::ids::{BuildId, CpuClass, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
+use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::AttemptFailure;
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
@@ -20,6 +20,7 @@ fn worker() -> Input {
         mounts: vec![DirKey::new(1)],
         only_user: Some(UserId::new(1000)),
         memory: 1 << 40,
+        cpu_class: Some(CpuClass::new(88)),
     };
     Input::WorkerRegistered { worker: ASH, facts, holding: vec![] }
 }
@@ -35,6 +36,9 @@ fn job(number: u8) -> Input {
         input_bytes: 12_345,
         batch: BatchHint { size: 3, timeout: Duration::from_micros(1_500) },
         repeatable: false,
+        priority: Priority::from_nice(-5),
+        output: Some(OutputKey::new(77)),
+        cpu_class: Some(CpuClass::new(88)),
     };
     let jobs = vec![SubmittedJob { id: JobId::from_bytes([number; 16]), facts, resubmitted: false }];
     Input::JobsSubmitted { client: ClientId(number.into()), jobs }
@@ -42,7 +46,7 @@ fn job(number: u8) -> Input {
 
 /// Four steps, the last of which fails the attempt that the second led to.
 fn recorded() -> Vec<u8> {
-    let config = Config { max_attempts: 1, ..Config::default() };
+    let config = Config { max_attempts: 1, user_weights: [(UserId::new(5), 300)].into(), ..Config::default() };
     let (mut scheduler, mut actions) = (Scheduler::new(config.clone()).expect("settings"), Vec::new());
     let mut journal = Writer::start(Vec::new(), &config).expect("memory takes everything");
     let load = WorkerLoad { memory_available: 5, foreign_load_centi: 250 };

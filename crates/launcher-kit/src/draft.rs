@@ -55,6 +55,7 @@ impl Draft<'_> {
             inputs: stamps,
             outputs: outputs.iter().map(|output| self.absolute(output).into()).collect(),
             resubmitted: false,
+            priority: 0,
         }
     }
 

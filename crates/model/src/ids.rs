@@ -98,7 +98,7 @@ impl BuildId {
         Self(digest)
     }
 
-    /// The digest, for journals.
+    /// The digest.
     #[must_use]
     pub const fn digest(self) -> u64 {
         self.0
@@ -141,7 +141,57 @@ impl DirKey {
         Self(digest)
     }
 
-    /// The digest, for journals.
+    /// The digest.
+    #[must_use]
+    pub const fn digest(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a job makes, whatever the build directory: a digest of its primary output's path below the build directory, by
+/// which history remembers how long it took and how much memory it needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputKey(u64);
+
+impl OutputKey {
+    /// The key of this output; `path` and `build_dir` are absolute. An output elsewhere counts by its whole path.
+    #[must_use]
+    pub fn of_path(path: &[u8], build_dir: &[u8]) -> Self {
+        let below = path.strip_prefix(build_dir).and_then(|rest| rest.strip_prefix(b"/"));
+        Self(fnv1a(below.unwrap_or(path)))
+    }
+
+    /// Wraps a digest made elsewhere.
+    #[must_use]
+    pub const fn new(digest: u64) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
+    #[must_use]
+    pub const fn digest(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a processor can do, as far as commands with `-march=native` depend on it: equal classes compile alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuClass(u64);
+
+impl CpuClass {
+    /// The class that a worker or launcher describes with these bytes.
+    #[must_use]
+    pub fn of_description(bytes: &[u8]) -> Self {
+        Self(fnv1a(bytes))
+    }
+
+    /// Wraps a digest made elsewhere.
+    #[must_use]
+    pub const fn new(digest: u64) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
     #[must_use]
     pub const fn digest(self) -> u64 {
         self.0
@@ -228,6 +278,15 @@ mod tests {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn an_output_is_known_again_in_another_build_directory() {
+        let here = OutputKey::of_path(b"/home/ann/tree/out/a.o", b"/home/ann/tree");
+        let there = OutputKey::of_path(b"/home/bob/tree2/out/a.o", b"/home/bob/tree2");
+
+        assert_eq!(here, there);
+        assert_ne!(here, OutputKey::of_path(b"/home/ann/tree/out/a.o", b"/home/ann/tre"));
     }
 
     #[test]

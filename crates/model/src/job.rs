@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::ids::{BuildId, DirKey, ToolchainKey, UserId};
+use crate::ids::{BuildId, CpuClass, DirKey, OutputKey, ToolchainKey, UserId};
 
 /// What a command is for, as far as placing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,31 @@ impl Default for BatchHint {
     }
 }
 
+/// How urgent a job is, like `nice(2)`: -20 is the most urgent, 19 the least, 0 the usual. Each step is worth a quarter
+/// more or less of the slots, as with Linux processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(i8);
+
+impl Priority {
+    /// The most urgent.
+    pub const MOST: Self = Self(-20);
+    /// The least urgent.
+    pub const LEAST: Self = Self(19);
+
+    /// The priority with this `nice` value; what is beyond the ends counts as the end.
+    #[must_use]
+    pub fn from_nice(nice: i32) -> Self {
+        let nice = nice.clamp(i32::from(Self::MOST.0), i32::from(Self::LEAST.0));
+        Self(i8::try_from(nice).unwrap_or(0))
+    }
+
+    /// The `nice` value.
+    #[must_use]
+    pub const fn nice(self) -> i8 {
+        self.0
+    }
+}
+
 /// Facts about a job that placing it depends on. What it runs is none of the scheduler's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFacts {
@@ -75,4 +100,43 @@ pub struct JobFacts {
     /// Whether a second execution after a lost one does what one would have done. False for commands that update
     /// a file in place and are not idempotent (`ar q`): those get one attempt.
     pub repeatable: bool,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What it makes, by which history knows it again; `None` when nobody knows.
+    pub output: Option<OutputKey>,
+    /// The processors it must run on (`-march=native`); `None` when any will do.
+    pub cpu_class: Option<CpuClass>,
+}
+
+impl JobFacts {
+    /// A job of which nothing is known but whose it is and what it does: it needs nothing, and any worker will do.
+    #[must_use]
+    pub fn new(user: UserId, build: BuildId, kind: JobKind) -> Self {
+        Self {
+            user,
+            build,
+            kind,
+            toolchain: None,
+            mounts: Vec::new(),
+            dirs: Vec::new(),
+            input_bytes: 0,
+            batch: BatchHint::default(),
+            repeatable: true,
+            priority: Priority::default(),
+            output: None,
+            cpu_class: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_priority_beyond_the_ends_is_the_end() {
+        assert_eq!(Priority::from_nice(-1_000), Priority::MOST);
+        assert_eq!(Priority::from_nice(i32::MAX), Priority::LEAST);
+        assert_eq!(Priority::from_nice(5).nice(), 5);
+    }
 }

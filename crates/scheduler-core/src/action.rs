@@ -1,6 +1,7 @@
 //! What the scheduler orders. The driver carries actions out in order; none may be dropped.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use model::ids::{Attempt, JobId, WorkerId};
 use model::outcome::AttemptFailure;
@@ -49,6 +50,16 @@ pub enum Action {
         /// Why.
         reason: LocalReason,
     },
+    /// Tell the launcher that its user has as many jobs waiting as one user may: it shall submit this one again after
+    /// `delay`. `Forget` of the job follows at once.
+    Wait {
+        /// Whom.
+        client: ClientId,
+        /// Which job.
+        job: JobId,
+        /// How long to wait.
+        delay: Duration,
+    },
     /// Drop what the driver keeps for this job (its command, its outcomes): nobody will ask for it any more. May come
     /// more than once for a job, and for one of which the driver never heard but through a worker.
     Forget {
@@ -71,6 +82,11 @@ pub enum LocalReason {
     AttemptsExhausted(AttemptFailure),
     /// Too many jobs wait.
     QueueFull,
+    /// The job asks for more of this than anybody may ask for.
+    Unreasonable {
+        /// Of what.
+        what: &'static str,
+    },
     /// The server is stopping.
     Stopping,
 }
@@ -86,8 +102,12 @@ pub enum Unmet {
     User,
     /// No worker has the toolchain.
     Toolchain,
+    /// No worker has the processor that the job must run on.
+    CpuClass,
     /// No worker takes links.
     Linking,
-    /// Those that could are draining or were tried before.
+    /// No worker has the memory that the job is known to need.
+    Memory,
+    /// Those that could are draining, benched, or were tried before.
     Exhausted,
 }

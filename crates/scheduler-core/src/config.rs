@@ -1,7 +1,10 @@
 //! Settings, checked once at start so that the scheduler never meets a wrong one.
 
+use alloc::collections::BTreeMap;
 use core::fmt;
 use core::time::Duration;
+
+use model::ids::UserId;
 
 /// How the scheduler behaves. [`Config::default`] is what the server uses when nothing is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,15 +14,47 @@ pub struct Config {
     pub lease: Duration,
     /// Attempts a job gets in all.
     pub max_attempts: u32,
-    /// Attempts a worker may hold beyond its slots, to hide the round trip; 0 sends only what can start at once.
+    /// Workers that may be lost with a job before it is suspected of killing them and gets no other.
+    pub max_losses: u32,
+    /// Attempts a worker may hold beyond its slots at the most, to hide the round trip; how many it is sent of them
+    /// depends on its round trip and on how long its jobs run. 0 sends only what can start at once.
     pub prefetch: u32,
     /// How long a job that no present worker can take waits for one to (re)appear, counted from the last loss of a
     /// worker or the server's start; after that it is sent home at once.
     pub fleet_grace: Duration,
     /// Jobs that may wait in all; more are sent home.
     pub max_queued: usize,
+    /// Jobs of one user that may wait; more are told to ask again later.
+    pub max_queued_per_user: usize,
+    /// After how long they shall ask again.
+    pub ask_again: Duration,
     /// How long a delivered outcome is kept for a launcher that lost the answer and asks again.
     pub retain: Duration,
+    /// Delivered outcomes that are kept at the most, the latest.
+    pub max_retained: usize,
+    /// Shares of slot time, in hundredths of the usual share; a user who is not named has 100.
+    pub user_weights: BTreeMap<UserId, u32>,
+    /// A build with at most so many jobs outstanding is interactive: it gets four times its share of its user's slots.
+    /// 0 makes none of them so.
+    pub interactive_jobs: u32,
+    /// A job that has waited so long goes before all that came to its build after it, whatever their priority and
+    /// length; and if it waits for memory, a worker is kept free for it.
+    pub ageing: Duration,
+    /// Jobs that are looked at, beyond the one whose turn it is, for one whose directory is warm on the worker that
+    /// has a slot. They must be of the same build and kind and at least half as long; 0 takes turns strictly.
+    pub look_ahead: usize,
+    /// Workers that may write into one directory at once while there is other work for them; 0 is no limit.
+    pub writers_per_dir: usize,
+    /// Durations and memory needs that are remembered, at the most.
+    pub history_entries: usize,
+    /// Failures in a row that are a worker's own, after which it is benched; 0 benches nobody.
+    pub bench_after: u32,
+    /// How long it is benched the first time; twice as long each next time.
+    pub bench_time: Duration,
+    /// How long it is benched at the most.
+    pub max_bench_time: Duration,
+    /// Scatters the hash tables, so that nobody can choose ids that make them slow. No decision depends on it.
+    pub hash_seed: u64,
 }
 
 impl Default for Config {
@@ -27,10 +62,24 @@ impl Default for Config {
         Self {
             lease: Duration::from_secs(5),
             max_attempts: 3,
-            prefetch: 1,
+            max_losses: 3,
+            prefetch: 4,
             fleet_grace: Duration::from_secs(5),
             max_queued: 100_000,
+            max_queued_per_user: 50_000,
+            ask_again: Duration::from_secs(1),
             retain: Duration::from_secs(60),
+            max_retained: 1_000_000,
+            user_weights: BTreeMap::new(),
+            interactive_jobs: 4,
+            ageing: Duration::from_secs(60),
+            look_ahead: 4,
+            writers_per_dir: 8,
+            history_entries: 100_000,
+            bench_after: 3,
+            bench_time: Duration::from_secs(10),
+            max_bench_time: Duration::from_secs(600),
+            hash_seed: 0x5851_f42d_4c95_7f2d,
         }
     }
 }
@@ -61,15 +110,20 @@ impl Config {
     /// # Errors
     /// The first impossible setting.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.lease.is_zero() {
-            return Err(ConfigError::MustBePositive { field: "lease" });
+        let positive = [
+            ("lease", !self.lease.is_zero()),
+            ("max_attempts", self.max_attempts > 0),
+            ("max_losses", self.max_losses > 0),
+            ("max_queued", self.max_queued > 0),
+            ("max_queued_per_user", self.max_queued_per_user > 0),
+            ("ask_again", !self.ask_again.is_zero()),
+            ("ageing", !self.ageing.is_zero()),
+            ("bench_time", !self.bench_time.is_zero()),
+            ("user_weights", self.user_weights.values().all(|&weight| weight > 0)),
+        ];
+        match positive.into_iter().find(|(_, holds)| !holds) {
+            Some((field, _)) => Err(ConfigError::MustBePositive { field }),
+            None => Ok(()),
         }
-        if self.max_attempts == 0 {
-            return Err(ConfigError::MustBePositive { field: "max_attempts" });
-        }
-        if self.max_queued == 0 {
-            return Err(ConfigError::MustBePositive { field: "max_queued" });
-        }
-        Ok(())
     }
 }

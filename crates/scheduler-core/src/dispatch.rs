@@ -6,20 +6,26 @@ use alloc::vec::Vec;
 use model::ids::{Attempt, JobId, WorkerId};
 use model::job::JobKind;
 
-use crate::action::{Action, LocalReason, Unmet};
-use crate::jobs::{Hold, Job, JobState, Next, Progress};
+use crate::action::Action;
+use crate::explain::{Placement, PlacementKind};
+use crate::jobs::{Hold, Job, JobState, Progress, Turn};
 use crate::placement::{self, Candidate};
+use crate::queue::Asking;
 use crate::queue::ready::Readiness;
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::ClassId;
+use crate::workers::{ClassId, Demand, Worker};
 
-/// Candidates laid before the ranking, from each side: so many by warmth, so many by room.
-const MAX_CANDIDATES: usize = 32;
+/// Candidates laid before the ranking for their room, of each group of workers.
+const MAX_ROOMY: usize = 8;
+/// The same for their warmth.
+const MAX_WARM: usize = 16;
 /// Directories of a job that are asked for warm workers.
-const MAX_DIRS: usize = 8;
-/// Warm workers looked at for one directory, busy ones included.
-const MAX_WARM: usize = 128;
+const MAX_DIRS: usize = 4;
+/// Warm workers looked at for one directory, and workers with room for one memory need, busy ones included.
+const MAX_LOOKS: usize = 64;
+/// With no more idle workers than this, those that are warm are among them anyway.
+const FEW_IDLE: usize = MAX_ROOMY;
 
 /// What goes to each worker in this step, in one message.
 type Sending = BTreeMap<WorkerId, Vec<Attempt>>;
@@ -31,203 +37,219 @@ impl Scheduler {
         self.fill_idle_slots(&mut sending);
         self.send_ahead(&mut sending);
         out.extend(sending.into_iter().map(|(worker, attempts)| Action::Assign { worker, attempts }));
+        self.let_go_of_kept();
         self.recall_for_idle_slots(out);
-    }
-
-    /// Jobs that no registered worker can take go home once the fleet has had its time to come back.
-    pub(crate) fn send_stranded_home(&mut self, out: &mut Vec<Action>) {
-        if self.queue.is_empty() || self.now < self.last_loss + self.config.fleet_grace {
-            return;
-        }
-        let stranded: Vec<_> = self.classes.stranded().collect();
-        for id in stranded.into_iter().flat_map(|class| self.queue.of_class(class)).collect::<Vec<_>>() {
-            let reason = self.why_stranded(id);
-            self.unqueue(id);
-            self.settle(id, Next::SendHome(reason), out);
-        }
     }
 
     pub(crate) fn enqueue(&mut self, id: JobId, in_front: bool) {
         self.jobs.move_to(id, JobState::Waiting);
+        self.push_to_queue(id, in_front);
+    }
+
+    pub(crate) fn push_to_queue(&mut self, id: JobId, in_front: bool) {
         let Some(job) = self.jobs.get(id) else { return };
-        self.queue.push(id, &job.facts, job.class, in_front);
-        if in_front {
-            self.queue.ripen(id);
-        } else if job.facts.batch.size > 1 && self.config.prefetch > 0 {
-            self.timers.set(Timer::Company(id), self.now + job.facts.batch.timeout);
+        let Some(class) = job.class else { return };
+        let (facts, timeout) = (&job.facts, job.facts.batch.timeout);
+        let company = if self.config.prefetch > 0 { facts.batch.size } else { 1 };
+        let asking = Asking {
+            user: facts.user,
+            build: facts.build,
+            kind: facts.kind,
+            priority: facts.priority,
+            class,
+            expected: job.prediction.duration,
+            company,
+            since: job.arrived,
+            in_front,
+        };
+        self.queue.push(id, asking);
+        if !in_front && company > 1 {
+            self.timers.set(Timer::Company(id), self.now + timeout);
+        }
+        if self.classes.memory(class) > 0 && !self.timers.is_set(Timer::Ageing) {
+            self.timers.set(Timer::Ageing, self.now + self.config.ageing);
         }
     }
 
     /// Takes a job out of the queue, if it is there, without giving it to anybody.
     pub(crate) fn unqueue(&mut self, id: JobId) {
-        self.timers.clear(Timer::Company(id));
+        self.clear_company(id);
         self.queue.remove(id);
+    }
+
+    fn clear_company(&mut self, id: JobId) {
+        if self.jobs.get(id).is_some_and(|job| job.facts.batch.size > 1) {
+            self.timers.clear(Timer::Company(id));
+        }
     }
 
     fn fill_idle_slots(&mut self, sending: &mut Sending) {
         // A class that found nobody idle finds nobody for the rest of the step.
         let mut closed = BTreeSet::new();
-        while self.workers.idle().len() > 0 {
-            let next = self.queue.next(Readiness::Any, |class| self.is_open(&mut closed, class, Self::first_idle));
-            let Some(id) = next else { break };
-            let Some(worker) = self.best_idle(id) else { break };
-            self.assign(id, worker, sending);
+        while !self.queue.is_empty() && (self.workers.idle() > 0 || !self.kept.is_empty()) {
+            let is_open = |class| is_open(&mut closed, class, |class| self.first_idle(class).is_some());
+            let Some(first) = self.queue.next(Readiness::Any, self.now, is_open) else { break };
+            let Some((id, best)) = self.match_up(first) else { break };
+            self.assign(id, best.0, best.1, sending);
         }
     }
 
     /// Prefetch: sends workers more than they can start, so that a slot that falls free need not ask.
     fn send_ahead(&mut self, sending: &mut Sending) {
         let mut closed = BTreeSet::new();
-        while self.workers.roomy().len() > 0 {
-            let next = self.queue.next(Readiness::Ripe, |class| self.is_open(&mut closed, class, Self::first_roomy));
-            let Some(id) = next else { break };
+        while !self.queue.is_empty() && self.workers.roomy() > 0 {
+            let is_open = |class| is_open(&mut closed, class, |class| self.first_roomy(class).is_some());
+            let Some(id) = self.queue.next(Readiness::Ripe, self.now, is_open) else { break };
             let Some(job) = self.jobs.get(id) else { break };
-            let (class, size) = (job.class, job.facts.batch.size.max(1));
+            let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
             let Some(worker) = self.first_roomy(class) else { break };
-            let room = self.room_for_batch(worker, size);
+            let room = self.room_for_batch(worker, class, size);
             let company = self.queue.company_of(id, room.saturating_sub(1));
-            self.assign(id, worker, sending);
-            company.into_iter().for_each(|other| self.assign(other, worker, sending));
+            let placement = Placement { kind: PlacementKind::AheadOfSlots, ..Placement::default() };
+            self.assign(id, worker, placement, sending);
+            let placement = Placement { kind: PlacementKind::Company, ..placement };
+            company.into_iter().for_each(|other| self.assign(other, worker, placement, sending));
         }
-    }
-
-    fn is_open(
-        &self,
-        closed: &mut BTreeSet<ClassId>,
-        class: ClassId,
-        first: impl Fn(&Self, ClassId) -> Option<WorkerId>,
-    ) -> bool {
-        if closed.contains(&class) {
-            return false;
-        }
-        let open = first(self, class).is_some();
-        if !open {
-            closed.insert(class);
-        }
-        open
     }
 
     /// Some worker that could start a job of this class at once.
-    fn first_idle(&self, class: ClassId) -> Option<WorkerId> {
-        let able = self.classes.able(class)?;
-        if able.len() < self.workers.idle().len() {
-            able.iter().copied().find(|&worker| self.workers.get(worker).is_some_and(|worker| worker.idle() > 0))
-        } else {
-            self.workers.idle().find(|worker| able.contains(worker))
-        }
+    pub(crate) fn first_idle(&self, class: ClassId) -> Option<WorkerId> {
+        let kept = self.classes.kept(class).filter(|&worker| self.could_start(class, worker));
+        let demand = self.classes.demand(class)?;
+        kept.or_else(|| self.classes.groups(class, &self.workers).find_map(|group| group.first_idle(demand)))
+    }
+
+    pub(crate) fn could_start(&self, class: ClassId, worker: WorkerId) -> bool {
+        self.classes.could_start(class, worker, &self.workers)
     }
 
     /// The worker with least to do for its size that may be sent a job of this class ahead.
     fn first_roomy(&self, class: ClassId) -> Option<WorkerId> {
-        let able = self.classes.able(class)?;
-        if able.len() < self.workers.roomy().len() {
-            self.workers.first_roomy_of(able)
-        } else {
-            self.workers.roomy().find(|worker| able.contains(worker))
-        }
+        let demand = self.classes.demand(class)?;
+        let firsts = self.classes.groups(class, &self.workers).filter_map(|group| {
+            // Only a search among the first: it is no loss when nobody is found.
+            group.roomy().take(MAX_LOOKS).find(|&(_, worker)| self.fits(demand, worker))
+        });
+        firsts.min().map(|(_, worker)| worker)
+    }
+
+    fn fits(&self, demand: &Demand, worker: WorkerId) -> bool {
+        let has_memory = || self.workers.get(worker).is_some_and(|worker| worker.free_memory() >= demand.memory);
+        demand.avoid.binary_search(&worker).is_err() && (demand.memory == 0 || has_memory())
     }
 
     /// How many jobs of a batch of this size may go to a worker that has room for at least one.
-    fn room_for_batch(&self, worker: WorkerId, size: u32) -> usize {
+    fn room_for_batch(&self, worker: WorkerId, class: ClassId, size: u32) -> usize {
         let Some(worker) = self.workers.get(worker) else { return 0 };
         let limit = worker.slots().saturating_add(self.config.prefetch.max(size));
-        limit.saturating_sub(worker.held()).min(size) as usize
+        let room = limit.saturating_sub(worker.held()).min(size) as usize;
+        match worker.free_memory().checked_div(self.classes.memory(class)) {
+            Some(fit) => room.min(usize::try_from(fit).unwrap_or(usize::MAX)),
+            None => room,
+        }
     }
 
-    fn best_idle(&self, id: JobId) -> Option<WorkerId> {
+    /// The job whose turn it is, or an equal of it that suits the only idle worker better; and its place.
+    fn match_up(&self, first: JobId) -> Option<(JobId, (WorkerId, Placement))> {
+        let best = self.best_idle(first)?;
+        if self.workers.idle() > 1 || self.config.look_ahead == 0 || self.suits(first, best.0) == (false, true) {
+            return Some((first, best));
+        }
+        let equals = self.queue.equals_of(first, self.config.look_ahead, self.now);
+        let suiting = |&(place, id): &(usize, JobId)| {
+            let (crowds, is_warm) = self.suits(id, best.0);
+            (crowds, !is_warm, place)
+        };
+        let chosen = equals.into_iter().enumerate().min_by_key(suiting).map_or(first, |(_, id)| id);
+        Some((chosen, (best.0, Placement { out_of_turn: chosen != first, ..best.1 })))
+    }
+
+    /// Whether the job would crowd its output directory there, and whether the worker is warm for it.
+    fn suits(&self, id: JobId, worker: WorkerId) -> (bool, bool) {
+        let Some(job) = self.jobs.get(id) else { return (false, false) };
+        let is_warm = job.facts.dirs.first().is_none_or(|&dir| self.affinity.is_warm(worker, dir));
+        (self.crowds(job, worker), is_warm)
+    }
+
+    fn crowds(&self, job: &Job, worker: WorkerId) -> bool {
+        let Some(&dir) = job.facts.dirs.first().filter(|_| self.config.writers_per_dir > 0) else { return false };
+        let (writers, writes) = self.holdings.writers(dir, worker);
+        writers >= self.config.writers_per_dir && !writes
+    }
+
+    fn best_idle(&self, id: JobId) -> Option<(WorkerId, Placement)> {
         let job = self.jobs.get(id)?;
-        let able = self.classes.able(job.class)?;
-        let is_free = |worker: WorkerId| self.workers.get(worker).is_some_and(|worker| worker.idle() > 0);
-        let by_dir = job.facts.dirs.iter().take(MAX_DIRS);
-        let warm = by_dir.flat_map(|&dir| self.affinity.warm_for(dir).take(MAX_WARM));
-        let warm = warm.filter(|&worker| able.contains(&worker) && is_free(worker)).take(MAX_CANDIDATES);
-        let roomy = self.workers.idle().filter(|worker| able.contains(worker)).take(MAX_CANDIDATES);
-        let candidates = warm.chain(roomy).filter_map(|worker| self.candidate(job, worker));
-        placement::best(job.facts.kind == JobKind::Link, candidates)
+        let class = job.class?;
+        if let Some(kept) = self.classes.kept(class).filter(|&worker| self.could_start(class, worker)) {
+            return Some((kept, Placement { kind: PlacementKind::KeptFree, candidates: 1, ..Placement::default() }));
+        }
+        let demand = self.classes.demand(class)?;
+        let mut candidates = Vec::new();
+        for group in self.classes.groups(class, &self.workers) {
+            let idle = group.idle().take(MAX_LOOKS).filter(|&worker| self.fits(demand, worker)).take(MAX_ROOMY);
+            candidates.extend(idle);
+            if demand.memory > 0 {
+                candidates.extend(group.by_free_memory(demand).take(MAX_ROOMY));
+            }
+        }
+        if self.workers.idle() > FEW_IDLE {
+            let by_dir = job.facts.dirs.iter().take(MAX_DIRS);
+            let warm = by_dir.flat_map(|&dir| self.affinity.warm_for(dir).take(MAX_LOOKS));
+            candidates.extend(warm.filter(|&worker| self.could_start(class, worker)).take(MAX_WARM));
+        }
+        let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
+        let candidates = candidates.into_iter().filter_map(|worker| self.candidate(job, worker));
+        let needs_memory = demand.memory > 0 || job.facts.kind == JobKind::Link;
+        let best = placement::best(needs_memory, candidates)?;
+        let placement = Placement {
+            kind: PlacementKind::IdleSlot,
+            candidates: count,
+            warmth: best.warmth,
+            octaves_slow: best.octaves_slow,
+            out_of_turn: false,
+        };
+        Some((best.worker, placement))
     }
 
     fn candidate(&self, job: &Job, id: WorkerId) -> Option<Candidate> {
-        let worker = self.workers.get(id)?;
+        let worker: &Worker = self.workers.get(id)?;
         Some(Candidate {
             worker: id,
+            crowds: self.crowds(job, id),
+            octaves_slow: worker.pace.octaves_slow(),
             warmth: self.affinity.warmth(id, &job.facts.dirs),
             idle: worker.idle(),
             foreign_load: worker.load.foreign_load_centi,
-            memory: worker.memory(),
+            memory: worker.headroom(),
         })
     }
 
-    fn assign(&mut self, id: JobId, worker: WorkerId, sending: &mut Sending) {
-        self.queue.serve(id);
-        self.timers.clear(Timer::Company(id));
+    fn assign(&mut self, id: JobId, worker: WorkerId, placement: Placement, sending: &mut Sending) {
+        self.clear_company(id);
+        let charge = self.queue.serve(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.last_number += 1;
-        let hold = Hold { worker, number: job.last_number, progress: Progress::Sent };
+        job.turn = Some(Turn { charge, began: self.now, started: false });
+        let hold = Hold { worker, number: job.last_number, progress: Progress::Sent, placement };
         job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(worker, dir));
+        let class = job.class;
         self.jobs.move_to(id, JobState::Held(hold));
         self.put_attempt(worker, hold.attempt(id));
+        if let Some(class) = class.filter(|class| self.kept.get(class) == Some(&worker)) {
+            self.stop_keeping(class);
+        }
         sending.entry(worker).or_default().push(hold.attempt(id));
     }
+}
 
-    /// Slots are idle and nothing waits for them: takes back what can only wait elsewhere, the last sent first.
-    fn recall_for_idle_slots(&mut self, out: &mut Vec<Action>) {
-        if self.workers.idle().len() == 0 {
-            return;
-        }
-        let mut closed = BTreeSet::new();
-        for victim in self.workers.surplus().collect::<Vec<_>>() {
-            let Some(worker) = self.workers.get(victim).filter(|worker| !worker.draining) else { continue };
-            if self.recalls.asked_of(victim) >= worker.surplus() {
-                continue;
-            }
-            let spare = worker.surplus() as usize;
-            // Those asked back already use up the surplus too.
-            let waiting: Vec<_> = self.waiting_at(victim).take(spare).collect();
-            for (id, class) in waiting {
-                if self.recalls.is_asked(id) || !self.is_open(&mut closed, class, Self::first_expecting_nothing) {
-                    continue;
-                }
-                self.recall(id, class, out);
-            }
-        }
+/// Asks about a class, and remembers a no.
+fn is_open(closed: &mut BTreeSet<ClassId>, class: ClassId, ask: impl Fn(ClassId) -> bool) -> bool {
+    if closed.contains(&class) {
+        return false;
     }
-
-    fn recall(&mut self, id: JobId, class: ClassId, out: &mut Vec<Action>) {
-        let idle_worker = self.first_expecting_nothing(class);
-        let Some(hold) = self.jobs.get(id).and_then(Job::hold) else { return };
-        self.recalls.add(id, hold.worker, idle_worker);
-        out.push(Action::Recall { worker: hold.worker, attempt: hold.attempt(id) });
+    let open = ask(class);
+    if !open {
+        closed.insert(class);
     }
-
-    /// The current attempts at a worker that have not started as far as we know, the last sent first.
-    fn waiting_at(&self, worker: WorkerId) -> impl Iterator<Item = (JobId, ClassId)> + '_ {
-        self.holdings.of_worker(worker).iter().rev().filter_map(move |&attempt| {
-            let job = self.jobs.get(attempt.job)?;
-            let hold = job.hold().filter(|hold| hold.is(worker, attempt) && hold.progress != Progress::Started)?;
-            Some((hold.attempt(attempt.job).job, job.class))
-        })
-    }
-
-    /// A worker that could start a job of this class at once and for which nothing is on its way back.
-    fn first_expecting_nothing(&self, class: ClassId) -> Option<WorkerId> {
-        let able = self.classes.able(class)?;
-        let is_expecting =
-            |id: WorkerId| self.workers.get(id).is_none_or(|worker| worker.idle() <= self.recalls.due(id));
-        self.workers.idle().find(|&worker| able.contains(&worker) && !is_expecting(worker))
-    }
-
-    /// What nobody has that the job needs; or that those who have it have failed it.
-    fn why_stranded(&self, id: JobId) -> LocalReason {
-        let Some(job) = self.jobs.get(id) else { return LocalReason::NoEligibleWorker(Unmet::NoWorkers) };
-        let Some(demand) = self.classes.demand(job.class) else {
-            return LocalReason::NoEligibleWorker(Unmet::NoWorkers);
-        };
-        let unmet = |facts| demand.unmet_by(facts).unwrap_or(Unmet::Exhausted);
-        let best = self.workers.iter().map(|(_, worker)| unmet(&worker.facts)).max();
-        let was_tried = demand.avoid.iter().any(|&worker| self.workers.get(worker).is_some());
-        match (best, &job.last_failure) {
-            (Some(Unmet::Exhausted), Some(failure)) if was_tried => LocalReason::AttemptsExhausted(failure.clone()),
-            (best, _) => LocalReason::NoEligibleWorker(best.unwrap_or(Unmet::NoWorkers)),
-        }
-    }
+    open
 }

@@ -9,10 +9,9 @@ use model::outcome::{AttemptFailure, Outcome};
 use crate::action::{Action, LocalReason};
 use crate::input::ClientId;
 use crate::jobs::{Answer, Hold, Job, JobState, Next, Progress};
-use crate::retry::{self, Verdict};
+use crate::retry::{self, Record, Verdict};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::Demand;
 
 /// How an attempt of an unknown job ended. The driver keeps the outcome itself.
 #[derive(Debug)]
@@ -34,8 +33,13 @@ enum Role {
 impl Scheduler {
     pub(crate) fn on_attempt_started(&mut self, worker: WorkerId, attempt: Attempt) {
         let Role::Current(hold) = self.role(worker, attempt) else { return };
+        if hold.progress == Progress::Started {
+            return;
+        }
         self.recalls.clear(attempt.job);
         self.jobs.move_to(attempt.job, JobState::Held(Hold { progress: Progress::Started, ..hold }));
+        self.refresh_spare(worker);
+        self.on_turn_started(attempt.job, worker, hold.placement.kind);
     }
 
     pub(crate) fn on_attempt_ended(
@@ -50,6 +54,10 @@ impl Scheduler {
         if !self.take_attempt(worker, attempt) {
             self.on_echo(attempt.job, out);
             return;
+        }
+        match &result {
+            Ok(outcome) => self.on_done(attempt.job, worker, outcome, out),
+            Err(failure) => self.end_turn(attempt.job, failure),
         }
         let result = result.map(|_| ());
         match role {
@@ -72,6 +80,7 @@ impl Scheduler {
     ) {
         let role = self.role(worker, attempt);
         self.take_attempt(worker, attempt);
+        self.end_turn(attempt.job, &failure);
         match role {
             Role::Orphan => self.close_orphan(attempt.job, out),
             Role::Current(hold) => self.on_attempt_failed(attempt.job, worker, failure, hold.progress, out),
@@ -89,11 +98,15 @@ impl Scheduler {
         out: &mut Vec<Action>,
     ) {
         let policy = self.retry;
+        self.blame(id, worker, &failure, out);
+        self.learn_from(id, worker, &failure);
         let Some(job) = self.jobs.get_mut(id) else { return };
         let started = progress != Progress::Sent;
         job.half_done |= retry::may_have_begun(&failure, started);
         job.spent += u32::from(retry::counts(&failure));
-        let verdict = policy.judge(&failure, job.spent, job.facts.repeatable, started);
+        job.losses += u32::from(failure == AttemptFailure::WorkerLost && started);
+        let record = Record { spent: job.spent, losses: job.losses, repeatable: job.facts.repeatable };
+        let verdict = policy.judge(&failure, record, started);
         let in_front = failure == AttemptFailure::HandedBack;
         job.last_failure = Some(failure.clone());
         match verdict {
@@ -112,12 +125,16 @@ impl Scheduler {
     /// An inherited job waits for the end of the adoption time besides, even with an outcome in hand: an earlier
     /// server may have given it to several workers one after the other, and only one of them has spoken yet.
     pub(crate) fn settle(&mut self, id: JobId, next: Next, out: &mut Vec<Action>) {
-        self.recalls.clear(id);
+        self.clear_recall(id);
         let next = self.last_word(id, next);
         let may_be_elsewhere = next != Next::Forget && self.jobs.get(id).is_some_and(|job| job.inherited);
         if may_be_elsewhere || self.holdings.has_live(id) {
             self.cancel_all_but(id, None, out);
+            let holder = self.jobs.get(id).and_then(Job::hold).map(|hold| hold.worker);
             self.jobs.move_to(id, JobState::Cancelling { next });
+            if let Some(holder) = holder {
+                self.refresh_spare(holder);
+            }
             return;
         }
         match next {
@@ -150,14 +167,6 @@ impl Scheduler {
                 out.push(Action::RunLocally { client, job: id, reason: reason.clone() });
                 out.push(Action::Forget { job: id });
             }
-        }
-    }
-
-    /// Nobody asked for the answer again.
-    pub(crate) fn on_retained(&mut self, id: JobId, out: &mut Vec<Action>) {
-        if self.jobs.get(id).is_some_and(|job| matches!(job.state(), JobState::Done { .. })) {
-            // Also of a job that was sent home: a late outcome may have come in since.
-            self.forget(id, out);
         }
     }
 
@@ -248,11 +257,24 @@ impl Scheduler {
     fn answer(&mut self, id: JobId, answer: Answer, out: &mut Vec<Action>) {
         let Some(client) = self.jobs.get(id).map(Job::client) else { return };
         self.give(id, client, &answer, out);
-        self.jobs.move_to(id, JobState::Done { answer });
-        self.timers.set(Timer::Retained(id), self.now + self.config.retain);
+        let until = self.retain_answer(id);
+        self.jobs.move_to(id, JobState::Done { answer, until });
+        self.retire(id);
+        self.bound_retention(out);
     }
 
-    fn forget(&mut self, id: JobId, out: &mut Vec<Action>) {
+    /// The job demands nothing any more, and what is kept of it until it is forgotten need not be much.
+    fn retire(&mut self, id: JobId) {
+        self.end_turn(id, &AttemptFailure::Cancelled);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        (job.facts.dirs, job.facts.mounts, job.tried) = Default::default();
+        job.last_failure = None;
+        if let Some(class) = job.class.take() {
+            self.classes.release(class);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, id: JobId, out: &mut Vec<Action>) {
         out.push(Action::Forget { job: id });
         self.drop_job(id);
     }
@@ -260,12 +282,10 @@ impl Scheduler {
     /// Takes the job off the books. Its attempt numbers are kept a while longer, so that the same job submitted
     /// again has attempts that no late echo can be taken for.
     fn drop_job(&mut self, id: JobId) {
-        self.timers.clear(Timer::Retained(id));
+        self.retire(id);
         let Some(job) = self.jobs.remove(id) else { return };
-        self.classes.release(job.class);
         if job.last_number > 0 {
-            self.tombstones.insert(id, job.last_number);
-            self.timers.set(Timer::Tombstone(id), self.now + self.config.retain);
+            self.bury(id, job.last_number);
         }
     }
 
@@ -276,8 +296,6 @@ impl Scheduler {
         }
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.tried.push(worker);
-        let demand = Demand::new(&job.facts, &job.tried);
-        let before = core::mem::replace(&mut job.class, self.classes.acquire(demand, &self.workers));
-        self.classes.release(before);
+        self.classify_again(id);
     }
 }

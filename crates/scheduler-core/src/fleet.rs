@@ -7,11 +7,11 @@ use model::ids::{Attempt, DirKey, JobId, WorkerId};
 use model::outcome::AttemptFailure;
 
 use crate::action::Action;
+use crate::explain::{Placement, PlacementKind};
 use crate::input::{WorkerFacts, WorkerLoad};
 use crate::jobs::{Hold, Job, JobState, Next, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::Worker;
 use crate::workers::table::Liveness;
 
 impl Scheduler {
@@ -22,17 +22,14 @@ impl Scheduler {
         holding: &[Attempt],
         out: &mut Vec<Action>,
     ) {
-        if self.workers.get(id).is_none() {
-            self.workers.insert(id, Worker::new(facts));
-        } else {
-            self.workers.update(id, |worker| {
-                worker.facts = facts;
-                worker.liveness = Liveness::Up;
-            });
+        let (new_group, gone_group) = self.workers.register(id, facts.within_reason());
+        for group in new_group.into_iter().chain(gone_group) {
+            self.classes.on_group_changed(group, &self.workers);
         }
         self.on_heard_from(id);
-        self.classes.on_worker_changed(id, self.workers.get(id));
+        self.classes.on_fleet_changed(&self.workers);
         self.reconcile(id, holding, out);
+        self.refresh_spare(id);
     }
 
     pub(crate) fn on_worker_alive(&mut self, id: WorkerId, load: WorkerLoad) {
@@ -59,6 +56,7 @@ impl Scheduler {
     pub(crate) fn on_worker_disconnected(&mut self, id: WorkerId) {
         if self.is_up(id) {
             self.workers.update(id, |worker| worker.liveness = Liveness::Silent);
+            self.refresh_spare(id);
             self.note_loss();
         }
     }
@@ -66,18 +64,25 @@ impl Scheduler {
     pub(crate) fn on_worker_draining(&mut self, id: WorkerId) {
         if self.workers.get(id).is_some_and(|worker| !worker.draining) {
             self.workers.update(id, |worker| worker.draining = true);
-            self.classes.on_worker_changed(id, self.workers.get(id));
+            self.refresh_spare(id);
+            self.classes.on_fleet_changed(&self.workers);
             self.note_loss();
         }
     }
 
     /// Nothing of this worker runs any more: it said so, or its lease is over and it has killed what it ran.
     pub(crate) fn lose_worker(&mut self, id: WorkerId, out: &mut Vec<Action>) {
-        if self.workers.remove(id).is_none() {
-            return;
-        }
+        let Some((worker, gone_group)) = self.workers.remove(id) else { return };
         self.timers.clear(Timer::Lease(id));
-        self.classes.on_worker_changed(id, None);
+        self.timers.clear(Timer::BenchOver(id));
+        self.strike_spare(id, worker.spare);
+        if let Some(group) = gone_group {
+            self.classes.on_group_changed(group, &self.workers);
+        }
+        self.classes.on_fleet_changed(&self.workers);
+        if let Some(class) = worker.kept_for {
+            self.stop_keeping(class);
+        }
         self.affinity.forget(id);
         self.note_loss();
         for attempt in self.holdings.of_worker(id).to_vec() {
@@ -99,7 +104,9 @@ impl Scheduler {
     /// This attempt, which a worker has, is the job's current one from now on; others must end.
     pub(crate) fn adopt(&mut self, job: JobId, worker: WorkerId, number: u32, out: &mut Vec<Action>) {
         self.unqueue(job);
-        self.jobs.move_to(job, JobState::Held(Hold { worker, number, progress: Progress::Unsure }));
+        let placement = Placement { kind: PlacementKind::Adopted, ..Placement::default() };
+        self.jobs.move_to(job, JobState::Held(Hold { worker, number, progress: Progress::Unsure, placement }));
+        self.refresh_spare(worker);
         self.cancel_all_but(job, Some((number, worker)), out);
         if self.stopping {
             self.recall_for_stop(job, out);
@@ -134,7 +141,7 @@ impl Scheduler {
             return;
         }
         let Some(hold) = self.jobs.get(attempt.job).and_then(Job::hold) else { return };
-        self.recalls.clear(attempt.job);
+        self.clear_recall(attempt.job);
         if hold.progress == Progress::Sent {
             self.jobs.move_to(attempt.job, JobState::Held(Hold { progress: Progress::Unsure, ..hold }));
         }

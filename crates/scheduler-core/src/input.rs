@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use model::ids::{Attempt, DirKey, Incarnation, JobId, ToolchainKey, WorkerId};
+use model::ids::{Attempt, CpuClass, DirKey, Incarnation, JobId, ToolchainKey, WorkerId};
 use model::job::JobFacts;
 use model::outcome::{AttemptFailure, Outcome};
 
@@ -113,7 +113,7 @@ pub struct SubmittedJob {
 pub struct WorkerFacts {
     /// Which run of the worker daemon.
     pub incarnation: Incarnation,
-    /// How many attempts it runs at once; at least 1.
+    /// How many attempts it runs at once; what is not between 1 and [`MAX_SLOTS`] counts as the nearer end.
     pub slots: u32,
     /// Whether it takes link jobs.
     pub linking: bool,
@@ -123,8 +123,35 @@ pub struct WorkerFacts {
     pub mounts: Vec<DirKey>,
     /// The uid it runs commands for, or `None` when it can become any user.
     pub only_user: Option<model::ids::UserId>,
-    /// Its memory in bytes.
+    /// Its memory in bytes; 0 when unknown. More than [`MAX_MEMORY`] counts as that.
     pub memory: u64,
+    /// Its processor, for jobs that must run on one like the launcher's; `None` when unknown.
+    pub cpu_class: Option<CpuClass>,
+}
+
+/// The most slots that a worker is believed to have.
+pub const MAX_SLOTS: u32 = 4_096;
+/// The most memory that a worker is believed to have, or a job to need: 1 PiB.
+pub const MAX_MEMORY: u64 = 1 << 50;
+/// The most toolchains, and the most mounts, of a worker that are looked at.
+pub const MAX_OFFERS: usize = 4_096;
+/// The most mounts that a job may demand.
+pub const MAX_DEMANDED_MOUNTS: usize = 64;
+/// The most directories of a job that are looked at, the first ones.
+pub const MAX_JOB_DIRS: usize = 16;
+/// The largest batch that is made.
+pub const MAX_BATCH: u32 = 1_024;
+
+impl WorkerFacts {
+    /// What of these claims is believed.
+    #[must_use]
+    pub(crate) fn within_reason(mut self) -> Self {
+        self.slots = self.slots.clamp(1, MAX_SLOTS);
+        self.memory = self.memory.min(MAX_MEMORY);
+        self.toolchains.truncate(MAX_OFFERS);
+        self.mounts.truncate(MAX_OFFERS);
+        self
+    }
 }
 
 /// A worker's present condition.

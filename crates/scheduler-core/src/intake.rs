@@ -3,14 +3,14 @@
 use alloc::vec::Vec;
 
 use model::ids::JobId;
+use model::job::JobFacts;
 
 use crate::action::{Action, LocalReason};
 use crate::endings::OrphanEnd;
-use crate::input::{ClientId, SubmittedJob};
+use crate::input::{ClientId, MAX_BATCH, MAX_DEMANDED_MOUNTS, MAX_JOB_DIRS, SubmittedJob};
 use crate::jobs::{Answer, Job, JobState, Next, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::Demand;
 
 impl Scheduler {
     pub(crate) fn on_jobs_submitted(&mut self, client: ClientId, jobs: Vec<SubmittedJob>, out: &mut Vec<Action>) {
@@ -55,8 +55,7 @@ impl Scheduler {
     /// What waits goes home; what was sent and has not started is asked back, and goes home when it comes.
     pub(crate) fn on_stopping(&mut self, out: &mut Vec<Action>) {
         self.stopping = true;
-        let waiting: Vec<_> = self.queue.jobs().collect();
-        for id in waiting {
+        for id in self.queue.jobs() {
             self.unqueue(id);
             self.settle(id, Next::SendHome(LocalReason::Stopping), out);
         }
@@ -73,8 +72,9 @@ impl Scheduler {
             Some(JobState::Cancelling { next: Next::Forget }) => {
                 self.jobs.move_to(id, JobState::Cancelling { next: Next::Queue { in_front: false } });
             }
-            Some(JobState::Done { answer }) => {
-                self.timers.set(Timer::Retained(id), self.now + self.config.retain);
+            Some(JobState::Done { answer, .. }) => {
+                let until = self.retain_answer(id);
+                self.jobs.move_to(id, JobState::Done { answer: answer.clone(), until });
                 self.give(id, client, &answer, out);
             }
             _ => {} // Still on its way; nothing changes but the address.
@@ -82,20 +82,23 @@ impl Scheduler {
     }
 
     fn on_new_job(&mut self, client: ClientId, job: SubmittedJob, out: &mut Vec<Action>) {
-        let SubmittedJob { id, facts, resubmitted } = job;
+        let SubmittedJob { id, mut facts, resubmitted } = job;
+        facts.dirs.truncate(MAX_JOB_DIRS);
+        facts.batch.size = facts.batch.size.clamp(1, MAX_BATCH);
         let is_orphan = self.holdings.has_live(id) || self.orphan_ends.contains_key(&id);
         let may_run_unheard = resubmitted && self.is_adoption_open();
-        let refusal = if is_orphan || may_run_unheard { None } else { self.refusal() };
-        if let Some(reason) = refusal {
-            self.refuse(id, client, reason, out);
+        if !is_orphan && !may_run_unheard && self.is_turned_away(id, client, &facts, out) {
             return;
         }
 
         let end = self.orphan_ends.remove(&id);
         self.timers.clear(Timer::Orphan(id));
         let last_number = self.highest_number(id, end.as_ref());
-        let class = self.classes.acquire(Demand::new(&facts, &[]), &self.workers);
-        let mut job = Job::new(client, facts, class, last_number);
+        let prediction = self.history.predict(&facts);
+        let class = self.classify(&facts, &prediction, &[]);
+        let mut job = Job::new(client, facts, prediction, self.now);
+        job.class = Some(class);
+        job.last_number = last_number;
         // What an earlier server, or this one before it forgot the job, did with it is not known any more.
         job.half_done = resubmitted;
         job.inherited = self.is_adoption_open() && (resubmitted || is_orphan);
@@ -112,25 +115,28 @@ impl Scheduler {
         self.epoch.is_none_or(|epoch| self.now < epoch + self.config.lease)
     }
 
-    /// Why a job that nobody can be running is not let in.
-    fn refusal(&self) -> Option<LocalReason> {
-        if self.stopping {
-            Some(LocalReason::Stopping)
+    /// Sends a job that nobody can be running away if it cannot be let in.
+    fn is_turned_away(&self, job: JobId, client: ClientId, facts: &JobFacts, out: &mut Vec<Action>) -> bool {
+        let reason = if self.stopping {
+            LocalReason::Stopping
+        } else if facts.mounts.len() > MAX_DEMANDED_MOUNTS {
+            LocalReason::Unreasonable { what: "mounts" }
         } else if self.queue.len() >= self.config.max_queued {
-            Some(LocalReason::QueueFull)
+            LocalReason::QueueFull
+        } else if self.queue.len_of(facts.user) >= self.config.max_queued_per_user {
+            out.push(Action::Wait { client, job, delay: self.config.ask_again });
+            out.push(Action::Forget { job });
+            return true;
         } else {
-            None
-        }
-    }
-
-    fn refuse(&self, job: JobId, client: ClientId, reason: LocalReason, out: &mut Vec<Action>) {
+            return false;
+        };
         self.give(job, client, &Answer::SentHome(reason), out);
+        true
     }
 
     /// The highest attempt number that anybody may remember of a job that is new to us; takes the tombstone away.
     fn highest_number(&mut self, id: JobId, end: Option<&OrphanEnd>) -> u32 {
-        self.timers.clear(Timer::Tombstone(id));
-        let buried = self.tombstones.remove(&id).unwrap_or(0);
+        let buried = self.retention.exhume(id).unwrap_or(0);
         let ended = end.map_or(0, |end| end.number);
         let live = self.holdings.of_job(id).map(|((number, _), _)| number).max().unwrap_or(0);
         buried.max(ended).max(live)
@@ -164,7 +170,6 @@ impl Scheduler {
         if hold.progress == Progress::Started || self.recalls.is_asked(id) || !self.is_up(hold.worker) {
             return;
         }
-        self.recalls.add(id, hold.worker, None);
-        out.push(Action::Recall { worker: hold.worker, attempt: hold.attempt(id) });
+        self.recall(id, None, out);
     }
 }

@@ -1,5 +1,7 @@
 //! What is true after every step, checked the slow way.
 
+use alloc::collections::BTreeSet;
+
 use model::ids::JobId;
 
 use crate::jobs::{Job, JobState, Progress};
@@ -16,6 +18,7 @@ impl Scheduler {
         self.jobs.check();
         self.holdings.check();
         self.workers.check();
+        self.queue.check();
         self.classes.check(&self.workers);
         for (id, job) in self.jobs.iter() {
             self.check_job(id, job);
@@ -41,7 +44,7 @@ impl Scheduler {
             JobState::Cancelling { .. } => {
                 assert!(has_live || job.inherited, "{id:?} waits for the end of nothing");
             }
-            JobState::Done { .. } => {}
+            JobState::Done { .. } => assert_eq!(job.class, None, "{id:?} is done and demands something"),
         }
         assert!(!job.inherited || self.is_adoption_open(), "{id:?} is inherited for ever");
         let current = job.hold().map(|hold| (hold.number, hold.worker));
@@ -53,7 +56,18 @@ impl Scheduler {
 
     fn check_workers(&self) {
         for (id, worker) in self.workers.iter() {
-            assert_eq!(worker.held(), self.holdings.count(id), "attempts at {id:?}");
+            let (held, reserved) = self.holdings.count(id);
+            assert_eq!((worker.held(), worker.reserved()), (held, reserved), "attempts at {id:?}");
+            assert_eq!(worker.spare, self.next_spare(id).map(|(_, class)| class), "what {id:?} has to spare");
+            if let Some(class) = worker.kept_for {
+                assert_eq!(self.kept.get(&class), Some(&id), "{id:?} is kept for nobody");
+            }
+        }
+        let listed = self.workers.iter().filter_map(|(id, worker)| Some((worker.spare?, id)));
+        let spare = self.spare.iter().flat_map(|(&class, workers)| workers.iter().map(move |&id| (class, id)));
+        assert!(listed.collect::<BTreeSet<_>>() == spare.collect(), "attempts to spare");
+        for (&class, &worker) in &self.kept {
+            assert_eq!(self.classes.kept(class), Some(worker), "{worker:?} is kept for {class:?} in vain");
         }
         for id in self.holdings.workers() {
             assert!(self.workers.get(id).is_some(), "{id:?} is lost and still holds attempts");
@@ -69,8 +83,9 @@ impl Scheduler {
         assert!(!self.stopping || self.queue.is_empty(), "jobs are queued in a stopping server");
         for id in self.queue.jobs() {
             let Some(job) = self.jobs.get(id) else { panic!("{id:?} is queued and unknown") };
-            let taker = self.workers.idle().find(|&worker| self.classes.is_able(job.class, worker));
-            assert_eq!(taker, None, "{id:?} waits while a worker that could take it idles");
+            let Some(class) = job.class else { panic!("{id:?} is queued and demands nothing") };
+            let taker = self.workers.iter().find(|&(worker, _)| self.could_start(class, worker));
+            assert_eq!(taker.map(|(id, _)| id), None, "{id:?} waits while a worker that could take it idles");
         }
     }
 
@@ -82,17 +97,18 @@ impl Scheduler {
                 Timer::AdoptionOver | Timer::FleetGraceOver => true,
                 Timer::Company(job) => self.queue.contains(job),
                 Timer::Orphan(job) => self.jobs.get(job).is_none(),
-                Timer::Retained(job) => {
-                    self.jobs.get(job).is_some_and(|job| matches!(job.state(), JobState::Done { .. }))
-                }
-                Timer::Tombstone(job) => self.tombstones.contains_key(&job),
+                Timer::Retention | Timer::Ageing => true,
+                Timer::BenchOver(worker) => self.workers.get(worker).is_some_and(|it| it.health.is_benched()),
             };
             assert!(has_owner, "{timer:?} is about nothing");
         }
         let has = |timer: Timer| self.timers.is_set(timer);
         assert!(self.workers.iter().all(|(id, _)| has(Timer::Lease(id))), "a worker without a lease");
         assert!(self.orphan_ends.keys().all(|&id| has(Timer::Orphan(id))), "a result that is never let go of");
-        let orphans = self.holdings.jobs().filter(|&id| self.jobs.get(id).is_none());
+        self.retention.check(has(Timer::Retention));
+        let benched = self.workers.iter().filter(|(_, worker)| worker.health.is_benched());
+        assert!(benched.map(|(id, _)| id).all(|id| has(Timer::BenchOver(id))), "a worker is benched for ever");
+        let orphans = self.holdings.jobs().into_iter().filter(|&id| self.jobs.get(id).is_none());
         for id in orphans {
             let cancelled = self.holdings.of_job(id).all(|(_, cancelled)| cancelled);
             assert!(cancelled || has(Timer::Orphan(id)), "{id:?} is an orphan for ever");

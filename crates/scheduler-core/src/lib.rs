@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use model::ids::{BuildId, Incarnation, JobId, UserId, WorkerId};
-//! use model::job::{BatchHint, JobFacts, JobKind};
+//! use model::job::{JobFacts, JobKind};
 //! use model::time::Timestamp;
 //! use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
 //!
@@ -23,20 +23,11 @@
 //!     mounts: vec![],
 //!     only_user: None,
 //!     memory: 8 << 30,
+//!     cpu_class: None,
 //! };
 //! scheduler.step(Timestamp::ZERO, Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
 //!
-//! let facts = JobFacts {
-//!     user: UserId::new(1000),
-//!     build: BuildId::new(1),
-//!     kind: JobKind::Compile,
-//!     toolchain: None,
-//!     mounts: vec![],
-//!     dirs: vec![],
-//!     input_bytes: 0,
-//!     batch: BatchHint::default(),
-//!     repeatable: true,
-//! };
+//! let facts = JobFacts::new(UserId::new(1000), BuildId::new(1), JobKind::Compile);
 //! let job = SubmittedJob { id: JobId::from_bytes([7; 16]), facts, resubmitted: false };
 //! let submitted = Input::JobsSubmitted { client: ClientId(1), jobs: vec![job] };
 //! scheduler.step(Timestamp::from_millis(3), submitted, &mut actions);
@@ -81,26 +72,37 @@
 extern crate alloc;
 
 pub mod action;
+mod blame;
 pub mod config;
 mod dispatch;
 mod endings;
+pub mod explain;
 mod fleet;
+pub mod history;
+mod idmap;
 pub mod input;
 mod intake;
 mod invariants;
 mod jobs;
+mod keeping;
 mod locality;
 mod placement;
 mod queue;
 mod recalls;
+mod retention;
 mod retry;
 mod scheduler;
 mod snapshot;
+mod stranded;
+mod taking_back;
 mod timers;
+mod turns;
 mod workers;
 
 pub use action::{Action, LocalReason, Unmet};
 pub use config::{Config, ConfigError};
+pub use explain::{Condition, Explanation, Obstacles, Placement, PlacementKind, TurnOrder};
+pub use history::{Basis, HistoryEntry, Prediction};
 pub use input::{ClientId, Input, SubmittedJob, WorkerFacts, WorkerLoad};
 pub use scheduler::Scheduler;
 pub use snapshot::{Snapshot, WorkerState, WorkerStatus};

@@ -28,7 +28,8 @@ impl Affinity {
     pub(crate) fn touch(&mut self, worker: WorkerId, dir: DirKey) {
         let known = self.dirs.entry(worker).or_default();
         if let Some(place) = known.iter().rposition(|&other| other == dir) {
-            known.remove(place);
+            known[place..].rotate_left(1);
+            return;
         }
         known.push(dir);
         self.workers.entry(dir).or_default().insert(worker);
@@ -44,10 +45,14 @@ impl Affinity {
         }
     }
 
+    pub(crate) fn is_warm(&self, worker: WorkerId, dir: DirKey) -> bool {
+        self.workers.get(&dir).is_some_and(|warm| warm.contains(&worker))
+    }
+
     /// How warm a worker is for a job's directories, the output's first. The output's directory outweighs all others
     /// together: a build's next steps read there what this one writes.
     pub(crate) fn warmth(&self, worker: WorkerId, dirs: &[DirKey]) -> u32 {
-        let is_warm = |dir: &DirKey| self.workers.get(dir).is_some_and(|warm| warm.contains(&worker));
+        let is_warm = |dir: &DirKey| self.is_warm(worker, *dir);
         let others = dirs.iter().skip(1).filter(|dir| is_warm(dir)).count();
         let output = if dirs.first().is_some_and(is_warm) { dirs.len() } else { 0 };
         u32::try_from(output + others).unwrap_or(u32::MAX)

@@ -8,24 +8,29 @@ use model::ids::WorkerId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) worker: WorkerId,
+    /// As many workers as may write into the job's output directory already do, and this is none of them.
+    pub(crate) crowds: bool,
+    /// How many times slower than others, as a power of 2.
+    pub(crate) octaves_slow: i8,
     /// How warm it is for the job's directories; see [`crate::locality`].
     pub(crate) warmth: u32,
     /// Slots with nothing to run.
     pub(crate) idle: u32,
     /// Run-queue length that is not ours, in hundredths.
     pub(crate) foreign_load: u32,
-    /// Memory that a link could use, in bytes.
+    /// Memory that the job could use, in bytes.
     pub(crate) memory: u64,
 }
 
-/// The best place: the warmest, then the one with most idle slots, then the least loaded by others, then (for a link)
-/// the one with most memory, then the lowest id.
-pub(crate) fn best(link: bool, candidates: impl IntoIterator<Item = Candidate>) -> Option<WorkerId> {
+/// The best place: one that does not crowd the output directory, then a fast one, then the warmest, then the one with
+/// most idle slots, then the least loaded by others, then (for a job that needs memory) the one with most of it, then
+/// the lowest id.
+pub(crate) fn best(needs_memory: bool, candidates: impl IntoIterator<Item = Candidate>) -> Option<Candidate> {
     let rank = |c: &Candidate| {
-        let memory = if link { c.memory } else { 0 };
-        (Reverse(c.warmth), Reverse(c.idle), c.foreign_load, Reverse(memory), c.worker)
+        let memory = if needs_memory { c.memory } else { 0 };
+        (c.crowds, c.octaves_slow, Reverse(c.warmth), Reverse(c.idle), c.foreign_load, Reverse(memory), c.worker)
     };
-    candidates.into_iter().min_by_key(rank).map(|candidate| candidate.worker)
+    candidates.into_iter().min_by_key(rank)
 }
 
 #[cfg(test)]
@@ -33,7 +38,12 @@ mod tests {
     use super::*;
 
     fn candidate(id: u32) -> Candidate {
-        Candidate { worker: WorkerId::new(id), warmth: 0, idle: 1, foreign_load: 0, memory: 1 }
+        let (worker, crowds, octaves_slow) = (WorkerId::new(id), false, 0);
+        Candidate { worker, crowds, octaves_slow, warmth: 0, idle: 1, foreign_load: 0, memory: 1 }
+    }
+
+    fn best_of<const N: usize>(needs_memory: bool, candidates: [Candidate; N]) -> u32 {
+        best(needs_memory, candidates).map_or(0, |it| it.worker.number())
     }
 
     #[test]
@@ -41,20 +51,29 @@ mod tests {
         let warm = Candidate { warmth: 1, ..candidate(3) };
         let roomy = Candidate { idle: 9, foreign_load: 50, ..candidate(2) };
 
-        assert_eq!(best(false, [candidate(1), roomy, warm]), Some(warm.worker));
-        assert_eq!(best(false, [candidate(1), roomy]), Some(roomy.worker));
+        assert_eq!(best_of(false, [candidate(1), roomy, warm]), 3);
+        assert_eq!(best_of(false, [candidate(1), roomy]), 2);
     }
 
     #[test]
-    fn only_links_care_for_memory() {
+    fn speed_beats_warmth_and_elbow_room_beats_speed() {
+        let warm = Candidate { warmth: 9, octaves_slow: 1, ..candidate(1) };
+        let fast = Candidate { octaves_slow: -1, crowds: true, ..candidate(2) };
+
+        assert_eq!(best_of(false, [warm, candidate(3)]), 3);
+        assert_eq!(best_of(false, [fast, candidate(3)]), 3);
+    }
+
+    #[test]
+    fn only_jobs_that_need_memory_care_for_it() {
         let big = Candidate { memory: 64, ..candidate(2) };
 
-        assert_eq!(best(true, [candidate(1), big]), Some(big.worker));
-        assert_eq!(best(false, [candidate(1), big]), Some(WorkerId::new(1)));
+        assert_eq!(best_of(true, [candidate(1), big]), 2);
+        assert_eq!(best_of(false, [candidate(1), big]), 1);
     }
 
     #[test]
     fn a_full_tie_goes_to_the_lowest_id() {
-        assert_eq!(best(true, [candidate(2), candidate(1), candidate(3)]), Some(WorkerId::new(1)));
+        assert_eq!(best_of(true, [candidate(2), candidate(1), candidate(3)]), 1);
     }
 }

@@ -23,13 +23,14 @@ impl Recalls {
         }
     }
 
-    /// The recall was answered, or there is nothing to hand back any more.
-    pub(crate) fn clear(&mut self, job: JobId) {
-        let Some((holder, idle_worker)) = self.asked.remove(&job) else { return };
+    /// The recall was answered, or there is nothing to hand back any more. Says of whom it was asked.
+    pub(crate) fn clear(&mut self, job: JobId) -> Option<WorkerId> {
+        let (holder, idle_worker) = self.asked.remove(&job)?;
         count_down(&mut self.asked_of, holder);
         if let Some(worker) = idle_worker {
             count_down(&mut self.due, worker);
         }
+        Some(holder)
     }
 
     pub(crate) fn is_asked(&self, job: JobId) -> bool {

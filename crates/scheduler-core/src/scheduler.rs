@@ -9,20 +9,25 @@ use model::time::Timestamp;
 use crate::action::Action;
 use crate::config::{Config, ConfigError};
 use crate::endings::OrphanEnd;
+use crate::history::{History, HistoryEntry};
 use crate::input::Input;
-use crate::jobs::JobTable;
+use crate::jobs::{Job, JobTable};
 use crate::locality::Affinity;
 use crate::queue::ReadyQueue;
+use crate::queue::ready::Sharing;
 use crate::recalls::Recalls;
+use crate::retention::Retention;
 use crate::retry::RetryPolicy;
+use crate::taking_back::Spare;
 use crate::timers::{Timer, Timers};
-use crate::workers::{Classes, Holdings, WorkerTable};
+use crate::workers::{BenchPolicy, ClassId, Classes, Holdings, WorkerTable};
 
 /// Every decision of the server. See the crate's documentation for how to drive it.
 #[derive(Debug)]
 pub struct Scheduler {
     pub(crate) config: Config,
     pub(crate) retry: RetryPolicy,
+    pub(crate) benching: BenchPolicy,
     pub(crate) now: Timestamp,
     /// The first step: when the server started, and nobody can have been told anything by it.
     pub(crate) epoch: Option<Timestamp>,
@@ -36,11 +41,16 @@ pub struct Scheduler {
     pub(crate) classes: Classes,
     pub(crate) affinity: Affinity,
     pub(crate) recalls: Recalls,
+    pub(crate) spare: Spare,
     pub(crate) timers: Timers,
     /// How attempts of jobs that nobody has submitted to us ended.
     pub(crate) orphan_ends: BTreeMap<JobId, OrphanEnd>,
-    /// The highest attempt numbers of jobs forgotten not long ago.
-    pub(crate) tombstones: BTreeMap<JobId, u32>,
+    /// What is kept of jobs that are done.
+    pub(crate) retention: Retention,
+    /// What jobs took before.
+    pub(crate) history: History,
+    /// Workers that are kept free for jobs that have waited too long for memory.
+    pub(crate) kept: BTreeMap<ClassId, WorkerId>,
 }
 
 impl Scheduler {
@@ -51,22 +61,30 @@ impl Scheduler {
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            retry: RetryPolicy { max_attempts: config.max_attempts },
+            retry: RetryPolicy { max_attempts: config.max_attempts, max_losses: config.max_losses },
+            benching: BenchPolicy {
+                strikes: config.bench_after,
+                first_term: config.bench_time,
+                longest_term: config.max_bench_time,
+            },
             workers: WorkerTable::new(config.prefetch),
+            jobs: JobTable::new(config.hash_seed),
+            queue: ReadyQueue::new(sharing(&config), config.hash_seed),
+            holdings: Holdings::new(config.hash_seed),
+            retention: Retention::new(config.hash_seed),
+            history: History::new(config.history_entries, config.hash_seed),
             config,
             now: Timestamp::ZERO,
             epoch: None,
             last_loss: Timestamp::ZERO,
             stopping: false,
-            jobs: JobTable::default(),
-            queue: ReadyQueue::default(),
-            holdings: Holdings::default(),
             classes: Classes::default(),
             affinity: Affinity::default(),
             recalls: Recalls::default(),
+            spare: Spare::new(),
             timers: Timers::default(),
             orphan_ends: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
+            kept: BTreeMap::new(),
         })
     }
 
@@ -88,6 +106,17 @@ impl Scheduler {
         self.timers.next()
     }
 
+    /// What jobs took, for the next server: see [`Scheduler::import_history`].
+    #[must_use]
+    pub fn export_history(&self) -> Vec<HistoryEntry> {
+        self.history.export()
+    }
+
+    /// Remembers what an earlier server learned; of too much, the last entries.
+    pub fn import_history(&mut self, entries: &[HistoryEntry]) {
+        self.history.import(entries);
+    }
+
     fn advance_to(&mut self, now: Timestamp) {
         debug_assert!(self.now <= now, "the driver must never run time backwards");
         self.now = self.now.max(now);
@@ -106,10 +135,9 @@ impl Scheduler {
                 Timer::FleetGraceOver => {} // Every step asks whether it is over; this one only had to happen.
                 Timer::Company(job) => self.queue.ripen(job),
                 Timer::Orphan(job) => self.on_orphan_unclaimed(job, out),
-                Timer::Retained(job) => self.on_retained(job, out),
-                Timer::Tombstone(job) => {
-                    self.tombstones.remove(&job);
-                }
+                Timer::Retention => self.on_retention_over(out),
+                Timer::BenchOver(worker) => self.on_bench_over(worker),
+                Timer::Ageing => self.keep_for_the_overdue(),
             }
         }
     }
@@ -136,16 +164,37 @@ impl Scheduler {
 
     /// From now on the attempt may be executing at the worker.
     pub(crate) fn put_attempt(&mut self, worker: WorkerId, attempt: Attempt) {
-        self.holdings.add(worker, attempt);
-        self.workers.set_held(worker, self.holdings.count(worker));
+        let job = self.jobs.get(attempt.job);
+        let memory = job.and_then(|job| job.class).map_or(0, |class| self.classes.memory(class));
+        let dir = job.and_then(|job| job.facts.dirs.first().copied());
+        self.holdings.add(worker, attempt, memory, dir);
+        self.recount(worker);
     }
 
     /// The attempt is not at the worker any more; false if it never was, as far as we know.
     pub(crate) fn take_attempt(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
         let was_there = self.holdings.remove(worker, attempt);
         if was_there {
-            self.workers.set_held(worker, self.holdings.count(worker));
+            self.recount(worker);
         }
         was_there
+    }
+
+    fn recount(&mut self, worker: WorkerId) {
+        let (held, reserved) = self.holdings.count(worker);
+        self.workers.set_held(worker, held, reserved);
+        self.refresh_spare(worker);
+    }
+
+    pub(crate) fn class_of(&self, job: JobId) -> Option<ClassId> {
+        self.jobs.get(job).and_then(|job: &Job| job.class)
+    }
+}
+
+fn sharing(config: &Config) -> Sharing {
+    Sharing {
+        user_weights: config.user_weights.clone(),
+        interactive_jobs: config.interactive_jobs,
+        ageing: config.ageing,
     }
 }

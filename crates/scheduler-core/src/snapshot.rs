@@ -35,6 +35,8 @@ pub struct WorkerStatus {
     pub slots: u32,
     /// Attempts that are there, running or not; more than its slots when some are prefetched.
     pub held: u32,
+    /// Bytes of its memory that are reserved for them.
+    pub reserved: u64,
     /// Directories for which it is believed to be warm.
     pub warm_dirs: usize,
 }
@@ -48,6 +50,10 @@ pub enum WorkerState {
     Draining,
     /// Not connected; lost when its lease runs out.
     Silent,
+    /// Connected, and given nothing for a while because it failed what others do.
+    Benched,
+    /// Connected, and given one job at a time until it has done one, because it was benched.
+    OnProbation,
 }
 
 impl Scheduler {
@@ -69,12 +75,21 @@ impl Scheduler {
     }
 
     fn status(&self, id: WorkerId, worker: &Worker) -> WorkerStatus {
-        let state = match (worker.liveness, worker.draining) {
-            (Liveness::Silent, _) => WorkerState::Silent,
-            (Liveness::Up, true) => WorkerState::Draining,
-            (Liveness::Up, false) => WorkerState::Up,
+        let state = match worker.liveness {
+            Liveness::Silent => WorkerState::Silent,
+            Liveness::Up if worker.draining => WorkerState::Draining,
+            Liveness::Up if worker.health.is_benched() => WorkerState::Benched,
+            Liveness::Up if worker.is_on_probation() => WorkerState::OnProbation,
+            Liveness::Up => WorkerState::Up,
         };
         let warm_dirs = self.affinity.count(id);
-        WorkerStatus { worker: id, state, slots: worker.slots(), held: worker.held(), warm_dirs }
+        WorkerStatus {
+            worker: id,
+            state,
+            slots: worker.slots(),
+            held: worker.held(),
+            reserved: worker.reserved(),
+            warm_dirs,
+        }
     }
 }

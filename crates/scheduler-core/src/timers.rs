@@ -18,10 +18,12 @@ pub(crate) enum Timer {
     Company(JobId),
     /// Nobody claimed an attempt, or the result of one, whose job is unknown.
     Orphan(JobId),
-    /// A delivered answer need not be kept any more.
-    Retained(JobId),
-    /// The attempt numbers of a forgotten job need not be kept any more.
-    Tombstone(JobId),
+    /// The oldest delivered answer, or the oldest attempt numbers of a forgotten job, need not be kept any more.
+    Retention,
+    /// A benched worker may be tried again.
+    BenchOver(WorkerId),
+    /// Jobs that wait for memory may have waited too long.
+    Ageing,
 }
 
 /// The pending deadlines.

@@ -23,6 +23,7 @@ fn config() -> Config {
         fleet_grace: Duration::from_millis(300),
         max_queued: 6,
         retain: Duration::from_millis(700),
+        ..Config::default()
     }
 }
 
@@ -51,7 +52,8 @@ fn job() -> impl Strategy<Value = SubmittedJob> {
     (job_id(), 0..2u32, 0..2u64, kind, dirs, batch, toolchain, 0..3u64, repeatable, resubmitted).prop_map(
         |(id, user, build, kind, dirs, batch, toolchain, input_bytes, repeatable, resubmitted)| {
             let (user, build) = (UserId::new(user), BuildId::new(build));
-            let facts = JobFacts { user, build, kind, toolchain, mounts: vec![], dirs, input_bytes, batch, repeatable };
+            let basic = JobFacts::new(user, build, kind);
+            let facts = JobFacts { toolchain, dirs, input_bytes, batch, repeatable, ..basic };
             SubmittedJob { id, facts, resubmitted }
         },
     )
@@ -71,7 +73,7 @@ fn worker_facts() -> impl Strategy<Value = WorkerFacts> {
     let only_user = proptest::option::weighted(0.2, (0..2u32).prop_map(UserId::new));
     (0..4u32, prop::bool::weighted(0.7), toolchains, only_user).prop_map(|(slots, linking, toolchains, only_user)| {
         let incarnation = Incarnation::from_bytes([0; 16]);
-        WorkerFacts { incarnation, slots, linking, toolchains, mounts: vec![], only_user, memory: 1 }
+        WorkerFacts { incarnation, slots, linking, toolchains, mounts: vec![], only_user, memory: 1, cpu_class: None }
     })
 }
 

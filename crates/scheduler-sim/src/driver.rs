@@ -189,7 +189,8 @@ impl Driver {
             journal.after(step, &actions).unwrap_or_else(|error| panic!("memory takes everything: {error}"));
         }
         let wishes = actions.into_iter().filter_map(|action| self.carry_out(action)).collect();
-        self.waiting.check(now, &self.ledger);
+        self.waiting.check(now, &self.ledger, &self.scheduler);
+        self.ledger.check_memory(|job| self.scheduler.explain(job).map_or(0, |explanation| explanation.reserved));
         wishes
     }
 
@@ -211,7 +212,7 @@ impl Driver {
                 assert!(self.outcomes.contains(&attempt), "{attempt} is to be completed without an outcome");
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
             }
-            Action::RunLocally { client, job, .. } => {
+            Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
             }
             Action::Forget { job } => {

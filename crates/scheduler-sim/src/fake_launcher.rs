@@ -103,8 +103,6 @@ impl FakeLauncher {
         let batch = BatchHint { size: u32::try_from(rng.between(1, MAX_BATCH)).unwrap_or(1), timeout: SOON };
         let dirs = (0..rng.between(0, 3)).map(|_| DirKey::new(rng.between(0, 9))).collect();
         JobFacts {
-            user: self.user,
-            build: self.build,
             kind: if rng.percent(60) { JobKind::Compile } else { kind },
             toolchain: rng.percent(80).then(|| ToolchainKey::new(rng.between(1, 2))),
             mounts: if rng.percent(10) { vec![DirKey::new(100)] } else { vec![] },
@@ -112,6 +110,7 @@ impl FakeLauncher {
             input_bytes: rng.between(0, 3),
             batch: if rng.percent(30) { batch } else { BatchHint::default() },
             repeatable: !rng.percent(10),
+            ..JobFacts::new(self.user, self.build, JobKind::Compile)
         }
     }
 }

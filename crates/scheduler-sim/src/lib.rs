@@ -20,6 +20,8 @@ mod driver;
 mod fake_launcher;
 mod fake_worker;
 mod faults;
+pub mod graph;
+pub mod makespan;
 pub mod market;
 mod messages;
 mod network;

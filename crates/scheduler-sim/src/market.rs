@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use model::ids::{Attempt, BuildId, Incarnation, JobId, UserId, WorkerId};
-use model::job::{BatchHint, JobFacts, JobKind};
+use model::job::{JobFacts, JobKind};
 use model::outcome::{ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
@@ -157,17 +157,8 @@ impl Market {
         let Customer { uid, build, lasting: (low, high), input_bytes, .. } = self.customers[customer];
         let (job, lasts) = (JobId::from_bytes(self.rng.bytes()), self.rng.millis(low, high));
         self.orders.insert(job, Order { customer, submitted: self.now, begun: None, lasts });
-        let facts = JobFacts {
-            user: UserId::new(uid),
-            build: BuildId::new(build),
-            kind: JobKind::Compile,
-            toolchain: None,
-            mounts: vec![],
-            dirs: vec![],
-            input_bytes,
-            batch: BatchHint::default(),
-            repeatable: true,
-        };
+        let new = JobFacts::new(UserId::new(uid), BuildId::new(build), JobKind::Compile);
+        let facts = JobFacts { input_bytes, ..new };
         let jobs = vec![SubmittedJob { id: job, facts, resubmitted: false }];
         self.step(Input::JobsSubmitted { client: ClientId(customer as u64), jobs });
     }
@@ -247,6 +238,7 @@ fn facts(slots: usize) -> WorkerFacts {
         mounts: vec![],
         only_user: None,
         memory: 64 << 30,
+        cpu_class: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use model::ids::{BuildId, DirKey, ToolchainKey, UserId, fnv1a};
-use model::job::{BatchHint, JobFacts, JobKind};
+use model::ids::{BuildId, DirKey, OutputKey, ToolchainKey, UserId, fnv1a};
+use model::job::{BatchHint, JobFacts, JobKind, Priority};
 
 use super::DecodeError;
 use crate::{limits, v1};
@@ -71,6 +71,9 @@ impl v1::Job {
             input_bytes: self.input_bytes,
             batch: hint,
             repeatable: self.repeatable,
+            priority: Priority::from_nice(self.priority),
+            output: self.outputs.first().map(|path| OutputKey::of_path(path, &self.build_dir)),
+            cpu_class: None,
         })
     }
 }

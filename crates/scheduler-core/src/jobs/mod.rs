@@ -4,4 +4,4 @@ pub(crate) mod state;
 pub(crate) mod table;
 
 pub(crate) use state::{Answer, Hold, JobState, Next, Progress};
-pub(crate) use table::{Job, JobTable};
+pub(crate) use table::{Job, JobTable, Turn};

@@ -1,8 +1,10 @@
 //! What a job waits for, and which waits may follow which.
 
 use model::ids::{Attempt, JobId, WorkerId};
+use model::time::Timestamp;
 
 use crate::action::LocalReason;
+use crate::explain::Placement;
 
 /// A job's state: named for what it waits for, holding only what exists in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) enum JobState {
     Done {
         /// The answer that it got.
         answer: Answer,
+        /// Until when.
+        until: Timestamp,
     },
 }
 
@@ -35,6 +39,8 @@ pub(crate) struct Hold {
     pub(crate) number: u32,
     /// How far it is.
     pub(crate) progress: Progress,
+    /// Why it is there.
+    pub(crate) placement: Placement,
 }
 
 impl Hold {
@@ -95,6 +101,8 @@ impl JobState {
             // Nothing of a waiting job is anywhere, so nothing need be cancelled.
             (Waiting, Done { .. }) => true,
             (Waiting, Waiting | Cancelling { .. }) | (Cancelling { .. }, Held(_)) => false,
+            // The answer was asked for again, and is kept longer.
+            (Done { answer: before, .. }, Done { answer: after, .. }) => before == after,
             (Done { .. }, _) | (_, AwaitingAdoption) => false,
         }
     }

@@ -1,6 +1,9 @@
-//! Who is next: the jobs that wait for a worker ([`ready`]) and whose turn it is ([`fair_share`]).
+//! Who is next: the jobs that wait for a worker ([`ready`], [`lane`]), whose turn it is ([`shares`]) and what a turn
+//! costs ([`weights`]).
 
-pub(crate) mod fair_share;
+pub(crate) mod lane;
 pub(crate) mod ready;
+pub(crate) mod shares;
+pub(crate) mod weights;
 
-pub(crate) use ready::ReadyQueue;
+pub(crate) use ready::{Asking, ReadyQueue};

@@ -1,25 +1,25 @@
-//! The jobs that wait, by user, build and lane. A lane holds the jobs of one build that make the same demands on a
-//! worker, so one question a lane ("has anybody room for this class?") answers for all jobs in it, and a link that no
-//! idle worker may take never blocks the compiles behind it. A decision costs by the number of lanes, not of jobs.
+//! The jobs that wait, by user, build and lane. A link that no idle worker may take never blocks the compiles behind
+//! it. A decision costs by those whose turn it is and who cannot be served, not by the jobs that wait.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::time::Duration;
 
 use model::ids::{BuildId, JobId, UserId};
-use model::job::{JobFacts, JobKind};
+use model::job::{JobKind, Priority};
+use model::time::Timestamp;
 
-use super::fair_share::Turns;
+use super::lane::{Entry, Lane, Rank, Standing};
+use super::shares::Shares;
+use super::weights;
+use crate::idmap::IdMap;
 use crate::workers::ClassId;
 
-/// The order inside a build: what was handed back, then links, then the larger inputs, then the order of arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    newcomer: bool,
-    not_link: bool,
-    input_bytes: Reverse<u64>,
-    arrival: u64,
-}
+/// The least that a turn costs, so that jobs of no length take turns too; microseconds.
+const LEAST_COST: u64 = 1_000;
+/// How much more of its user's slot time an interactive build gets.
+const INTERACTIVE_BOOST: u64 = 4;
 
 /// Where a waiting job stands.
 #[derive(Clone, Copy, Debug)]
@@ -27,48 +27,24 @@ struct Place {
     user: UserId,
     build: BuildId,
     class: ClassId,
+    since: Timestamp,
     rank: Rank,
-}
-
-#[derive(Debug)]
-struct Entry {
-    job: JobId,
-    /// The most jobs of one dispatch that this one asks for.
-    company: u32,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    jobs: BTreeMap<Rank, Entry>,
-    /// Those that wait for no company (any more).
-    ripe: BTreeSet<Rank>,
-}
-
-impl Lane {
-    fn head(&self) -> Option<(Rank, JobId)> {
-        self.jobs.first_key_value().map(|(&rank, entry)| (rank, entry.job))
-    }
-
-    /// The first job that may be sent beyond a worker's slots: its wait for company is over, or it has company.
-    fn ripe_head(&self) -> Option<(Rank, JobId)> {
-        let (&rank, first) = self.jobs.first_key_value()?;
-        if self.jobs.len() >= first.company as usize {
-            return Some((rank, first.job));
-        }
-        let &rank = self.ripe.first()?;
-        self.jobs.get(&rank).map(|entry| (rank, entry.job))
-    }
 }
 
 #[derive(Debug, Default)]
 struct Build {
     lanes: BTreeMap<ClassId, Lane>,
+    ripe_lanes: usize,
+    waiting: u32,
+    held: u32,
 }
 
 #[derive(Debug, Default)]
 struct User {
     builds: BTreeMap<BuildId, Build>,
-    turns: Turns<BuildId>,
+    shares: Shares<BuildId>,
+    ripe_builds: usize,
+    waiting: usize,
 }
 
 /// Which jobs of a lane may go.
@@ -80,125 +56,328 @@ pub(crate) enum Readiness {
     Ripe,
 }
 
+/// A job as the queue sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking {
+    pub(crate) user: UserId,
+    pub(crate) build: BuildId,
+    pub(crate) kind: JobKind,
+    pub(crate) priority: Priority,
+    pub(crate) class: ClassId,
+    /// How long it is expected to run.
+    pub(crate) expected: Duration,
+    /// The most jobs of one dispatch that it asks for.
+    pub(crate) company: u32,
+    /// When it came first.
+    pub(crate) since: Timestamp,
+    /// Before the others of its build: it was to run already and came back.
+    pub(crate) in_front: bool,
+}
+
+/// What a turn cost the job's user and build, in their virtual times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Charge {
+    user: u64,
+    build: u64,
+    /// Of how many microseconds of slot time.
+    micros: u64,
+}
+
+/// How shares are parted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sharing {
+    /// Hundredths of the usual share; who is not named has 100.
+    pub(crate) user_weights: BTreeMap<UserId, u32>,
+    pub(crate) interactive_jobs: u32,
+    pub(crate) ageing: Duration,
+}
+
 /// The waiting jobs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ReadyQueue {
     users: BTreeMap<UserId, User>,
-    turns: Turns<UserId>,
-    places: BTreeMap<JobId, Place>,
+    shares: Shares<UserId>,
+    places: IdMap<JobId, Place>,
+    by_class: BTreeMap<ClassId, usize>,
     arrivals: u64,
+    sharing: Sharing,
 }
 
 impl ReadyQueue {
+    pub(crate) fn new(sharing: Sharing, seed: u64) -> Self {
+        let (users, shares, places) = (BTreeMap::new(), Shares::default(), IdMap::with_seed(seed));
+        Self { users, shares, places, by_class: BTreeMap::new(), arrivals: 0, sharing }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn contains(&self, job: JobId) -> bool {
-        self.places.contains_key(&job)
+        self.places.contains(job)
     }
 
-    /// Queues a job; `in_front` of its build if it was to run already and came back.
-    pub(crate) fn push(&mut self, job: JobId, facts: &JobFacts, class: ClassId, in_front: bool) {
+    /// How many jobs of this user wait.
+    pub(crate) fn len_of(&self, user: UserId) -> usize {
+        self.users.get(&user).map_or(0, |user| user.waiting)
+    }
+
+    pub(crate) fn push(&mut self, job: JobId, asking: Asking) {
         let rank = Rank {
-            newcomer: !in_front,
-            not_link: facts.kind != JobKind::Link,
-            input_bytes: Reverse(facts.input_bytes),
+            newcomer: !asking.in_front,
+            nice: asking.priority.nice(),
+            not_link: asking.kind != JobKind::Link,
+            expected: Reverse(u64::try_from(asking.expected.as_micros()).unwrap_or(u64::MAX)),
             arrival: self.arrivals,
         };
         self.arrivals += 1;
-        self.places.insert(job, Place { user: facts.user, build: facts.build, class, rank });
-        self.turns.join(facts.user);
-        let user = self.users.entry(facts.user).or_default();
-        user.turns.join(facts.build);
-        let lane = user.builds.entry(facts.build).or_default().lanes.entry(class).or_default();
-        lane.jobs.insert(rank, Entry { job, company: facts.batch.size });
-        if facts.batch.size <= 1 {
-            lane.ripe.insert(rank);
-        }
+        let Asking { user, build, class, since, .. } = asking;
+        let place = Place { user, build, class, since, rank };
+        self.places.insert(job, place);
+        *self.by_class.entry(class).or_default() += 1;
+        self.shares.join(user);
+        let account = self.users.entry(user).or_default();
+        account.waiting += 1;
+        account.shares.join(build);
+        account.builds.entry(build).or_default().waiting += 1;
+        let entry = Entry { job, company: asking.company, green: asking.company > 1 && !asking.in_front };
+        self.change_lane(&place, |lane| lane.insert(since, rank, entry));
     }
 
     /// The job's wait for company is over.
     pub(crate) fn ripen(&mut self, job: JobId) {
-        let Some(place) = self.places.get(&job).copied() else { return };
-        if let Some(lane) = self.lane_mut(&place) {
-            lane.ripe.insert(place.rank);
-        }
+        let Some(place) = self.places.get(job).copied() else { return };
+        self.change_lane(&place, |lane| lane.ripen(place.rank));
     }
 
     /// The job whose turn it is, among those whose class is `open`. It stays queued until it is served or removed.
-    pub(crate) fn next(&self, which: Readiness, mut open: impl FnMut(ClassId) -> bool) -> Option<JobId> {
-        self.turns.in_order().find_map(|user| {
+    pub(crate) fn next(
+        &self,
+        which: Readiness,
+        now: Timestamp,
+        mut open: impl FnMut(ClassId) -> bool,
+    ) -> Option<JobId> {
+        let overdue = self.overdue(now);
+        let mut of_user = |user: UserId| {
             let user = self.users.get(&user)?;
-            user.turns.in_order().find_map(|build| {
-                let lanes = user.builds.get(&build)?.lanes.iter();
-                // Asking the lane is cheaper than asking the fleet, so it is asked first.
-                let heads = lanes.filter_map(|(&class, lane)| match which {
-                    Readiness::Any => lane.head().filter(|_| open(class)),
-                    Readiness::Ripe => lane.ripe_head().filter(|_| open(class)),
-                });
-                heads.min().map(|(_, job)| job)
-            })
-        })
+            let mut of_build = |build| next_of(user.builds.get(&build)?, which, overdue, &mut open);
+            match which {
+                Readiness::Any => user.shares.in_order().find_map(&mut of_build),
+                Readiness::Ripe => user.shares.ripe_in_order().find_map(&mut of_build),
+            }
+        };
+        match which {
+            Readiness::Any => self.shares.in_order().find_map(&mut of_user),
+            Readiness::Ripe => self.shares.ripe_in_order().find_map(&mut of_user),
+        }
     }
 
     /// Up to `most` jobs that may share a dispatch with this one: the next of its lane.
     pub(crate) fn company_of(&self, job: JobId, most: usize) -> Vec<JobId> {
-        let Some(place) = self.places.get(&job) else { return Vec::new() };
-        let lane = self.users.get(&place.user).and_then(|user| user.builds.get(&place.build)?.lanes.get(&place.class));
-        let others = lane.into_iter().flat_map(|lane| lane.jobs.values()).map(|entry| entry.job);
+        let Some(place) = self.places.get(job) else { return Vec::new() };
+        let others = self.lane(place).into_iter().flat_map(Lane::jobs).map(|(_, other)| other);
         others.filter(|&other| other != job).take(most).collect()
     }
 
-    /// Takes the job out because it got its turn: its user and build go to the end of their lines.
-    pub(crate) fn serve(&mut self, job: JobId) {
-        let Some(place) = self.places.get(&job).copied() else { return };
-        self.turns.served(place.user);
+    /// This job and up to `most` more that could as well go in its place: those behind it that are of its kind, as
+    /// urgent, and at least half as long. None if it has waited too long or came back.
+    pub(crate) fn equals_of(&self, job: JobId, most: usize, now: Timestamp) -> Vec<JobId> {
+        let Some(place) = self.places.get(job) else { return Vec::new() };
+        let first = place.rank;
+        let is_equal = |rank: &Rank| {
+            (rank.newcomer, rank.nice, rank.not_link) == (true, first.nice, first.not_link)
+                && rank.expected.0 >= first.expected.0 / 2
+        };
+        if !is_equal(&first) || place.since < self.overdue(now) {
+            return Vec::new();
+        }
+        let behind = self.lane(place).into_iter().flat_map(Lane::jobs).skip_while(|(rank, _)| *rank < first);
+        behind.take(most + 1).take_while(|(rank, _)| is_equal(rank)).map(|(_, job)| job).collect()
+    }
+
+    /// Takes the job out because it gets its turn, which its user and build are charged for.
+    pub(crate) fn serve(&mut self, job: JobId) -> Charge {
+        let Some(place) = self.places.get(job).copied() else { return Charge::default() };
+        let charge = self.cost(&place);
+        self.shares.charge(place.user, charge.user);
         if let Some(user) = self.users.get_mut(&place.user) {
-            user.turns.served(place.build);
+            user.shares.charge(place.build, charge.build);
+            if let Some(build) = user.builds.get_mut(&place.build) {
+                build.held += 1;
+            }
         }
         self.remove(job);
+        charge
+    }
+
+    /// A turn is over: the user and the build pay for the slot time it really took.
+    pub(crate) fn settle(&mut self, user: UserId, build: BuildId, charge: Charge, used: Duration) {
+        if charge.micros == 0 {
+            return;
+        }
+        let used = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+        // In the proportion of what was charged: the weights are those of the time when the turn began.
+        let real = |charged: u64| {
+            let real = u128::from(charged) * u128::from(used) / u128::from(charge.micros);
+            u64::try_from(real).unwrap_or(u64::MAX)
+        };
+        self.shares.refund(user, charge.user);
+        self.shares.charge(user, real(charge.user));
+        let Some(account) = self.users.get_mut(&user) else { return };
+        account.shares.refund(build, charge.build);
+        account.shares.charge(build, real(charge.build));
+        if let Some(served) = account.builds.get_mut(&build) {
+            served.held = served.held.saturating_sub(1);
+        }
+        self.drop_if_idle(user, build);
     }
 
     /// Takes the job out without its having had a turn.
     pub(crate) fn remove(&mut self, job: JobId) {
-        let Some(place) = self.places.remove(&job) else { return };
-        let Some(user) = self.users.get_mut(&place.user) else { return };
-        let Some(build) = user.builds.get_mut(&place.build) else { return };
-        if let Some(lane) = build.lanes.get_mut(&place.class) {
-            lane.jobs.remove(&place.rank);
-            lane.ripe.remove(&place.rank);
-            if lane.jobs.is_empty() {
-                build.lanes.remove(&place.class);
+        let Some(place) = self.places.remove(job) else { return };
+        if let Some(waiting) = self.by_class.get_mut(&place.class) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.by_class.remove(&place.class);
             }
         }
-        if build.lanes.is_empty() {
-            user.builds.remove(&place.build);
-            user.turns.leave(place.build);
+        self.change_lane(&place, |lane| lane.remove(place.since, place.rank));
+        let Some(user) = self.users.get_mut(&place.user) else { return };
+        user.waiting -= 1;
+        if let Some(build) = user.builds.get_mut(&place.build) {
+            build.waiting -= 1;
+            if build.waiting == 0 {
+                user.shares.leave(place.build);
+            }
         }
-        if user.builds.is_empty() {
-            self.users.remove(&place.user);
-            self.turns.leave(place.user);
+        if user.waiting == 0 {
+            self.shares.leave(place.user);
         }
+        self.drop_if_idle(place.user, place.build);
     }
 
-    /// Every waiting job, in the order of their ids.
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.places.keys().copied()
+    /// Every waiting job, in the order of their ids. Looks at all of them.
+    pub(crate) fn jobs(&self) -> Vec<JobId> {
+        self.places.sorted_keys()
+    }
+
+    /// Whether jobs of this class wait.
+    pub(crate) fn has_class(&self, class: ClassId) -> bool {
+        self.by_class.contains_key(&class)
+    }
+
+    /// The classes of waiting jobs, with when the oldest job of each came. Looks at every lane.
+    pub(crate) fn classes(&self) -> BTreeMap<ClassId, Timestamp> {
+        let mut classes = BTreeMap::new();
+        let builds = self.users.values().flat_map(|user| user.builds.values());
+        for (&class, lane) in builds.flat_map(|build| &build.lanes) {
+            let Some(oldest) = lane.oldest() else { continue };
+            classes.entry(class).and_modify(|known: &mut Timestamp| *known = oldest.min(*known)).or_insert(oldest);
+        }
+        classes
     }
 
     /// The waiting jobs of one class, in no order that means anything but always the same.
     pub(crate) fn of_class(&self, class: ClassId) -> Vec<JobId> {
         let builds = self.users.values().flat_map(|user| user.builds.values());
         let lanes = builds.filter_map(|build| build.lanes.get(&class));
-        lanes.flat_map(|lane| lane.jobs.values()).map(|entry| entry.job).collect()
+        lanes.flat_map(Lane::jobs).map(|(_, job)| job).collect()
     }
 
-    fn lane_mut(&mut self, place: &Place) -> Option<&mut Lane> {
-        self.users.get_mut(&place.user)?.builds.get_mut(&place.build)?.lanes.get_mut(&place.class)
+    /// Users, builds of the user, and jobs of the lane that have their turn before this job does.
+    pub(crate) fn ahead_of(&self, job: JobId) -> Option<(usize, usize, usize)> {
+        let place = self.places.get(job)?;
+        let user = self.users.get(&place.user)?;
+        let users = self.shares.in_order().position(|other| other == place.user)?;
+        let builds = user.shares.in_order().position(|other| other == place.build)?;
+        Some((users, builds, self.lane(place)?.before(place.rank)))
     }
+
+    /// Whoever came before this has waited too long.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Timestamp {
+        let ageing = u64::try_from(self.sharing.ageing.as_micros()).unwrap_or(u64::MAX);
+        Timestamp::from_micros(now.as_micros().saturating_sub(ageing))
+    }
+
+    fn cost(&self, place: &Place) -> Charge {
+        let micros = place.rank.expected.0.clamp(LEAST_COST, u64::MAX >> 24);
+        let priority = Priority::from_nice(i32::from(place.rank.nice));
+        let weight = u64::from(self.sharing.user_weights.get(&place.user).copied().unwrap_or(100)).max(1);
+        let build = self.users.get(&place.user).and_then(|user| user.builds.get(&place.build));
+        let is_interactive = build.is_some_and(|it| it.waiting + it.held <= self.sharing.interactive_jobs);
+        let boost = if is_interactive { INTERACTIVE_BOOST } else { 1 };
+        Charge {
+            user: micros * weights::USUAL / weights::among_users(priority) * 100 / weight,
+            build: micros * weights::USUAL / weights::among_builds(priority) / boost,
+            micros,
+        }
+    }
+
+    fn lane(&self, place: &Place) -> Option<&Lane> {
+        self.users.get(&place.user)?.builds.get(&place.build)?.lanes.get(&place.class)
+    }
+
+    /// Changes a lane, and keeps account of which builds and users have something ripe.
+    fn change_lane(&mut self, place: &Place, change: impl FnOnce(&mut Lane)) {
+        let Some(user) = self.users.get_mut(&place.user) else { return };
+        let Some(build) = user.builds.get_mut(&place.build) else { return };
+        let lane = build.lanes.entry(place.class).or_default();
+        let was_ripe = !lane.is_empty() && lane.is_ripe();
+        change(lane);
+        let is_ripe = !lane.is_empty() && lane.is_ripe();
+        if lane.is_empty() {
+            build.lanes.remove(&place.class);
+        }
+        let build_was_ripe = build.ripe_lanes > 0;
+        build.ripe_lanes = build.ripe_lanes + usize::from(is_ripe) - usize::from(was_ripe);
+        let build_is_ripe = build.ripe_lanes > 0;
+        user.shares.set_ripe(place.build, build_is_ripe);
+        user.ripe_builds = user.ripe_builds + usize::from(build_is_ripe) - usize::from(build_was_ripe);
+        self.shares.set_ripe(place.user, user.ripe_builds > 0);
+    }
+
+    fn drop_if_idle(&mut self, user: UserId, build: BuildId) {
+        let Some(account) = self.users.get_mut(&user) else { return };
+        if account.builds.get(&build).is_some_and(|it| it.waiting == 0 && it.held == 0) {
+            account.builds.remove(&build);
+        }
+        if account.builds.is_empty() {
+            self.users.remove(&user);
+        }
+    }
+
+    /// The counts and lists agree.
+    pub(crate) fn check(&self) {
+        self.shares.check(|user| self.users.get(&user).is_some_and(|it| it.waiting > 0));
+        assert_eq!(self.by_class.values().sum::<usize>(), self.places.len(), "waiting jobs by class");
+        assert_eq!(self.users.values().map(|user| user.waiting).sum::<usize>(), self.places.len(), "waiting jobs");
+        for user in self.users.values() {
+            user.shares.check(|build| user.builds.get(&build).is_some_and(|it| it.waiting > 0));
+            let ripe = user.builds.values().filter(|build| build.ripe_lanes > 0).count();
+            assert_eq!(ripe, user.ripe_builds, "ripe builds");
+            for build in user.builds.values() {
+                build.lanes.values().for_each(Lane::check);
+                let ripe = build.lanes.values().filter(|lane| lane.is_ripe()).count();
+                assert_eq!(ripe, build.ripe_lanes, "ripe lanes");
+            }
+        }
+    }
+}
+
+fn next_of(
+    build: &Build,
+    which: Readiness,
+    overdue: Timestamp,
+    open: &mut impl FnMut(ClassId) -> bool,
+) -> Option<JobId> {
+    // Asking the lane is cheaper than asking the fleet, so it is asked first.
+    let heads = build.lanes.iter().filter_map(|(&class, lane)| match which {
+        Readiness::Any => lane.head(overdue).filter(|_| open(class)),
+        Readiness::Ripe => lane.ripe_head(overdue).filter(|_| open(class)),
+    });
+    heads.min().map(|(_, job): (Standing, JobId)| job)
 }

@@ -1,11 +1,13 @@
-//! Demands, interned and counted, each with the set of workers that meet it, kept up to date as the fleet changes.
+//! Demands, interned and counted, each with the groups of workers that meet it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use model::ids::WorkerId;
 
 use super::demand::Demand;
-use super::table::{Worker, WorkerTable};
+use super::group::{Group, GroupId};
+use super::table::WorkerTable;
 
 /// Classes that nobody uses any more but that are kept, because the next job of the same build wants them again.
 const MAX_UNUSED: usize = 256;
@@ -18,8 +20,10 @@ pub(crate) struct ClassId(u64);
 struct Class {
     demand: Demand,
     users: usize,
-    /// Registered workers that meet the demand and are not draining; a silent one may come back, and counts.
-    able: BTreeSet<WorkerId>,
+    /// Whose workers meet the demand, but for their memory; in order.
+    groups: Vec<GroupId>,
+    /// The worker that is kept for it.
+    kept: Option<WorkerId>,
 }
 
 /// All classes.
@@ -27,7 +31,7 @@ struct Class {
 pub(crate) struct Classes {
     by_demand: BTreeMap<Demand, ClassId>,
     classes: BTreeMap<ClassId, Class>,
-    /// Classes that no worker can take.
+    /// Used classes that no worker can take. A silent worker may come back, and counts.
     stranded: BTreeSet<ClassId>,
     unused: usize,
     next: u64,
@@ -41,10 +45,11 @@ impl Classes {
             None => self.intern(demand, workers),
         };
         if let Some(class) = self.classes.get_mut(&id) {
-            if class.users == 0 {
-                self.unused -= 1;
-            }
             class.users += 1;
+            if class.users == 1 {
+                self.unused -= 1;
+                self.judge(id, workers);
+            }
         }
         id
     }
@@ -56,51 +61,102 @@ impl Classes {
             return;
         }
         self.unused += 1;
+        self.stranded.remove(&id);
         // A class that avoids workers belongs to one job's bad luck and will hardly be wanted again.
         if !class.demand.avoid.is_empty() || self.unused > MAX_UNUSED {
             self.drop_class(id);
         }
     }
 
-    /// Whether the class has this worker among those that can take its jobs.
-    pub(crate) fn is_able(&self, id: ClassId, worker: WorkerId) -> bool {
-        self.able(id).is_some_and(|able| able.contains(&worker))
+    /// Whether this worker could take jobs of the class if it had nothing else to do.
+    pub(crate) fn is_able(&self, id: ClassId, worker_id: WorkerId, workers: &WorkerTable) -> bool {
+        let (Some(class), Some(worker)) = (self.classes.get(&id), workers.get(worker_id)) else { return false };
+        worker.is_present()
+            && class.groups.binary_search(&worker.group()).is_ok()
+            && worker.memory() >= class.demand.memory
+            && class.demand.avoid.binary_search(&worker_id).is_err()
     }
 
-    pub(crate) fn able(&self, id: ClassId) -> Option<&BTreeSet<WorkerId>> {
-        self.classes.get(&id).map(|class| &class.able)
+    /// Whether this worker could start a job of the class at once.
+    pub(crate) fn could_start(&self, id: ClassId, worker_id: WorkerId, workers: &WorkerTable) -> bool {
+        let Some(worker) = workers.get(worker_id) else { return false };
+        worker.idle() > 0
+            && worker.free_memory() >= self.memory(id)
+            && worker.kept_for.is_none_or(|kept| kept == id)
+            && self.is_able(id, worker_id, workers)
+    }
+
+    /// The groups whose workers can take the class, as far as abilities go.
+    pub(crate) fn groups<'a>(&self, id: ClassId, workers: &'a WorkerTable) -> impl Iterator<Item = &'a Group> {
+        let groups = self.classes.get(&id).into_iter().flat_map(|class| &class.groups);
+        groups.filter_map(|&group| workers.group(group))
     }
 
     pub(crate) fn demand(&self, id: ClassId) -> Option<&Demand> {
         self.classes.get(&id).map(|class| &class.demand)
     }
 
+    /// What is reserved for each job of the class, in bytes.
+    pub(crate) fn memory(&self, id: ClassId) -> u64 {
+        self.demand(id).map_or(0, |demand| demand.memory)
+    }
+
+    pub(crate) fn is_stranded(&self, id: ClassId) -> bool {
+        self.stranded.contains(&id)
+    }
+
     pub(crate) fn stranded(&self) -> impl Iterator<Item = ClassId> + '_ {
         self.stranded.iter().copied()
     }
 
-    /// The worker came, changed or (`None`) went.
-    pub(crate) fn on_worker_changed(&mut self, id: WorkerId, worker: Option<&Worker>) {
-        for (&class_id, class) in &mut self.classes {
-            if worker.is_some_and(|worker| is_able(&class.demand, id, worker)) {
-                class.able.insert(id);
-                self.stranded.remove(&class_id);
-            } else if class.able.remove(&id) && class.able.is_empty() {
-                self.stranded.insert(class_id);
+    pub(crate) fn kept(&self, id: ClassId) -> Option<WorkerId> {
+        self.classes.get(&id).and_then(|class| class.kept)
+    }
+
+    pub(crate) fn set_kept(&mut self, id: ClassId, worker: Option<WorkerId>) {
+        if let Some(class) = self.classes.get_mut(&id) {
+            class.kept = worker;
+        }
+    }
+
+    /// A group of workers came, or (it is not in the table) went.
+    pub(crate) fn on_group_changed(&mut self, group: GroupId, workers: &WorkerTable) {
+        for class in self.classes.values_mut() {
+            let offer = workers.group(group).map(|group| &group.abilities);
+            let is_able = offer.is_some_and(|offer| class.demand.unmet_by(offer).is_none());
+            match (class.groups.binary_search(&group), is_able) {
+                (Err(place), true) => class.groups.insert(place, group),
+                (Ok(place), false) => {
+                    class.groups.remove(place);
+                }
+                _ => {}
             }
+        }
+    }
+
+    /// A worker came, went, drains, was benched or let back: who can take what?
+    pub(crate) fn on_fleet_changed(&mut self, workers: &WorkerTable) {
+        let used: Vec<_> = self.classes.iter().filter(|(_, class)| class.users > 0).map(|(&id, _)| id).collect();
+        used.into_iter().for_each(|id| self.judge(id, workers));
+    }
+
+    fn judge(&mut self, id: ClassId, workers: &WorkerTable) {
+        let Some(class) = self.classes.get(&id) else { return };
+        let has_able = self.groups(id, workers).any(|group| group.able(&class.demand).next().is_some());
+        if has_able {
+            self.stranded.remove(&id);
+        } else {
+            self.stranded.insert(id);
         }
     }
 
     fn intern(&mut self, demand: Demand, workers: &WorkerTable) -> ClassId {
         let id = ClassId(self.next);
         self.next += 1;
-        let able = workers.iter().filter(|&(id, worker)| is_able(&demand, id, worker)).map(|(id, _)| id);
-        let able: BTreeSet<_> = able.collect();
-        if able.is_empty() {
-            self.stranded.insert(id);
-        }
+        let able = workers.groups().filter(|(_, group)| demand.unmet_by(&group.abilities).is_none());
+        let groups = able.map(|(group, _)| group).collect();
         self.by_demand.insert(demand.clone(), id);
-        self.classes.insert(id, Class { demand, users: 0, able });
+        self.classes.insert(id, Class { demand, users: 0, groups, kept: None });
         self.unused += 1;
         id
     }
@@ -108,25 +164,22 @@ impl Classes {
     fn drop_class(&mut self, id: ClassId) {
         if let Some(class) = self.classes.remove(&id) {
             self.by_demand.remove(&class.demand);
-            self.stranded.remove(&id);
             self.unused -= 1;
         }
     }
 
     /// Recomputes what is kept up to date and compares.
     pub(crate) fn check(&self, workers: &WorkerTable) {
-        for (id, class) in &self.classes {
-            for (worker_id, worker) in workers.iter() {
-                let able = is_able(&class.demand, worker_id, worker);
-                assert_eq!(able, class.able.contains(&worker_id), "{worker_id:?} misjudged for {:?}", class.demand);
+        for (&id, class) in &self.classes {
+            let able = workers.groups().filter(|(_, group)| class.demand.unmet_by(&group.abilities).is_none());
+            assert!(able.map(|(group, _)| group).eq(class.groups.iter().copied()), "groups of {class:?}");
+            let is_stranded = !workers.iter().any(|(worker, _)| self.is_able(id, worker, workers));
+            assert_eq!(class.users > 0 && is_stranded, self.stranded.contains(&id), "{class:?} stranded or not");
+            if let Some(worker) = class.kept {
+                let kept_for = workers.get(worker).and_then(|worker| worker.kept_for);
+                assert_eq!(kept_for, Some(id), "{worker:?} is kept for {class:?} and does not know");
             }
-            assert!(class.able.iter().all(|worker| workers.get(*worker).is_some()), "{class:?} names a lost worker");
-            assert_eq!(class.able.is_empty(), self.stranded.contains(id), "{class:?} stranded or not");
         }
         assert_eq!(self.unused, self.classes.values().filter(|class| class.users == 0).count());
     }
-}
-
-fn is_able(demand: &Demand, id: WorkerId, worker: &Worker) -> bool {
-    !worker.draining && !demand.avoid.contains(&id) && demand.unmet_by(&worker.facts).is_none()
 }

@@ -1,8 +1,9 @@
-//! What a job asks of a worker. Jobs with equal demands are one class, and are asked about together.
+//! What a job asks of a worker, and what workers have to offer. Jobs with equal demands are one class, workers with
+//! equal abilities one group, and only classes and groups are compared.
 
 use alloc::vec::Vec;
 
-use model::ids::{DirKey, ToolchainKey, UserId, WorkerId};
+use model::ids::{CpuClass, DirKey, ToolchainKey, UserId, WorkerId};
 use model::job::{JobFacts, JobKind};
 
 use crate::action::Unmet;
@@ -11,38 +12,71 @@ use crate::input::WorkerFacts;
 /// Everything about a job that makes a worker fit or unfit for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Demand {
-    pub(crate) user: UserId,
+    user: UserId,
     link: bool,
     toolchain: Option<ToolchainKey>,
+    cpu_class: Option<CpuClass>,
     /// Sorted, each once.
     mounts: Vec<DirKey>,
+    /// Bytes that are reserved for it.
+    pub(crate) memory: u64,
     /// Workers on which the job failed; sorted, each once.
     pub(crate) avoid: Vec<WorkerId>,
 }
 
+/// What makes a worker able or unable, whatever its size and condition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Abilities {
+    linking: bool,
+    only_user: Option<UserId>,
+    cpu_class: Option<CpuClass>,
+    /// Sorted, each once.
+    toolchains: Vec<ToolchainKey>,
+    /// Sorted, each once.
+    mounts: Vec<DirKey>,
+}
+
+impl Abilities {
+    pub(crate) fn new(facts: &WorkerFacts) -> Self {
+        Self {
+            linking: facts.linking,
+            only_user: facts.only_user,
+            cpu_class: facts.cpu_class,
+            toolchains: sorted(&facts.toolchains),
+            mounts: sorted(&facts.mounts),
+        }
+    }
+}
+
 impl Demand {
-    pub(crate) fn new(facts: &JobFacts, tried: &[WorkerId]) -> Self {
+    pub(crate) fn new(facts: &JobFacts, memory: u64, tried: &[WorkerId]) -> Self {
         Self {
             user: facts.user,
             link: facts.kind == JobKind::Link,
             toolchain: facts.toolchain,
+            cpu_class: facts.cpu_class,
             mounts: sorted(&facts.mounts),
+            memory,
             avoid: sorted(tried),
         }
     }
 
-    /// The first demand that a worker with these facts does not meet. What it was tried on is not asked here.
-    pub(crate) fn unmet_by(&self, facts: &WorkerFacts) -> Option<Unmet> {
-        if !self.mounts.iter().all(|mount| facts.mounts.contains(mount)) {
+    /// The first demand that a worker with these abilities does not meet. Its memory, and what it was tried on, are not
+    /// asked here.
+    pub(crate) fn unmet_by(&self, offer: &Abilities) -> Option<Unmet> {
+        if !self.mounts.iter().all(|mount| offer.mounts.binary_search(mount).is_ok()) {
             return Some(Unmet::Mount);
         }
-        if facts.only_user.is_some_and(|user| user != self.user) {
+        if offer.only_user.is_some_and(|user| user != self.user) {
             return Some(Unmet::User);
         }
-        if self.toolchain.is_some_and(|toolchain| !facts.toolchains.contains(&toolchain)) {
+        if self.toolchain.is_some_and(|toolchain| offer.toolchains.binary_search(&toolchain).is_err()) {
             return Some(Unmet::Toolchain);
         }
-        if self.link && !facts.linking {
+        if self.cpu_class.is_some_and(|class| offer.cpu_class != Some(class)) {
+            return Some(Unmet::CpuClass);
+        }
+        if self.link && !offer.linking {
             return Some(Unmet::Linking);
         }
         None

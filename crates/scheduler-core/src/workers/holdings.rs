@@ -4,93 +4,175 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use model::ids::{Attempt, JobId, WorkerId};
+use model::ids::{Attempt, DirKey, JobId, WorkerId};
+
+use crate::idmap::IdMap;
 
 /// An attempt's number and its worker: after a restart of the server two workers may hold the same number.
 pub(crate) type Live = (u32, WorkerId);
 
-/// Attempts at workers, by job and by worker.
+/// What is noted of an attempt at a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Note {
+    live: Live,
+    /// A Cancel was ordered.
+    cancelled: bool,
+    /// Bytes reserved for it.
+    memory: u64,
+    /// Where it writes.
+    dir: Option<DirKey>,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Holdings {
-    /// The value says whether a Cancel was ordered.
-    by_job: BTreeMap<JobId, BTreeMap<Live, bool>>,
+struct Account {
     /// In the order of their being sent.
-    by_worker: BTreeMap<WorkerId, Vec<Attempt>>,
+    attempts: Vec<Attempt>,
+    reserved: u64,
+}
+
+/// Attempts at workers, by job and by worker.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    /// In the order of their numbers and workers; mostly one.
+    by_job: IdMap<JobId, Vec<Note>>,
+    by_worker: BTreeMap<WorkerId, Account>,
+    /// Attempts of each worker that write into each directory.
+    writing: BTreeMap<(DirKey, WorkerId), u32>,
+    /// Workers that write into each directory.
+    writers: BTreeMap<DirKey, usize>,
 }
 
 impl Holdings {
-    pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt) {
-        if !self.contains(worker, attempt) {
-            self.by_job.entry(attempt.job).or_default().insert((attempt.number, worker), false);
-            self.by_worker.entry(worker).or_default().push(attempt);
+    pub(crate) fn new(seed: u64) -> Self {
+        let (by_job, by_worker) = (IdMap::with_seed(seed), BTreeMap::new());
+        Self { by_job, by_worker, writing: BTreeMap::new(), writers: BTreeMap::new() }
+    }
+
+    /// The attempt is at the worker, where so many bytes are reserved for it and it writes into that directory.
+    pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt, memory: u64, dir: Option<DirKey>) {
+        let live = (attempt.number, worker);
+        if self.by_job.get(attempt.job).is_none() {
+            self.by_job.insert(attempt.job, Vec::with_capacity(1));
+        }
+        let Some(notes) = self.by_job.get_mut(attempt.job) else { return };
+        let Err(place) = notes.binary_search_by_key(&live, |note| note.live) else { return };
+        notes.insert(place, Note { live, cancelled: false, memory, dir });
+        let account = self.by_worker.entry(worker).or_default();
+        account.attempts.push(attempt);
+        account.reserved = account.reserved.saturating_add(memory);
+        if let Some(dir) = dir {
+            let attempts = self.writing.entry((dir, worker)).or_default();
+            *attempts += 1;
+            if *attempts == 1 {
+                *self.writers.entry(dir).or_default() += 1;
+            }
         }
     }
 
     /// Whether it was there.
     pub(crate) fn remove(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
-        let Some(live) = self.by_job.get_mut(&attempt.job) else { return false };
-        if live.remove(&(attempt.number, worker)).is_none() {
-            return false;
+        let Some(notes) = self.by_job.get_mut(attempt.job) else { return false };
+        let Ok(place) = notes.binary_search_by_key(&(attempt.number, worker), |note| note.live) else { return false };
+        let note = notes.remove(place);
+        if notes.is_empty() {
+            self.by_job.remove(attempt.job);
         }
-        if live.is_empty() {
-            self.by_job.remove(&attempt.job);
-        }
-        if let Some(held) = self.by_worker.get_mut(&worker) {
-            held.retain(|other| *other != attempt);
-            if held.is_empty() {
+        if let Some(account) = self.by_worker.get_mut(&worker) {
+            account.attempts.retain(|other| *other != attempt);
+            account.reserved = account.reserved.saturating_sub(note.memory);
+            if account.attempts.is_empty() {
                 self.by_worker.remove(&worker);
             }
+        }
+        if let Some(dir) = note.dir {
+            self.stop_writing(dir, worker);
         }
         true
     }
 
+    /// How many workers write into this directory, and whether this one does.
+    pub(crate) fn writers(&self, dir: DirKey, worker: WorkerId) -> (usize, bool) {
+        (self.writers.get(&dir).copied().unwrap_or(0), self.writing.contains_key(&(dir, worker)))
+    }
+
+    fn stop_writing(&mut self, dir: DirKey, worker: WorkerId) {
+        let Some(attempts) = self.writing.get_mut(&(dir, worker)) else { return };
+        *attempts -= 1;
+        if *attempts > 0 {
+            return;
+        }
+        self.writing.remove(&(dir, worker));
+        if let Some(writers) = self.writers.get_mut(&dir) {
+            *writers -= 1;
+            if *writers == 0 {
+                self.writers.remove(&dir);
+            }
+        }
+    }
+
     /// Notes that this attempt was cancelled; whether that is news.
     pub(crate) fn mark_cancelled(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
-        let live = self.by_job.get_mut(&attempt.job).and_then(|live| live.get_mut(&(attempt.number, worker)));
-        live.is_some_and(|cancelled| !core::mem::replace(cancelled, true))
+        let notes = self.by_job.get_mut(attempt.job).into_iter().flatten();
+        let mut found = notes.filter(|note| note.live == (attempt.number, worker));
+        found.next().is_some_and(|note| !core::mem::replace(&mut note.cancelled, true))
     }
 
     pub(crate) fn is_cancelled(&self, worker: WorkerId, attempt: Attempt) -> bool {
-        self.by_job.get(&attempt.job).and_then(|live| live.get(&(attempt.number, worker))).is_some_and(|c| *c)
+        self.note(worker, attempt).is_some_and(|note| note.cancelled)
     }
 
     pub(crate) fn contains(&self, worker: WorkerId, attempt: Attempt) -> bool {
-        self.by_job.get(&attempt.job).is_some_and(|live| live.contains_key(&(attempt.number, worker)))
+        self.note(worker, attempt).is_some()
     }
 
     /// The attempts of a job that may be executing, by number, and whether a Cancel was ordered for each.
     pub(crate) fn of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = (Live, bool)> + '_ {
-        self.by_job.get(&job).into_iter().flatten().map(|(&live, &cancelled)| (live, cancelled))
+        self.by_job.get(job).into_iter().flatten().map(|note| (note.live, note.cancelled))
     }
 
     pub(crate) fn has_live(&self, job: JobId) -> bool {
-        self.by_job.contains_key(&job)
+        self.by_job.contains(job)
     }
 
     /// What this worker was given, in the order of its being sent.
     pub(crate) fn of_worker(&self, worker: WorkerId) -> &[Attempt] {
-        self.by_worker.get(&worker).map_or(&[], Vec::as_slice)
+        self.by_worker.get(&worker).map_or(&[], |account| account.attempts.as_slice())
     }
 
-    pub(crate) fn count(&self, worker: WorkerId) -> u32 {
-        u32::try_from(self.of_worker(worker).len()).unwrap_or(u32::MAX)
+    /// How many attempts are at a worker, and the bytes reserved for them.
+    pub(crate) fn count(&self, worker: WorkerId) -> (u32, u64) {
+        let Some(account) = self.by_worker.get(&worker) else { return (0, 0) };
+        (u32::try_from(account.attempts.len()).unwrap_or(u32::MAX), account.reserved)
     }
 
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.by_job.keys().copied()
+    /// Looks at all of them.
+    pub(crate) fn jobs(&self) -> Vec<JobId> {
+        self.by_job.sorted_keys()
     }
 
     pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerId> + '_ {
         self.by_worker.keys().copied()
     }
 
+    fn note(&self, worker: WorkerId, attempt: Attempt) -> Option<&Note> {
+        self.by_job.get(attempt.job)?.iter().find(|note| note.live == (attempt.number, worker))
+    }
+
     /// The two views agree.
     pub(crate) fn check(&self) {
-        let listed: usize = self.by_worker.values().map(Vec::len).sum();
-        let indexed: usize = self.by_job.values().map(BTreeMap::len).sum();
+        let listed: usize = self.by_worker.values().map(|account| account.attempts.len()).sum();
+        let indexed: usize = self.jobs().iter().map(|&job| self.of_job(job).count()).sum();
         assert_eq!(listed, indexed, "attempts by worker and by job");
-        for (&worker, held) in &self.by_worker {
-            assert!(held.iter().all(|&attempt| self.contains(worker, attempt)), "{worker:?} holds {held:?}");
+        let notes = self.jobs().into_iter().filter_map(|job| self.by_job.get(job)).flatten();
+        assert_eq!(notes.filter(|note| note.dir.is_some()).count(), self.writing.values().sum::<u32>() as usize);
+        assert_eq!(self.writing.len(), self.writers.values().sum::<usize>(), "workers that write into directories");
+        for (&worker, account) in &self.by_worker {
+            let notes = account.attempts.iter().map(|&attempt| self.note(worker, attempt));
+            let reserved = notes.fold(0u64, |sum, note| match note {
+                Some(note) => sum.saturating_add(note.memory),
+                None => panic!("{worker:?} holds {account:?}"),
+            });
+            assert_eq!(reserved, account.reserved, "memory reserved at {worker:?}");
         }
     }
 }

@@ -1,12 +1,17 @@
-//! The fleet as the scheduler believes it to be: who is there ([`table`]), what each worker has been given
-//! ([`holdings`]), and which jobs it could take ([`demand`], [`classes`]).
+//! The fleet as the scheduler believes it to be: who is there ([`table`], [`group`]), how each worker fares
+//! ([`health`], [`pace`]), what it has been given ([`holdings`]), and which jobs it could take ([`demand`],
+//! [`classes`]).
 
 pub(crate) mod classes;
 pub(crate) mod demand;
+pub(crate) mod group;
+pub(crate) mod health;
 pub(crate) mod holdings;
+pub(crate) mod pace;
 pub(crate) mod table;
 
 pub(crate) use classes::{ClassId, Classes};
 pub(crate) use demand::Demand;
+pub(crate) use health::BenchPolicy;
 pub(crate) use holdings::Holdings;
 pub(crate) use table::{Worker, WorkerTable};

@@ -1,11 +1,14 @@
-//! The registered workers, and three standing answers about them: who has idle slots, who has room for more than its
-//! slots, and who holds more than its slots. They are kept in order, so that no decision looks at the whole fleet.
+//! The registered workers, each in the group of its abilities.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use core::cmp::Reverse;
+use alloc::collections::BTreeMap;
 
 use model::ids::WorkerId;
 
+use super::ClassId;
+use super::demand::Abilities;
+use super::group::{Group, GroupId, Listing};
+use super::health::Health;
+use super::pace::Pace;
 use crate::input::{WorkerFacts, WorkerLoad};
 
 /// Whether a worker is spoken with.
@@ -24,28 +27,55 @@ pub(crate) struct Worker {
     pub(crate) load: WorkerLoad,
     pub(crate) liveness: Liveness,
     pub(crate) draining: bool,
+    pub(crate) health: Health,
+    pub(crate) pace: Pace,
+    /// It is given nothing else until a job of this class, which waits for its memory, has it.
+    pub(crate) kept_for: Option<ClassId>,
+    /// The class of the attempt that would be recalled next, if it has any to spare.
+    pub(crate) spare: Option<ClassId>,
     /// Attempts at the worker; a copy of what the holdings say.
     held: u32,
+    /// Bytes reserved for them.
+    reserved: u64,
+    group: GroupId,
 }
 
 impl Worker {
     pub(crate) fn new(facts: WorkerFacts) -> Self {
-        let load = WorkerLoad::default();
-        Self { facts, load, liveness: Liveness::Up, draining: false, held: 0 }
+        Self {
+            facts,
+            load: WorkerLoad::default(),
+            liveness: Liveness::Up,
+            draining: false,
+            health: Health::default(),
+            pace: Pace::default(),
+            kept_for: None,
+            spare: None,
+            held: 0,
+            reserved: 0,
+            group: GroupId(0),
+        }
     }
 
-    /// Slots, at least one whatever the worker said.
     pub(crate) fn slots(&self) -> u32 {
-        self.facts.slots.max(1)
+        self.facts.slots
     }
 
     pub(crate) fn held(&self) -> u32 {
         self.held
     }
 
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    pub(crate) fn group(&self) -> GroupId {
+        self.group
+    }
+
     /// Slots with nothing to run, by our account; of any use only while it is placeable.
     pub(crate) fn idle(&self) -> u32 {
-        if self.is_placeable() { self.slots().saturating_sub(self.held) } else { 0 }
+        if self.is_placeable() { self.usable_slots().saturating_sub(self.held) } else { 0 }
     }
 
     /// Attempts that can only wait there.
@@ -53,51 +83,68 @@ impl Worker {
         self.held.saturating_sub(self.slots())
     }
 
-    /// Memory that a link could use: what the worker says is available, else what it has.
+    /// The memory that it has; without limit if it does not say.
     pub(crate) fn memory(&self) -> u64 {
-        if self.load.memory_available > 0 { self.load.memory_available } else { self.facts.memory }
+        if self.facts.memory == 0 { u64::MAX } else { self.facts.memory }
+    }
+
+    /// What of it is not reserved.
+    pub(crate) fn free_memory(&self) -> u64 {
+        self.memory().saturating_sub(self.reserved)
+    }
+
+    /// What a job could really have now: programs that are not ours need some too.
+    pub(crate) fn headroom(&self) -> u64 {
+        let available = if self.load.memory_available > 0 { self.load.memory_available } else { u64::MAX };
+        self.free_memory().min(available)
     }
 
     /// Whether it may be given anything.
     pub(crate) fn is_placeable(&self) -> bool {
-        self.liveness == Liveness::Up && !self.draining
+        self.liveness == Liveness::Up && self.is_present()
     }
 
-    fn has_room(&self, prefetch: u32) -> bool {
-        self.is_placeable() && self.held < self.slots().saturating_add(prefetch)
+    /// Whether jobs may count on it: a silent worker may be back in a moment.
+    pub(crate) fn is_present(&self) -> bool {
+        !self.draining && !self.health.is_benched()
     }
 
-    fn has_surplus(&self) -> bool {
-        self.liveness == Liveness::Up && self.surplus() > 0
+    pub(crate) fn has_room(&self, prefetch: u32) -> bool {
+        let ahead = if self.is_on_probation() { 0 } else { self.pace.prefetch(self.slots(), prefetch) };
+        self.is_placeable() && self.held < self.usable_slots().saturating_add(ahead)
     }
 
-    fn idle_key(&self, id: WorkerId) -> IdleKey {
-        (Reverse(self.idle()), self.load.foreign_load_centi, id)
+    pub(crate) fn is_on_probation(&self) -> bool {
+        self.health.standing() == super::health::Standing::Probation
     }
 
     /// Held attempts a slot, in 2^20ths, so that workers of different size compare without floating point.
-    fn room_key(&self, id: WorkerId) -> (u64, WorkerId) {
-        ((u64::from(self.held) << 20) / u64::from(self.slots()), id)
+    pub(crate) fn fullness(&self) -> u64 {
+        (u64::from(self.held) << 20) / u64::from(self.slots())
+    }
+
+    fn usable_slots(&self) -> u32 {
+        if self.is_on_probation() { 1 } else { self.slots() }
     }
 }
-
-type IdleKey = (Reverse<u32>, u32, WorkerId);
 
 /// All registered workers.
 #[derive(Debug)]
 pub(crate) struct WorkerTable {
     workers: BTreeMap<WorkerId, Worker>,
+    groups: BTreeMap<GroupId, Group>,
+    by_abilities: BTreeMap<Abilities, GroupId>,
+    next_group: u32,
     prefetch: u32,
-    idle: BTreeSet<IdleKey>,
-    room: BTreeSet<(u64, WorkerId)>,
-    surplus: BTreeSet<WorkerId>,
+    idle: usize,
+    roomy: usize,
 }
 
 impl WorkerTable {
-    /// An empty fleet whose workers may hold `prefetch` attempts beyond their slots.
+    /// An empty fleet whose workers may hold up to `prefetch` attempts beyond their slots.
     pub(crate) fn new(prefetch: u32) -> Self {
-        let (workers, idle, room, surplus) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { workers, prefetch, idle, room, surplus }
+        let (workers, groups, by_abilities) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0 }
     }
 
     pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
@@ -108,82 +155,132 @@ impl WorkerTable {
         self.workers.iter().map(|(&id, worker)| (id, worker))
     }
 
-    pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
-        self.remove(id);
+    /// Adds a worker, or takes note of other abilities. A group that is new is named: classes have to judge it.
+    pub(crate) fn register(&mut self, id: WorkerId, facts: WorkerFacts) -> (Option<GroupId>, Option<GroupId>) {
+        let abilities = Abilities::new(&facts);
+        let before = self.workers.get(&id).map(|worker| worker.group);
+        let is_same = before.is_some_and(|group| self.groups.get(&group).is_some_and(|it| it.abilities == abilities));
+        if is_same {
+            self.update(id, |worker| {
+                worker.facts = facts;
+                worker.liveness = Liveness::Up;
+            });
+            return (None, None);
+        }
+        let mut worker = match self.detach(id) {
+            Some(worker) => Worker { facts, liveness: Liveness::Up, ..worker },
+            None => Worker::new(facts),
+        };
+        let (group, is_new) = self.group_of(abilities);
+        worker.group = group;
+        let listing = Listing::of(id, &worker, self.prefetch);
         self.workers.insert(id, worker);
-        self.enlist(id);
+        self.relist(group, Listing::default(), listing);
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.members += 1;
+        }
+        (is_new.then_some(group), before.and_then(|before| self.drop_if_empty(before)))
     }
 
-    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        self.delist(id);
-        self.workers.remove(&id)
+    /// Takes a worker out. A group that went with it is named.
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<(Worker, Option<GroupId>)> {
+        let worker = self.detach(id)?;
+        let gone = self.drop_if_empty(worker.group);
+        Some((worker, gone))
     }
 
     /// Changes a worker and whatever follows from it. Nothing happens if there is no such worker.
     pub(crate) fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
-        self.delist(id);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            change(worker);
-        }
-        self.enlist(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let before = Listing::of(id, worker, self.prefetch);
+        change(worker);
+        let (group, after) = (worker.group, Listing::of(id, worker, self.prefetch));
+        self.relist(group, before, after);
     }
 
-    pub(crate) fn set_held(&mut self, id: WorkerId, held: u32) {
-        self.update(id, |worker| worker.held = held);
-    }
-
-    /// Workers with idle slots: most idle slots first, then the least loaded by others, then the lowest id.
-    pub(crate) fn idle(&self) -> impl ExactSizeIterator<Item = WorkerId> + '_ {
-        self.idle.iter().map(|&(_, _, id)| id)
-    }
-
-    /// Workers that may be sent more than they can start, the one with least to do for its size first.
-    pub(crate) fn roomy(&self) -> impl ExactSizeIterator<Item = WorkerId> + '_ {
-        self.room.iter().map(|&(_, id)| id)
-    }
-
-    /// The first of [`Self::roomy`] among a few.
-    pub(crate) fn first_roomy_of(&self, few: &BTreeSet<WorkerId>) -> Option<WorkerId> {
-        let keys = few.iter().filter_map(|&id| {
-            let worker = self.workers.get(&id)?;
-            worker.has_room(self.prefetch).then(|| worker.room_key(id))
+    pub(crate) fn set_held(&mut self, id: WorkerId, held: u32, reserved: u64) {
+        self.update(id, |worker| {
+            worker.held = held;
+            worker.reserved = reserved;
         });
-        keys.min().map(|(_, id)| id)
     }
 
-    /// Connected workers that hold more than their slots.
-    pub(crate) fn surplus(&self) -> impl ExactSizeIterator<Item = WorkerId> + '_ {
-        self.surplus.iter().copied()
-    }
-
-    fn delist(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id) {
-            self.idle.remove(&worker.idle_key(id));
-            self.room.remove(&worker.room_key(id));
-            self.surplus.remove(&id);
+    /// For what no list depends on.
+    pub(crate) fn set_spare(&mut self, id: WorkerId, spare: Option<ClassId>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.spare = spare;
         }
     }
 
-    fn enlist(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        if worker.idle() > 0 {
-            self.idle.insert(worker.idle_key(id));
+    pub(crate) fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        self.groups.iter().map(|(&id, group)| (id, group))
+    }
+
+    /// Workers with idle slots that are kept for nobody.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle
+    }
+
+    /// Workers that may be sent more.
+    pub(crate) fn roomy(&self) -> usize {
+        self.roomy
+    }
+
+    fn group_of(&mut self, abilities: Abilities) -> (GroupId, bool) {
+        if let Some(&id) = self.by_abilities.get(&abilities) {
+            return (id, false);
         }
-        if worker.has_room(self.prefetch) {
-            self.room.insert(worker.room_key(id));
+        let id = GroupId(self.next_group);
+        self.next_group += 1;
+        self.by_abilities.insert(abilities.clone(), id);
+        self.groups.insert(id, Group::new(abilities));
+        (id, true)
+    }
+
+    fn detach(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.workers.remove(&id)?;
+        let before = Listing::of(id, &worker, self.prefetch);
+        self.relist(worker.group, before, Listing::default());
+        if let Some(group) = self.groups.get_mut(&worker.group) {
+            group.members -= 1;
         }
-        if worker.has_surplus() {
-            self.surplus.insert(id);
+        Some(worker)
+    }
+
+    fn drop_if_empty(&mut self, id: GroupId) -> Option<GroupId> {
+        if self.groups.get(&id)?.members > 0 {
+            return None;
+        }
+        let group = self.groups.remove(&id)?;
+        self.by_abilities.remove(&group.abilities);
+        Some(id)
+    }
+
+    fn relist(&mut self, group: GroupId, before: Listing, after: Listing) {
+        self.idle = self.idle + usize::from(after.is_idle()) - usize::from(before.is_idle());
+        self.roomy = self.roomy + usize::from(after.has_room()) - usize::from(before.has_room());
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.relist(before, after);
         }
     }
 
     /// The standing answers are the ones that asking everybody would give.
     pub(crate) fn check(&self) {
-        let idle = self.iter().filter(|(_, worker)| worker.idle() > 0);
-        assert!(idle.map(|(id, worker)| worker.idle_key(id)).collect::<BTreeSet<_>>() == self.idle, "idle workers");
-        let room = self.iter().filter(|(_, worker)| worker.has_room(self.prefetch));
-        assert!(room.map(|(id, worker)| worker.room_key(id)).collect::<BTreeSet<_>>() == self.room, "roomy workers");
-        let surplus = self.iter().filter(|(_, worker)| worker.has_surplus());
-        assert!(surplus.map(|(id, _)| id).eq(self.surplus.iter().copied()), "workers with surplus");
+        let mut expected: BTreeMap<GroupId, Group> = BTreeMap::new();
+        for (id, worker) in self.iter() {
+            let abilities = Abilities::new(&worker.facts);
+            let group = expected.entry(worker.group).or_insert_with(|| Group::new(abilities.clone()));
+            assert_eq!(group.abilities, abilities, "{id:?} is in the wrong group");
+            group.members += 1;
+            group.relist(Listing::default(), Listing::of(id, worker, self.prefetch));
+        }
+        assert_eq!(expected, self.groups, "the groups' lists");
+        let listings = || self.iter().map(|(id, worker)| Listing::of(id, worker, self.prefetch));
+        assert_eq!(self.idle, listings().filter(Listing::is_idle).count(), "idle workers");
+        assert_eq!(self.roomy, listings().filter(Listing::has_room).count(), "roomy workers");
     }
 }

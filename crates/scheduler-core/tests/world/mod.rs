@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, ToolchainKey, UserId, WorkerId};
-use model::job::{BatchHint, JobFacts, JobKind};
+use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
@@ -295,7 +295,7 @@ impl World {
             Action::Forget { job } => {
                 self.forgotten.insert(*job);
             }
-            Action::Cancel { .. } | Action::Recall { .. } | Action::ForgetWorker { .. } => {}
+            Action::Wait { .. } | Action::Cancel { .. } | Action::Recall { .. } | Action::ForgetWorker { .. } => {}
         }
     }
 }
@@ -309,20 +309,15 @@ pub(crate) fn facts_of_a_worker(slots: u32) -> WorkerFacts {
         mounts: vec![DirKey::new(1)],
         only_user: None,
         memory: 1 << 30,
+        cpu_class: None,
     }
 }
 
 pub(crate) fn facts_of_a_job() -> JobFacts {
     JobFacts {
-        user: UserId::new(1000),
-        build: BuildId::new(1),
-        kind: JobKind::Compile,
         toolchain: Some(ToolchainKey::new(1)),
         mounts: vec![DirKey::new(1)],
-        dirs: vec![],
-        input_bytes: 0,
-        batch: BatchHint::default(),
-        repeatable: true,
+        ..JobFacts::new(UserId::new(1000), BuildId::new(1), JobKind::Compile)
     }
 }
 

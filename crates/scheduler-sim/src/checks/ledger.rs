@@ -70,12 +70,22 @@ impl Ledger {
         self.accounts.values().flat_map(|account| &account.held).map(|attempt| attempt.job).collect()
     }
 
-    /// Workers that could start something at once.
-    pub(crate) fn idle(&self) -> impl Iterator<Item = (WorkerId, &WorkerFacts)> {
+    /// Workers that could start something at once, and how much they hold.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (WorkerId, &WorkerFacts, usize)> {
         let is_idle = |account: &Account| {
             account.connected && !account.draining && account.held.len() < account.facts.slots as usize
         };
-        self.accounts.iter().filter(move |(_, account)| is_idle(account)).map(|(&id, account)| (id, &account.facts))
+        let idle = self.accounts.iter().filter(move |(_, account)| is_idle(account));
+        idle.map(|(&id, account)| (id, &account.facts, account.held.len()))
+    }
+
+    /// What is reserved for the attempts at each worker is within what it has, as long as a worker says what it has.
+    pub(crate) fn check_memory(&self, reserved: impl Fn(JobId) -> u64) {
+        for (worker, account) in self.accounts.iter().filter(|(_, account)| account.facts.memory > 0) {
+            let sum: u64 = account.held.iter().map(|attempt| reserved(attempt.job)).sum();
+            let has = account.facts.memory;
+            assert!(sum <= has, "{worker:?} has {has} bytes and holds jobs that need {sum}: {:?}", account.held);
+        }
     }
 
     /// No worker needs to be known by, or to hold, anything that a worker at rest does not.

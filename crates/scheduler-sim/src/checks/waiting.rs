@@ -7,7 +7,7 @@ use model::ids::{JobId, WorkerId};
 use model::job::{JobFacts, JobKind};
 use model::outcome::AttemptFailure;
 use model::time::Timestamp;
-use scheduler_core::{SubmittedJob, WorkerFacts};
+use scheduler_core::{Condition, Scheduler, SubmittedJob, WorkerFacts};
 
 use super::ledger::Ledger;
 
@@ -57,24 +57,36 @@ impl Waiting {
         self.open.remove(&job);
     }
 
-    /// After each step.
-    pub(crate) fn check(&mut self, now: Timestamp, ledger: &Ledger) {
+    /// After each step. Workers that could take a job by what everybody can see, and do not, must be excused by what
+    /// only the scheduler knows: they are benched or on probation, or short of memory for it.
+    pub(crate) fn check(&mut self, now: Timestamp, ledger: &Ledger, scheduler: &Scheduler) {
         if now < self.from {
             return;
         }
         let held = ledger.jobs();
         for (job, wait) in self.open.iter_mut().filter(|(job, _)| !held.contains(job)) {
-            let taker = ledger.idle().find(|&(worker, facts)| wait.could_go_to(worker, facts));
-            let Some((worker, _)) = taker else {
+            let takers: Vec<_> = ledger.idle().filter(|(id, facts, _)| wait.could_go_to(*id, facts)).collect();
+            let excused = if takers.is_empty() { 0 } else { excused(scheduler, *job, &takers) };
+            if takers.len() <= excused {
                 wait.in_vain_since = None;
                 continue;
-            };
+            }
             let since = *wait.in_vain_since.get_or_insert(now);
             let waited = now.since(since);
-            assert!(waited <= DELAY, "{job:?} has waited {waited:?} beside an idle slot of {worker:?}");
+            assert!(waited <= DELAY, "{job:?} has waited {waited:?} beside idle slots of {takers:?}");
         }
         self.open.iter_mut().filter(|(job, _)| held.contains(job)).for_each(|(_, wait)| wait.in_vain_since = None);
     }
+}
+
+fn excused(scheduler: &Scheduler, job: JobId, takers: &[(WorkerId, &WorkerFacts, usize)]) -> usize {
+    let Some(Condition::Waiting { obstacles, .. }) = scheduler.explain(job).map(|it| it.state) else {
+        // It waits for the end of something, not for a worker.
+        return takers.len();
+    };
+    // On probation a worker runs one job at a time, and counts as busy with it.
+    let on_probation = takers.iter().filter(|(_, _, held)| *held > 0).count().min(obstacles.busy);
+    obstacles.benched + obstacles.memory + obstacles.too_small + obstacles.kept + on_probation
 }
 
 impl Wait {

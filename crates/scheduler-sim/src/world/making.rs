@@ -72,6 +72,7 @@ fn some_config(rng: &mut Rng) -> Config {
         fleet_grace: rng.millis(100, 3_000),
         max_queued: if rng.percent(20) { 5 } else { 1_000 },
         retain: Duration::from_secs(6),
+        ..Config::default()
     }
 }
 
@@ -85,6 +86,7 @@ fn some_host(rng: &mut Rng) -> Host {
         mounts: if rng.percent(80) { vec![DirKey::new(100)] } else { vec![] },
         only_user: rng.percent(15).then(|| UserId::new(1)),
         memory: rng.between(1, 64),
+        cpu_class: None,
     };
     let character = match rng.between(1, 100) {
         1..=6 => Character::BlackHole,

@@ -1,0 +1,176 @@
+//! A hash table by identity: what is looked up several times a step stays cheap however many jobs there are. It cannot
+//! be walked in the order of its hashes, so no decision can come to depend on them; the seed changes nothing but who
+//! could make lookups slow on purpose.
+
+use alloc::vec::Vec;
+
+use model::ids::JobId;
+
+/// What a table can be keyed by.
+pub(crate) trait Identity: Copy + Ord {
+    /// The bits that tell keys apart.
+    fn bits(self) -> (u64, u64);
+}
+
+impl Identity for JobId {
+    fn bits(self) -> (u64, u64) {
+        let whole = u128::from_le_bytes(*self.as_bytes());
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let halves = (whole as u64, (whole >> 64) as u64);
+        halves
+    }
+}
+
+impl Identity for u64 {
+    fn bits(self) -> (u64, u64) {
+        (self, 0)
+    }
+}
+
+/// Open addressing with linear probing; a removal closes its gap, so there are no tombstones.
+#[derive(Debug)]
+pub(crate) struct IdMap<K, V> {
+    cells: Vec<Option<(K, V)>>,
+    len: usize,
+    seed: u64,
+}
+
+impl<K, V> Default for IdMap<K, V> {
+    fn default() -> Self {
+        Self { cells: Vec::new(), len: 0, seed: 0 }
+    }
+}
+
+impl<K: Identity, V> IdMap<K, V> {
+    pub(crate) fn with_seed(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
+        let index = self.find(key)?;
+        self.cells[index].as_ref().map(|(_, value)| value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        let index = self.find(key)?;
+        self.cells[index].as_mut().map(|(_, value)| value)
+    }
+
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// Puts a value in; the one that was there comes out.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        if let Some(before) = self.get_mut(key) {
+            return Some(core::mem::replace(before, value));
+        }
+        if (self.len + 1) * 4 > self.cells.len() * 3 {
+            self.grow();
+        }
+        self.put(key, value);
+        self.len += 1;
+        None
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
+        let mut gap = self.find(key)?;
+        let (_, value) = self.cells[gap].take()?;
+        self.len -= 1;
+        let mask = self.cells.len() - 1;
+        let mut next = (gap + 1) & mask;
+        while let Some((key, _)) = &self.cells[next] {
+            // It may move back to the gap unless its own place lies between the gap and it.
+            let home = self.home(*key);
+            if next.wrapping_sub(home) & mask >= next.wrapping_sub(gap) & mask {
+                self.cells.swap(gap, next);
+                gap = next;
+            }
+            next = (next + 1) & mask;
+        }
+        Some(value)
+    }
+
+    /// The keys in their own order. Looks at everything.
+    pub(crate) fn sorted_keys(&self) -> Vec<K> {
+        let mut keys: Vec<K> = self.cells.iter().flatten().map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn find(&self, key: K) -> Option<usize> {
+        if self.cells.is_empty() {
+            return None;
+        }
+        let mask = self.cells.len() - 1;
+        let mut index = self.home(key);
+        while let Some((other, _)) = &self.cells[index] {
+            if *other == key {
+                return Some(index);
+            }
+            index = (index + 1) & mask;
+        }
+        None
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        let mask = self.cells.len() - 1;
+        let mut index = self.home(key);
+        while self.cells[index].is_some() {
+            index = (index + 1) & mask;
+        }
+        self.cells[index] = Some((key, value));
+    }
+
+    fn grow(&mut self) {
+        let size = (self.cells.len() * 2).max(8);
+        let before = core::mem::take(&mut self.cells);
+        self.cells.resize_with(size, || None);
+        before.into_iter().flatten().for_each(|(key, value)| self.put(key, value));
+    }
+
+    fn home(&self, key: K) -> usize {
+        let (low, high) = key.bits();
+        let mixed = fold(fold(low ^ self.seed, 0x9e37_79b9_7f4a_7c15) ^ high, 0xd6e8_feb8_6659_fd93 ^ self.seed);
+        #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+        let index = mixed as usize;
+        index & (self.cells.len() - 1)
+    }
+}
+
+/// Both halves of the whole product: every bit of the operands reaches every bit of the result.
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    let folded = (product as u64) ^ ((product >> 64) as u64);
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+
+    #[test]
+    fn it_holds_what_an_ordered_map_holds_whatever_is_put_in_and_taken_out() {
+        let (mut map, mut model) = (IdMap::with_seed(7), BTreeMap::new());
+        let mut state = 1u64;
+        for round in 0..20_000u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = (state >> 33) % 300;
+            if (state >> 20) % 5 < 3 {
+                assert_eq!(map.insert(key, round), model.insert(key, round));
+            } else {
+                assert_eq!(map.remove(key), model.remove(&key));
+            }
+            assert_eq!(map.len(), model.len());
+            assert_eq!(map.get(key), model.get(&key));
+        }
+        assert_eq!(map.sorted_keys(), model.keys().copied().collect::<Vec<_>>());
+        assert!(model.iter().all(|(&key, value)| map.get(key) == Some(value)));
+    }
+}

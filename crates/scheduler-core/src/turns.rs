@@ -1,0 +1,83 @@
+//! What turns cost, and what is learned from them: how long jobs run, how much memory they need, how fast workers are.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use model::ids::{JobId, WorkerId};
+use model::outcome::{AttemptFailure, Outcome};
+
+use crate::action::Action;
+use crate::explain::PlacementKind;
+use crate::history::Basis;
+use crate::input::MAX_MEMORY;
+use crate::scheduler::Scheduler;
+
+/// What a job that was done costs at the least.
+const LEAST_TURN: Duration = Duration::from_millis(1);
+
+impl Scheduler {
+    /// The attempt runs from now on; if a slot was idle for it, this says how far away the worker is.
+    pub(crate) fn on_turn_started(&mut self, id: JobId, worker: WorkerId, kind: PlacementKind) {
+        let now = self.now;
+        let Some(turn) = self.jobs.get_mut(id).and_then(|job| job.turn.as_mut()) else { return };
+        let after = now.since(turn.began);
+        turn.began = now;
+        turn.started = true;
+        if matches!(kind, PlacementKind::IdleSlot | PlacementKind::KeptFree) {
+            self.workers.update(worker, |worker| worker.pace.on_started(after));
+        }
+    }
+
+    /// The attempt gave an outcome.
+    pub(crate) fn on_done(&mut self, id: JobId, worker: WorkerId, outcome: &Outcome, out: &mut Vec<Action>) {
+        self.praise(id, worker, out);
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let turn = job.turn.take();
+        let watched = turn.filter(|turn| turn.started).map(|turn| now.since(turn.began));
+        let took = if outcome.usage.wall.is_zero() { watched } else { Some(outcome.usage.wall) };
+        if let Some(turn) = turn {
+            // Jobs of no length take turns too.
+            let used = took.unwrap_or_else(|| now.since(turn.began)).max(LEAST_TURN);
+            self.queue.settle(job.facts.user, job.facts.build, turn.charge, used);
+        }
+        // A command that fails ends early, and says nothing about how long it takes when it does not.
+        let took = took.filter(|_| outcome.exit.is_success());
+        self.history.learn(&job.facts, took, outcome.usage.peak_memory.min(MAX_MEMORY));
+        if let Some(took) = took {
+            let predicted = (job.prediction.basis == Basis::Output).then_some(job.prediction.duration);
+            self.workers.update(worker, |worker| worker.pace.on_ran(predicted, took));
+        }
+    }
+
+    /// The attempt gave nothing, or is not wanted any more. What never started cost nothing.
+    pub(crate) fn end_turn(&mut self, id: JobId, failure: &AttemptFailure) {
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(turn) = job.turn.take() else { return };
+        let ran = turn.started && *failure != AttemptFailure::HandedBack;
+        let used = if ran { now.since(turn.began) } else { Duration::ZERO };
+        self.queue.settle(job.facts.user, job.facts.build, turn.charge, used);
+    }
+
+    /// Killed for want of memory: the job needs more than was reserved for it. Twice as much, or half of what that
+    /// worker has if that is more; and if it had that already, then more than such a worker has.
+    pub(crate) fn learn_from(&mut self, id: JobId, worker: WorkerId, failure: &AttemptFailure) {
+        if *failure != AttemptFailure::OutOfMemory {
+            return;
+        }
+        let Some(had) = self.class_of(id).map(|class| self.classes.memory(class)) else { return };
+        let Some(whole) = self.workers.get(worker).map(|worker| worker.facts.memory) else { return };
+        let twice = had.saturating_mul(2);
+        let needs = match whole {
+            0 => twice.max(1 << 30),
+            whole if twice > whole => whole + 1,
+            whole => twice.max(whole / 2),
+        };
+        let needs = needs.min(MAX_MEMORY);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.prediction.memory = job.prediction.memory.max(needs);
+        job.prediction.memory_known = true;
+        self.history.learn_out_of_memory(&job.facts, needs);
+    }
+}

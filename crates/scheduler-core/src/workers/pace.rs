@@ -1,0 +1,106 @@
+//! How fast a worker is: against what was predicted, and in answering.
+
+use core::time::Duration;
+
+use crate::history::log2;
+
+/// Steps of the logarithm in an octave.
+const OCTAVE: i32 = 256;
+/// Measurements before a worker's speed is believed.
+const ENOUGH: u32 = 8;
+
+/// Running averages of one worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// Logarithm of measured time over predicted time, in 256ths of an octave.
+    slowness: i32,
+    measured: u32,
+    /// From sending an attempt for an idle slot to hearing that it started, in microseconds; 0 when unknown.
+    round_trip: u64,
+    /// How long attempts run, in microseconds; 0 when unknown.
+    length: u64,
+}
+
+impl Pace {
+    pub(crate) fn on_ran(&mut self, predicted: Option<Duration>, took: Duration) {
+        let took = micros(took);
+        if took == 0 {
+            return;
+        }
+        self.length = averaged(self.length, took);
+        if let Some(predicted) = predicted {
+            let off = i32::from(log2(took)) - i32::from(log2(micros(predicted)));
+            self.slowness += (off.clamp(-2 * OCTAVE, 2 * OCTAVE) - self.slowness) / 8;
+            self.measured = self.measured.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn on_started(&mut self, after: Duration) {
+        self.round_trip = averaged(self.round_trip, micros(after).max(1));
+    }
+
+    /// How many times slower than expected, as a power of 2; 0 is usual, below it is faster.
+    pub(crate) fn octaves_slow(&self) -> i8 {
+        if self.measured < ENOUGH {
+            return 0;
+        }
+        i8::try_from((self.slowness + OCTAVE / 2).div_euclid(OCTAVE)).unwrap_or(0)
+    }
+
+    /// Attempts that must lie ready for the slots never to wait for the round trip; at least one, at most `most`.
+    pub(crate) fn prefetch(&self, slots: u32, most: u32) -> u32 {
+        if self.length == 0 || self.round_trip == 0 {
+            return most;
+        }
+        // In one round trip (and its spread: twice that) so many attempts end.
+        let ends = u64::from(slots).saturating_mul(2).saturating_mul(self.round_trip).div_ceil(self.length);
+        u32::try_from(ends).unwrap_or(most).clamp(most.min(1), most)
+    }
+}
+
+fn averaged(before: u64, next: u64) -> u64 {
+    if before == 0 { next } else { before - before / 8 + next / 8 }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX >> 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_worker_that_takes_twice_the_time_is_an_octave_slow() {
+        let mut pace = Pace::default();
+        (0..40).for_each(|_| pace.on_ran(Some(SECOND), SECOND * 2));
+        assert_eq!(pace.octaves_slow(), 1);
+
+        (0..60).for_each(|_| pace.on_ran(Some(SECOND), SECOND / 2));
+        assert_eq!(pace.octaves_slow(), -1);
+    }
+
+    #[test]
+    fn a_few_measurements_say_nothing_about_speed() {
+        let mut pace = Pace::default();
+        (0..3).for_each(|_| pace.on_ran(Some(MS), SECOND));
+        assert_eq!(pace.octaves_slow(), 0);
+    }
+
+    #[test]
+    fn prefetch_is_deep_for_short_jobs_far_away_and_shallow_for_long_ones_nearby() {
+        let (mut far, mut near) = (Pace::default(), Pace::default());
+        far.on_ran(None, MS * 50);
+        far.on_started(MS * 20);
+        near.on_ran(None, SECOND * 5);
+        near.on_started(MS);
+
+        assert_eq!(far.prefetch(8, 16), 7);
+        assert_eq!(near.prefetch(8, 16), 1);
+        assert_eq!(Pace::default().prefetch(8, 3), 3, "unknown: what is allowed");
+        assert_eq!(near.prefetch(8, 0), 0, "none allowed");
+    }
+}
