@@ -27,6 +27,8 @@ pub(crate) enum Task {
     Launchers,
     /// Run a ninja build command by command and write down its graph, with what each command cost
     RecordGraph(RecordGraph),
+    /// Live through journals again: `distccd-server --journal`, `sim --journal`
+    Replay(Replay),
     /// Run simulated worlds that try to break the scheduler
     Sim(Sim),
     /// All that proves the product; what CI runs
@@ -37,6 +39,8 @@ pub(crate) enum Task {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
+    /// How long recorded builds take on simulated fleets, under the scheduler and under what others do
+    Makespan(Makespan),
     /// What a launcher adds to a job: wall time, CPU time, memory
     Overhead(Overhead),
 }
@@ -122,6 +126,9 @@ pub(crate) struct Sim {
     /// Only this world, and tell what became of it
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
     pub(crate) seed: Option<u64>,
+    /// With --seed: write the journal of each run of its server into this directory
+    #[arg(long, value_name = "DIR", requires = "seed")]
+    pub(crate) journal: Option<PathBuf>,
 }
 
 /// Flags of `test`.
@@ -156,4 +163,23 @@ pub(crate) struct RecordGraph {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// Flags of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// What to live through
+    #[arg(value_name = "JOURNAL", required = true)]
+    pub(crate) journals: Vec<PathBuf>,
+}
+
+/// Flags of `bench makespan`.
+#[derive(Debug, Args)]
+pub(crate) struct Makespan {
+    /// Fleets of each size; figures are means over them
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) seeds: u64,
+    /// Put the tables into docs/scheduling.md
+    #[arg(long)]
+    pub(crate) write: bool,
 }

@@ -14,6 +14,7 @@ mod launchers;
 mod prerequisites;
 mod process;
 mod record_graph;
+mod replay;
 mod sim;
 mod test;
 mod tidy;
@@ -40,12 +41,14 @@ fn main() -> ExitCode {
 fn run(task: Task) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
+        Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,
         Task::RecordGraph(flags) => record_graph::run(&flags)?,
+        Task::Replay(flags) => replay::run(&workspace, &flags)?,
         Task::Sim(flags) => sim::run(&workspace, &flags)?,
         Task::Test(flags) => return test::run(&workspace, &flags),
         Task::Tidy => tidy::run(&workspace)?,

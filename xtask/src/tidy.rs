@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("journal", &["model", "scheduler-core"]),
     ("scheduler-sim", &["model", "scheduler-core", "journal"]),
     ("daemon-kit", &["model"]),
-    ("distccd-server", &["model", "proto", "scheduler-core", "daemon-kit"]),
+    ("distccd-server", &["model", "proto", "scheduler-core", "journal", "daemon-kit"]),
     ("distccd-worker", &["model", "proto", "daemon-kit"]),
     ("launcher-kit", &["model", "cmdline", "proto"]),
     ("cc-launcher", &["launcher-kit"]),

@@ -190,7 +190,6 @@ impl Driver {
         }
         let wishes = actions.into_iter().filter_map(|action| self.carry_out(action)).collect();
         self.waiting.check(now, &self.ledger, &self.scheduler);
-        self.ledger.check_memory(|job| self.scheduler.explain(job).map_or(0, |explanation| explanation.reserved));
         wishes
     }
 
@@ -202,7 +201,8 @@ impl Driver {
     fn carry_out(&mut self, action: Action) -> Option<Wish> {
         match action {
             Action::Assign { worker, attempts } => {
-                self.ledger.on_assigned(worker, &attempts);
+                let reserved = |job| self.scheduler.explain(job).map_or(0, |explanation| explanation.reserved);
+                self.ledger.on_assigned(worker, &attempts, reserved);
                 self.tell(worker, Order::Assign(attempts))
             }
             Action::Cancel { worker, attempt } => self.tell(worker, Order::Cancel(attempt)),

@@ -66,7 +66,11 @@ pub fn recorded() -> Vec<BuildGraph> {
     FILES.iter().map(read).collect()
 }
 
-const FILES: &[(&str, &str)] = &[("libuv", include_str!("../data/libuv.graph"))];
+const FILES: &[(&str, &str)] = &[
+    ("libuv", include_str!("../data/libuv.graph")),
+    ("protobuf", include_str!("../data/protobuf.graph")),
+    ("systemd", include_str!("../data/systemd.graph")),
+];
 
 /// A line that does not mean anything.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ struct Account {
     facts: WorkerFacts,
     connected: bool,
     draining: bool,
-    held: BTreeSet<Attempt>,
+    /// With what was reserved for each when it was sent; nothing for what the worker had already.
+    held: BTreeMap<Attempt, u64>,
 }
 
 /// The accounts of one server's workers.
@@ -27,11 +28,11 @@ impl Ledger {
     }
 
     pub(crate) fn on_registered(&mut self, worker: WorkerId, facts: &WorkerFacts, holding: &[Attempt]) {
-        let new = || Account { facts: facts.clone(), connected: true, draining: false, held: BTreeSet::new() };
+        let new = || Account { facts: facts.clone(), connected: true, draining: false, held: BTreeMap::new() };
         let account = self.accounts.entry(worker).or_insert_with(new);
         account.facts = facts.clone();
         account.connected = true;
-        account.held = holding.iter().copied().collect();
+        account.held = holding.iter().map(|held| (*held, account.held.get(held).copied().unwrap_or(0))).collect();
     }
 
     pub(crate) fn on_disconnected(&mut self, worker: WorkerId) {
@@ -56,18 +57,19 @@ impl Ledger {
         self.accounts.remove(&worker);
     }
 
-    pub(crate) fn on_assigned(&mut self, worker: WorkerId, attempts: &[Attempt]) {
+    /// `reserved` says how much memory is set aside for a job.
+    pub(crate) fn on_assigned(&mut self, worker: WorkerId, attempts: &[Attempt], reserved: impl Fn(JobId) -> u64) {
         for attempt in attempts {
-            let mut others = self.accounts.values().flat_map(|account| &account.held);
+            let mut others = self.accounts.values().flat_map(|account| account.held.keys());
             let other = others.find(|held| held.job == attempt.job);
             assert_eq!(other, None, "{attempt} is assigned while another attempt of its job is at a worker");
-            self.credit(worker, *attempt);
+            self.credit(worker, *attempt, reserved(attempt.job));
         }
     }
 
     /// Jobs of which a worker has an attempt.
     pub(crate) fn jobs(&self) -> BTreeSet<JobId> {
-        self.accounts.values().flat_map(|account| &account.held).map(|attempt| attempt.job).collect()
+        self.accounts.values().flat_map(|account| account.held.keys()).map(|attempt| attempt.job).collect()
     }
 
     /// Workers that could start something at once, and how much they hold.
@@ -79,27 +81,21 @@ impl Ledger {
         idle.map(|(&id, account)| (id, &account.facts, account.held.len()))
     }
 
-    /// What is reserved for the attempts at each worker is within what it has, as long as a worker says what it has.
-    pub(crate) fn check_memory(&self, reserved: impl Fn(JobId) -> u64) {
-        for (worker, account) in self.accounts.iter().filter(|(_, account)| account.facts.memory > 0) {
-            let sum: u64 = account.held.iter().map(|attempt| reserved(attempt.job)).sum();
-            let has = account.facts.memory;
-            assert!(sum <= has, "{worker:?} has {has} bytes and holds jobs that need {sum}: {:?}", account.held);
-        }
-    }
-
     /// No worker needs to be known by, or to hold, anything that a worker at rest does not.
     pub(crate) fn is_quiet(&self) -> bool {
         self.accounts.values().all(|account| account.held.is_empty())
     }
 
-    fn credit(&mut self, worker: WorkerId, attempt: Attempt) {
+    fn credit(&mut self, worker: WorkerId, attempt: Attempt, reserved: u64) {
         let account = self.accounts.get_mut(&worker);
         let Some(account) = account else { panic!("{attempt} is assigned to {worker:?}, which is lost") };
         assert!(account.connected, "{attempt} is assigned to {worker:?}, which is not connected");
         assert!(!account.draining, "{attempt} is assigned to {worker:?}, which drains");
-        account.held.insert(attempt);
+        account.held.insert(attempt, reserved);
         let (held, limit) = (account.held.len(), account.facts.slots as usize + self.ahead);
         assert!(held <= limit, "{worker:?} holds {held} attempts and may hold {limit}");
+        let (has, needed) = (account.facts.memory, account.held.values().sum::<u64>());
+        let fits = has == 0 || reserved == 0 || needed <= has;
+        assert!(fits, "{attempt} goes to {worker:?} of {has} bytes, which then holds what needs {needed}");
     }
 }
