@@ -195,16 +195,18 @@ fn stays_here() -> Vec<Case> {
         case("print", Here, "gcc -print-file-name=libc.so"),
         case("###", Here, "gcc -### -c a.c"),
         case("verbose version", Here, "gcc -v"),
-        case("-E", Here, "gcc -E a.c"),
-        case("-M", Here, "gcc -M a.c"),
-        case("-MM", Here, "gcc -MM a.c"),
-        case("-o -", Here, "gcc -S a.c -o -"),
+        case("-E", Worker, "gcc -E a.c"),
+        case("-M", Worker, "gcc -M a.c"),
+        case("-MM", Worker, "gcc -MM a.c"),
+        case("-o -", Worker, "gcc -S a.c -o -"),
         case("source on stdin", Here, "gcc -x c - -c -o stdin.o").input(b"int stdin_source;\n"),
         case("source on stdin by name", Here, "gcc -x c /dev/stdin -c -o stdin.o").input(b"int stdin_source;\n"),
         case("preprocess stdin", Here, "gcc -E -x c -").input(b"#define X 1\nX\n"),
-        case("native", Here, "gcc -march=native -c a.c"),
+        case("native", Worker, "gcc -march=native -c a.c"),
         case("output elsewhere", Here, "gcc -c a.c -o /tmp/distccd-e2e-elsewhere.o"),
         case("unknown option", Here, "gcc --no-such-option -c a.c"),
+        case("a configure step's probe", Here, "gcc -c conftest.c")
+            .prepare(|dir| std::fs::write(dir.join("conftest.c"), "int main(void) { return 0; }\n").unwrap()),
         case("ar t", Here, "ar t lib.a").prepare(archive),
     ]
 }

@@ -49,6 +49,27 @@ fn closed_and_full_standard_streams_are_the_compilers_to_notice() {
 }
 
 #[test]
+fn one_file_for_both_streams_reads_as_if_the_compiler_had_written_it() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    for redirection in [">log 2>&1", ">>log 2>&1", "2>&1 | cat >log"] {
+        let line = format!("gcc -v -E -Wall warn.c {redirection}; gcc -Wall -c warn.c >/dev/null 2>>log");
+        let log = |launcher: &str| {
+            let _ = std::fs::remove_file(dir.join("log"));
+            let _ = cluster.take_notes();
+            let seen = shell(&cluster, &dir, &line.replace("gcc", &format!("{launcher} gcc")));
+            assert_eq!(seen.exit, 0, "{line}");
+            std::fs::read_to_string(dir.join("log")).unwrap()
+        };
+        let (direct, launched) = (log(""), log(&launcher()));
+        assert!(direct.contains("unused"), "{direct}");
+        assert_eq!(direct, launched, "{redirection}");
+        assert_eq!(cluster.take_notes().matches("ran on ").count(), 2, "{redirection}");
+    }
+}
+
+#[test]
 fn few_descriptors_keep_a_command_here() {
     let cluster = Cluster::start(&[("ash", 1)]);
     let dir = cluster.dir("build");

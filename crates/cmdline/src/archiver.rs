@@ -128,6 +128,23 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_an_archive_is_in_place_and_what_reads_it_is_not() {
+        for command in
+            ["ar rcs lib.a a.o", "ar d lib.a a.o", "ar s lib.a", "ranlib lib.a", "strip a.o", "objcopy -g a.o"]
+        {
+            assert!(job(command).in_place, "{command}");
+        }
+        for command in
+            ["ar x lib.a", "strip a.o -o b.o", "objcopy -g a.o b.o", "gcc a.o lib.a -o a", "ld -r a.o -o b.o"]
+        {
+            assert!(!job(command).in_place, "{command}");
+        }
+        for command in ["ld -r ./a.o -o a.o", "clang -MJ db.json -c a.c"] {
+            assert!(job(command).in_place, "{command}");
+        }
+    }
+
+    #[test]
     fn members_named_for_deletion_are_no_files() {
         let job = job("ar d lib.a a.o");
 

@@ -4,7 +4,7 @@ use model::job::JobKind;
 
 use crate::flags::Role;
 use crate::grammars;
-use crate::ledger::{Ledger, feeds_on_itself};
+use crate::ledger::Ledger;
 use crate::parse::{CommandLine, Spoken, Word};
 use crate::path;
 use crate::response_file::Expansion;
@@ -26,7 +26,7 @@ pub(crate) fn understand(expansion: &Expansion) -> Result<Job, LocalReason> {
     }
     ledger.outputs.insert(0, output);
     let mut job = ledger.close(JobKind::Assemble);
-    job.repeatable &= !feeds_on_itself(&job);
+    job.repeatable &= !job.in_place;
     Ok(job)
 }
 

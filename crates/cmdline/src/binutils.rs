@@ -4,7 +4,7 @@ use model::job::JobKind;
 
 use crate::assembler::views;
 use crate::flags::Role;
-use crate::ledger::{Ledger, feeds_on_itself};
+use crate::ledger::Ledger;
 use crate::parse::{CommandLine, Grammar, Spoken, Word};
 use crate::response_file::Expansion;
 use crate::{Job, LocalReason, grammars, path};
@@ -45,7 +45,7 @@ pub(crate) fn objcopy(expansion: &Expansion) -> Result<Job, LocalReason> {
     let accumulates = said.accumulates;
     let mut job = said.ledger.close(JobKind::Archive);
     // In place, and by a flag that works on its own result.
-    job.repeatable &= !(accumulates && feeds_on_itself(&job));
+    job.repeatable &= !(accumulates && job.in_place);
     Ok(job)
 }
 

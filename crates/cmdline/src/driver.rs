@@ -7,7 +7,7 @@ use crate::beside::Besides;
 use crate::flags::{Emits, Role};
 use crate::handed::Handed;
 use crate::language::{self, Kind, Language};
-use crate::ledger::{Ledger, feeds_on_itself, spelled};
+use crate::ledger::{Ledger, spelled};
 use crate::parse::{CommandLine, Spoken, Word};
 use crate::response_file::Expansion;
 use crate::tool::{Family, Tool};
@@ -31,7 +31,7 @@ pub(crate) fn understand(
     outputs::enter(&mut driver);
     driver.ledger.writes_unlisted |= driver.renames;
     let mut job = driver.ledger.close(kind);
-    job.repeatable &= !feeds_on_itself(&job);
+    job.repeatable &= !job.in_place;
     job.units = units;
     Ok(job)
 }
@@ -89,6 +89,8 @@ pub(crate) struct Driver {
     pub(crate) renames: bool,
     /// Link-time optimisation has files of its own.
     pub(crate) lto: bool,
+    /// It does so with the slots of the `make` that runs it.
+    jobserver: bool,
     pub(crate) ledger: Ledger,
     language: Option<Kind>,
 }
@@ -113,6 +115,7 @@ impl Driver {
             handed: Handed::default(),
             renames: false,
             lto: false,
+            jobserver: false,
             ledger: Ledger::open(expansion),
             language: None,
         }
@@ -163,7 +166,11 @@ impl Driver {
             Role::Language => self.language(value),
             Role::Library => self.has_libraries = true,
             Role::Renames => self.renames = true,
-            Role::Plain => self.lto |= said.flag.name == "-f" && value.starts_with(b"lto"),
+            Role::Plain if said.flag.name == "-f" && value.starts_with(b"lto") => {
+                self.lto = true;
+                self.jobserver = value == b"lto=jobserver";
+            }
+            Role::Plain => {}
             _ => _ = self.ledger.hear(said),
         }
         if matches!(said.flag.role, Role::Hands(_)) && value.is_empty() {
@@ -216,7 +223,10 @@ impl Driver {
         if self.sources.is_empty() && self.stage != Stage::Link {
             return Err(LocalReason::NoOperation);
         }
-        if self.prints_its_result() {
+        if self.jobserver && self.stage == Stage::Link {
+            return Err(LocalReason::UsesJobserver);
+        }
+        if self.opens_standard_output() {
             return Err(LocalReason::WritesStandardOutput);
         }
         if self.output.is_some() && self.stage != Stage::Link && self.sources.len() > 1 {
@@ -225,14 +235,23 @@ impl Driver {
         Ok(())
     }
 
-    fn prints_its_result(&self) -> bool {
-        let to_stdout = |file: &Option<Vec<u8>>| file.as_deref().is_some_and(path::is_standard_output);
-        let has_a_file = match self.stage {
-            Stage::Depend => self.output.is_some() || self.depend_file.is_some(),
-            Stage::Preprocess => self.output.is_some(),
-            Stage::Check | Stage::Assembly | Stage::Object | Stage::Link => true,
-        };
-        !has_a_file || to_stdout(&self.output) || to_stdout(&self.depend_file)
+    /// Whether the result is printed in place of being written to a file: what the tool prints travels anyway.
+    pub(crate) fn prints_its_result(&self) -> bool {
+        match self.stage {
+            Stage::Depend => self.output.as_ref().or(self.depend_file.as_ref()).is_none_or(|file| file == b"-"),
+            Stage::Preprocess => self.output.as_ref().is_none_or(|file| file == b"-"),
+            Stage::Assembly => self.output.as_ref().is_some_and(|file| file == b"-"),
+            Stage::Check | Stage::Object | Stage::Link => false,
+        }
+    }
+
+    /// Whether the tool would open its standard output by a name, truncating what is there, or write an object to it.
+    /// GCC's `-c -o -` makes a file of that name; Clang's does not.
+    fn opens_standard_output(&self) -> bool {
+        let by_name =
+            |file: &Option<Vec<u8>>| file.as_deref().is_some_and(|f| f != b"-" && path::is_standard_output(f));
+        let object = self.stage >= Stage::Object && self.output.as_deref() == Some(b"-");
+        object || by_name(&self.output) || by_name(&self.depend_file)
     }
 
     fn kind(&self) -> JobKind {
@@ -308,15 +327,42 @@ mod tests {
             assert_eq!(reason(command), LocalReason::ReadsStandardInput, "{command}");
         }
         for command in [
-            "gcc -E a.c",
-            "gcc -M a.c",
-            "gcc -S a.c -o -",
             "gcc -E a.c -o /dev/stdout",
-            "gcc -MD -MF - -c a.c",
-            "cpp a.c",
+            "gcc -M a.c -MF /dev/fd/1",
+            "gcc -c a.c -o -",
+            "clang a.c -o -",
+            "gcc -S a.c -o /dev/stderr",
         ] {
             assert_eq!(reason(command), LocalReason::WritesStandardOutput, "{command}");
         }
+    }
+
+    #[test]
+    fn a_link_that_asks_make_for_slots_stays_where_make_is() {
+        assert_eq!(reason("gcc -flto=jobserver a.o -o a"), LocalReason::UsesJobserver);
+        assert!(job("gcc -flto=jobserver -flto=auto a.o -o a").outputs_complete);
+        assert!(job("gcc -flto=jobserver -c a.c").outputs_complete);
+    }
+
+    #[test]
+    fn what_is_printed_travels_as_diagnostics_do() {
+        for (command, kind) in [
+            ("gcc -E a.c", JobKind::Preprocess),
+            ("gcc -E a.c -o -", JobKind::Preprocess),
+            ("gcc -P -E -dM a.c", JobKind::Preprocess),
+            ("gcc -M a.c", JobKind::Preprocess),
+            ("gcc -MM a.c -MF -", JobKind::Preprocess),
+            ("cpp a.c", JobKind::Preprocess),
+            ("cpp a.c -", JobKind::Preprocess),
+            ("gcc -S a.c -o -", JobKind::Compile),
+            ("clang -S -emit-llvm a.c -o -", JobKind::Compile),
+        ] {
+            let job = job(command);
+            assert_eq!((job.kind, line(&job.outputs).as_str()), (kind, ""), "{command}");
+            assert!(job.outputs_complete, "{command}");
+        }
+        let job = job("gcc -MD -MF - -c a.c");
+        assert_eq!(line(&job.outputs), "a.o");
     }
 
     #[test]
@@ -376,6 +422,17 @@ mod tests {
         let shelf = Shelf::with([("flags", "-O2 -mtune=native")]);
         let Meaning::Job(job) = meaning_with("gcc -c a.c @flags", &shelf) else { panic!("a job") };
         assert!(job.native);
+        let shelf =
+            Shelf::with([("fast.specs", "*cc1_options:\n+ -march=native\n"), ("plain.specs", "*cc1:\n+ -O2\n")]);
+        for (command, native) in [
+            ("gcc -specs=fast.specs -c a.c", true),
+            ("gcc --specs fast.specs -c a.c", true),
+            ("gcc -specs=plain.specs -c a.c", false),
+            ("gcc -specs=nosys.specs -c a.c", false),
+        ] {
+            let Meaning::Job(job) = meaning_with(command, &shelf) else { panic!("a job") };
+            assert_eq!(job.native, native, "{command}");
+        }
     }
 
     #[test]

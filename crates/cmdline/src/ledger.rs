@@ -23,6 +23,8 @@ pub(crate) struct Ledger {
     pub(crate) writes_unlisted: bool,
     /// Whether doing it twice is not doing it once.
     pub(crate) once_only: bool,
+    /// Whether something is added to the end of a file that may be there.
+    appends: bool,
     /// A flag that is a question to the tool.
     pub(crate) probe: Option<Vec<u8>>,
     /// A flag that is one when there are no inputs.
@@ -72,6 +74,7 @@ impl Ledger {
             Role::Appends => {
                 self.writes(value);
                 self.once_only = true;
+                self.appends = true;
             }
             Role::WritesUnlisted => self.writes_unlisted = true,
             Role::DirWrittenTo => {
@@ -127,6 +130,7 @@ impl Ledger {
         let (inputs, outputs, dirs) = (distinct(self.inputs), distinct(self.outputs), distinct(self.dirs));
         Job {
             kind,
+            in_place: self.appends || overlap(&inputs, &outputs),
             outputs_complete: !self.writes_unlisted,
             native: false,
             repeatable: !self.once_only,
@@ -138,10 +142,10 @@ impl Ledger {
     }
 }
 
-/// Whether a file is both read and written, so that a second execution reads what the first one wrote.
-pub(crate) fn feeds_on_itself(job: &Job) -> bool {
-    let outputs: BTreeSet<&[u8]> = job.outputs.iter().map(|file| plain(file)).collect();
-    job.inputs.iter().any(|file| outputs.contains(plain(file)))
+/// Whether a file is both read and written.
+fn overlap(inputs: &[Vec<u8>], outputs: &[Vec<u8>]) -> bool {
+    let outputs: BTreeSet<&[u8]> = outputs.iter().map(|file| plain(file)).collect();
+    inputs.iter().any(|file| outputs.contains(plain(file)))
 }
 
 /// `./a.o` is `a.o`.

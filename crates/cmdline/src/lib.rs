@@ -67,7 +67,7 @@ pub fn understand(tool: &Tool, args: &[Vec<u8>], files: &dyn Files) -> Meaning {
     let expansion = response_file::expand(args, files);
     match try_understand(tool, args, &expansion, files) {
         Ok(mut job) => {
-            job.native = asks_for_native(&expansion);
+            job.native = asks_for_native(&expansion) || specs_ask_for_native(&expansion, files);
             Meaning::Job(job)
         }
         Err(reason) => Meaning::Local(reason),
@@ -102,6 +102,18 @@ fn asks_for_native(expansion: &Expansion) -> bool {
         word == b"native"
             || [&b"march=native"[..], b"mtune=native", b"mcpu=native"].iter().any(|end| word.ends_with(end))
     })
+}
+
+/// Whether a specs file named by path speaks of `native` (GCC manual, "Spec Files"): the option may then be passed
+/// although the command does not show it. What only the tool's search path leads to is part of the toolchain.
+fn specs_ask_for_native(expansion: &Expansion, files: &dyn Files) -> bool {
+    let joined = |arg: &'_ Vec<u8>| {
+        let name = arg.strip_prefix(b"-specs=").or_else(|| arg.strip_prefix(b"--specs="));
+        name.map(<[u8]>::to_vec)
+    };
+    let separate = expansion.args.windows(2).filter(|pair| pair[0] == b"--specs").map(|pair| pair[1].clone());
+    let texts = expansion.args.iter().filter_map(joined).chain(separate).filter_map(|path| files.read(&path));
+    texts.into_iter().any(|text| text.windows(b"native".len()).any(|window| window == b"native"))
 }
 
 /// For `fuzz/`: whether parsing `args` by every grammar and printing gives `args` back, and whether giving them

@@ -5,7 +5,7 @@ use model::job::JobKind;
 use crate::assembler::views;
 use crate::flags::Role;
 use crate::grammars;
-use crate::ledger::{Ledger, feeds_on_itself};
+use crate::ledger::Ledger;
 use crate::parse::{CommandLine, Spoken, Word};
 use crate::path;
 use crate::response_file::Expansion;
@@ -24,7 +24,7 @@ pub(crate) fn understand(tool: &Tool, expansion: &Expansion) -> Result<Job, Loca
     ledger.outputs.insert(0, output);
     ledger.writes_unlisted |= tool.makes_suffixed_executables();
     let mut job = ledger.close(JobKind::Link);
-    job.repeatable &= !feeds_on_itself(&job);
+    job.repeatable &= !job.in_place;
     Ok(job)
 }
 

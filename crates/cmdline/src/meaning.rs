@@ -30,6 +30,10 @@ pub struct Job {
     pub outputs_complete: bool,
     /// Directories that it searches by name: `-I`, `-L`, `-B`, `--sysroot` and the like.
     pub dirs: Vec<Vec<u8>>,
+    /// Whether it makes the new content of a file out of the old one (`ar`, `ranlib`, `strip a.o`, `objcopy a.o`,
+    /// `ld -r a.o -o a.o`, Clang's `-MJ`): who catches what it writes starts from a copy, and who runs it twice may have
+    /// done two things; see `repeatable`.
+    pub in_place: bool,
     /// Whether the machine that runs it chooses the instruction set (`-march=native`).
     pub native: bool,
     /// Whether a second execution, on top of what a first and perhaps interrupted one left behind, does what one
@@ -69,6 +73,8 @@ pub enum LocalReason {
     Probe(Vec<u8>),
     /// The source comes through standard input.
     ReadsStandardInput,
+    /// It shares the slots of the `make` that runs it (`-flto=jobserver`), through descriptors of that process.
+    UsesJobserver,
     /// The result goes to standard output.
     WritesStandardOutput,
     /// There is nothing to work on; the tool itself says so best.
@@ -100,6 +106,7 @@ impl fmt::Display for LocalReason {
             Self::ToolNotDistributed(name) => write!(f, "`{name}` is not distributed"),
             Self::Probe(flag) => write!(f, "`{}` only asks the tool about itself", text(flag)),
             Self::ReadsStandardInput => f.write_str("it reads standard input"),
+            Self::UsesJobserver => f.write_str("it shares the slots of the `make` that runs it"),
             Self::WritesStandardOutput => f.write_str("its result goes to standard output"),
             Self::NoInput => f.write_str("there is no input file"),
             Self::NoOperation => f.write_str("nothing would be done with the inputs"),

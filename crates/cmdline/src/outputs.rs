@@ -57,6 +57,8 @@ impl Namer<'_> {
         match (driver.stage, &driver.output) {
             (Stage::Depend, _) => self.dependencies_alone(),
             (Stage::Check, _) => {}
+            // What is written beside a printed result is named after it or after the source, by rules not seen.
+            _ if driver.prints_its_result() => self.sure &= !driver.depend_beside && !driver.besides.any(),
             (_, Some(output)) => self.outputs.push(output.clone()),
             (Stage::Preprocess, None) => {}
             (Stage::Assembly | Stage::Object, None) => self.one_per_source(),
@@ -68,9 +70,10 @@ impl Namer<'_> {
     /// With `-M`, dependencies are the output; GCC opens that of `-o` besides.
     fn dependencies_alone(&mut self) {
         let driver = self.driver;
-        self.outputs.extend(driver.depend_file.clone());
+        let file = |named: &Option<Vec<u8>>| named.clone().filter(|file| file != b"-");
+        self.outputs.extend(file(&driver.depend_file));
         if driver.depend_file.is_none() || !driver.clang {
-            self.outputs.extend(driver.output.clone());
+            self.outputs.extend(file(&driver.output));
         }
         self.sure &= !driver.depend_beside && (driver.depend_file.is_none() || !driver.either_vendor);
     }
@@ -95,7 +98,7 @@ impl Namer<'_> {
             return;
         }
         if let Some(file) = &driver.depend_file {
-            self.outputs.push(file.clone());
+            self.outputs.extend(Some(file.clone()).filter(|file| file != b"-"));
             return;
         }
         match &driver.output {

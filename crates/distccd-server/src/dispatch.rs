@@ -440,7 +440,7 @@ fn in_words(reason: &LocalReason) -> String {
         LocalReason::NoEligibleWorker(Unmet::Mount) => "no worker has the shared mount that the job is on".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::User) => "no worker runs commands for this user".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Toolchain) => "no worker has this very compiler or tool".to_owned(),
-        LocalReason::NoEligibleWorker(Unmet::CpuClass) => "no worker has a processor like this machine's".to_owned(),
+        LocalReason::NoEligibleWorker(Unmet::CpuClass) => "no worker has this machine's kind of CPU".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Memory) => "no worker has the memory that the job needs".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Linking) => "no worker takes links".to_owned(),
         LocalReason::NoEligibleWorker(Unmet::Exhausted) => {

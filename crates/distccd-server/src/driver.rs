@@ -10,7 +10,7 @@ use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
 use model::ids::{Attempt, DirKey, Incarnation, ToolchainKey, UserId};
 use model::outcome::{AttemptFailure, Outcome};
-use proto::convert::{attempt_from, dir_keys, toolchain_key};
+use proto::convert::{attempt_from, cpu_class, dir_keys, toolchain_key};
 use proto::v1::{self, worker_message};
 use scheduler_core::{Action, ConfigError, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
 use tokio::sync::mpsc;
@@ -132,7 +132,7 @@ impl Driver {
             }
             Fact::WorkerSaid { seat, message } => {
                 if self.dispatch.is_current(seat) {
-                    self.on_worker_message(seat, message);
+                    self.on_worker_message(seat, *message);
                 }
             }
             Fact::WorkerLeft { seat } => {
@@ -237,10 +237,10 @@ fn worker_facts(register: &v1::Register) -> WorkerFacts {
         slots: register.slots.max(1),
         linking: register.linking,
         toolchains,
+        cpu_class: cpu_class(register.cpu_class),
         mounts: register.mounts.iter().map(|mount| DirKey::of_path(mount)).collect(),
         only_user: (!register.any_user).then(|| UserId::new(register.uid)),
         memory: register.memory,
-        cpu_class: None,
     }
 }
 

@@ -51,7 +51,7 @@ pub enum Fact {
         /// Who, in which conversation.
         seat: Seat,
         /// What.
-        message: v1::worker_message::Message,
+        message: Box<v1::worker_message::Message>,
     },
     /// A worker's conversation ended.
     WorkerLeft {

@@ -84,7 +84,7 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Unresolved(..) | Self::Exposed(_) | Self::Scheduler(_) => exit::CONFIG,
+            Self::Unresolved(..) | Self::Exposed(_) | Self::Scheduler(_) | Self::Journal(..) => exit::CONFIG,
             Self::Bind(..) | Self::Transport(_) | Self::Io(_) => exit::UNAVAILABLE,
         }
     }

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use bytes::Bytes;
-use model::ids::Incarnation;
+use model::ids::{CpuClass, Incarnation};
 use proto::v1;
 use proto::version::hello;
 
@@ -46,6 +46,7 @@ impl Registration {
             memory: self.host.memory,
             cpus: self.host.cpus,
             cpu_model: self.host.cpu_model.clone(),
+            cpu_class: self.host.cpu_class.map_or(0, CpuClass::digest),
             holding,
             draining,
         }

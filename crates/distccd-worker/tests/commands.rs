@@ -150,6 +150,22 @@ async fn standard_error_is_a_terminal_where_the_users_is() {
 }
 
 #[tokio::test]
+async fn streams_that_are_one_for_the_user_are_one_for_the_command() {
+    let (_server, _worker, mut session) = pair().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut together = shell("for i in 1 2 3; do echo o$i; echo e$i >&2; done", dir.path());
+    together.one_output = true;
+
+    let ended = session.run(together.clone()).await;
+    assert_eq!((&ended.stdout[..], &ended.stderr[..]), (&b"o1\ne1\no2\ne2\no3\ne3\n"[..], &b""[..]));
+
+    together.argv[2] = b"test -t 1 && test -t 2 && echo both".to_vec().into();
+    together.stderr_terminal = Some(v1::Terminal { columns: 80, rows: 25 });
+    let ended = session.run(together).await;
+    assert_eq!((ended.code(), ended.stdout.as_slice()), (0, &b"both\n"[..]));
+}
+
+#[tokio::test]
 async fn ten_megabytes_arrive_whole() {
     let (_server, _worker, mut session) = pair().await;
     let dir = tempfile::tempdir().unwrap();

@@ -32,6 +32,27 @@ pub fn terminal() -> Option<Terminal> {
     })
 }
 
+/// Whether our standard output and standard error are one: what goes to either then has one order.
+///
+/// Two descriptors of one pipe, socket or terminal are. Two of one regular file are only when they share their offset
+/// (`>log 2>&1`, unlike `>log 2>log`, where each overwrites the other), which is asked of `kcmp(2)`.
+#[must_use]
+pub fn one_output() -> bool {
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    let (Ok(out), Ok(err)) = (rustix::fs::fstat(&stdout), rustix::fs::fstat(&stderr)) else { return false };
+    let one_file = (out.st_dev, out.st_ino, out.st_rdev) == (err.st_dev, err.st_ino, err.st_rdev);
+    let regular = rustix::fs::FileType::from_raw_mode(out.st_mode) == rustix::fs::FileType::RegularFile;
+    one_file && (!regular || one_description())
+}
+
+fn one_description() -> bool {
+    const KCMP_FILE: libc::c_int = 0;
+    let us = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: kcmp(2) compares two descriptors of this process and touches no memory.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, us, us, KCMP_FILE, libc::STDOUT_FILENO, libc::STDERR_FILENO) };
+    order == 0
+}
+
 /// The limits that change what a compiler does: stack depth, data size, file size, address space, CPU time, core dumps.
 #[must_use]
 pub fn limits() -> Vec<ResourceLimit> {

@@ -7,10 +7,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use cmdline::{Files, Meaning};
+use model::ids::CpuClass;
 use model::job::JobKind;
 use proto::v1;
 
 use crate::circumstances::limit;
+use crate::configure;
 use crate::draft::Draft;
 use crate::environment::Environment;
 use crate::places::{Place, Places};
@@ -85,9 +87,10 @@ impl Judge<'_> {
             Meaning::Job(job) => job,
             Meaning::Local(reason) => return Err(stays(reason.to_string())),
         };
-        if job.native {
-            return Err(stays("`native` means this machine's own CPU"));
+        if configure::is_probe(&invocation.cwd, &job.inputs) {
+            return Err(stays("it is a configure step's probe, which is done sooner here"));
         }
+        let cpu_class = self.cpu_class(&job)?;
         let mut survey = Survey::new(self.places, &invocation.cwd);
         survey.visit_cwd()?;
         let toolchain = survey.toolchain(&invocation.program)?;
@@ -95,7 +98,7 @@ impl Judge<'_> {
         job.outputs.iter().try_for_each(|output| survey.visit_output(output))?;
         job.dirs.iter().try_for_each(|dir| survey.visit_dir(dir))?;
         self.search_paths().try_for_each(|dir| survey.visit_dir(&dir))?;
-        let draft = Draft { judge: self, invocation, job: &job, survey: &survey, toolchain };
+        let draft = Draft { judge: self, invocation, job: &job, survey: &survey, toolchain, cpu_class };
         let whole = draft.whole();
         // Drivers differ in what they still do when one of several sources is missing: then it stays one job.
         let all_there = job.units.iter().all(|unit| survey.has_seen(&unit.input));
@@ -104,12 +107,24 @@ impl Judge<'_> {
         Ok(Travels { kind: job.kind, whole, jobs })
     }
 
+    /// The class of machine that a job with `native` in it has to run on, lest it be another program.
+    fn cpu_class(&self, job: &cmdline::Job) -> Result<Option<CpuClass>, Stays> {
+        if !job.native {
+            return Ok(None);
+        }
+        let class = cpu_class::of_this_machine();
+        class.map(Some).ok_or_else(|| stays("`native` means a CPU that differs from core to core here"))
+    }
+
     fn check_switches(&self) -> Result<(), Stays> {
         if self.settings.disabled {
             return Err(stays("DISTCCD_DISABLE is set"));
         }
         if let Some(name) = self.environment.pinning() {
             return Err(stays(format!("{name} is set, and what it names exists only here")));
+        }
+        if let Some(name) = self.environment.gathering() {
+            return Err(stays(format!("{name} is set, and every command adds to the file that it names")));
         }
         if !self.environment.has_standard_streams() {
             return Err(stays("a standard stream is closed"));

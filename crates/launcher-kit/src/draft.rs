@@ -6,10 +6,11 @@ use std::path::Path;
 
 use cmdline::Unit;
 use model::command::CommandSpec;
+use model::ids::CpuClass;
 use proto::convert::kind_to;
 use proto::v1;
 
-use crate::circumstances::{identity, limits, terminal, umask};
+use crate::circumstances::{identity, limits, one_output, terminal, umask};
 use crate::decide::{Invocation, Judge};
 use crate::program;
 use crate::survey::Survey;
@@ -24,6 +25,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) job: &'a cmdline::Job,
     pub(crate) survey: &'a Survey<'a>,
     pub(crate) toolchain: Option<v1::Toolchain>,
+    pub(crate) cpu_class: Option<CpuClass>,
 }
 
 impl Draft<'_> {
@@ -55,6 +57,7 @@ impl Draft<'_> {
             inputs: stamps,
             outputs: outputs.iter().map(|output| self.absolute(output).into()).collect(),
             resubmitted: false,
+            cpu_class: self.cpu_class.map_or(0, CpuClass::digest),
             priority: 0,
         }
     }
@@ -71,6 +74,7 @@ impl Draft<'_> {
             limits: limits(),
             identity: identity(),
             terminal: terminal(),
+            one_output: one_output(),
         }
     }
 

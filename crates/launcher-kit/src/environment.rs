@@ -13,13 +13,16 @@ use crate::exit::standard_streams_are_open;
 /// GNU libc manual "TZ Variable" (`__DATE__`, `__TIME__`), reproducible-builds.org's SOURCE_DATE_EPOCH specification.
 const PASSED: &[&str] = &[
     "CCC_OVERRIDE_OPTIONS",
+    "CC_LOG_DIAGNOSTICS",
+    "CC_PRINT_HEADERS",
+    "CC_PRINT_INTERNAL_STAT",
     "CC_PRINT_OPTIONS",
+    "CC_PRINT_PROC_STAT",
     "COLUMNS",
     "COMPILER_PATH",
     "CPATH",
     "CPLUS_INCLUDE_PATH",
     "C_INCLUDE_PATH",
-    "DEPENDENCIES_OUTPUT",
     "FORCE_COLOR",
     "GFORTRAN_CONVERT_UNIT",
     "GNUTARGET",
@@ -40,7 +43,6 @@ const PASSED: &[&str] = &[
     "PWD",
     "SDKROOT",
     "SOURCE_DATE_EPOCH",
-    "SUNPRO_DEPENDENCIES",
     "TEMP",
     "TERM",
     "TERM_URLS",
@@ -51,10 +53,25 @@ const PASSED: &[&str] = &[
 ];
 
 /// Families of variables, by prefix.
-const PASSED_PREFIXES: &[&str] = &["ASAN_", "CLANG_", "COLLECT_", "GCC_", "GCOV_", "LC_", "LLVM_", "LTO_", "UBSAN_"];
+const PASSED_PREFIXES: &[&str] =
+    &["ASAN_", "CLANG_", "COLLECT_", "GCC_", "GCOV_", "LC_", "LLVM_", "LTO_", "MOLD_", "UBSAN_"];
 
 /// Variables that make a program see what only this machine has; a job under them stays here.
 const PINNING: &[&str] = &["LD_AUDIT", "LD_PRELOAD"];
+
+/// Variables that name one file to which every command of a build adds a line (GCC manual 3.21; Clang's driver), or into
+/// which a linker packs all it read (lld, mold). Adding lines from several machines at once loses some.
+const GATHERING: &[&str] = &[
+    "CC_LOG_DIAGNOSTICS_FILE",
+    "CC_PRINT_HEADERS_FILE",
+    "CC_PRINT_INTERNAL_STAT_FILE",
+    "CC_PRINT_OPTIONS_FILE",
+    "CC_PRINT_PROC_STAT_FILE",
+    "DEPENDENCIES_OUTPUT",
+    "LLD_REPRODUCE",
+    "MOLD_REPRO",
+    "SUNPRO_DEPENDENCIES",
+];
 
 /// The launcher's environment, read once.
 #[derive(Clone)]
@@ -111,10 +128,20 @@ impl Environment {
         self.has_standard_streams
     }
 
-    /// The name of a variable that is set and keeps jobs at home.
+    /// The name of a variable that is set and makes a program see what only this machine has.
     #[must_use]
     pub fn pinning(&self) -> Option<&'static str> {
-        PINNING.iter().copied().find(|name| self.get(name).is_some_and(|value| !value.is_empty()))
+        self.first_of(PINNING)
+    }
+
+    /// The name of a variable that is set and names a file which commands write to besides their own outputs.
+    #[must_use]
+    pub fn gathering(&self) -> Option<&'static str> {
+        self.first_of(GATHERING)
+    }
+
+    fn first_of(&self, names: &[&'static str]) -> Option<&'static str> {
+        names.iter().copied().find(|name| self.get(name).is_some_and(|value| !value.is_empty()))
     }
 
     /// What the command gets to see on the worker: what compilers read, and the variables named in `extra`; as bytes,
@@ -156,6 +183,13 @@ mod tests {
 
         let names: Vec<_> = passed.iter().map(|(name, _)| std::str::from_utf8(name).unwrap()).collect();
         assert_eq!(names, ["LC_ALL", "PATH", "MY_FLAG", "GCC_COLORS", "DISTCCD_DISABLE"]);
+    }
+
+    #[test]
+    fn a_file_that_all_commands_add_to_is_told_apart() {
+        assert!(GATHERING.iter().all(|name| PASSED.binary_search(name).is_err()));
+        assert_eq!(environment(&["SUNPRO_DEPENDENCIES"]).gathering(), Some("SUNPRO_DEPENDENCIES"));
+        assert_eq!(environment(&["PATH"]).gathering(), None);
     }
 
     #[test]

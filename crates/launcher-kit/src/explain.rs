@@ -54,6 +54,9 @@ fn describe(job: &v1::Job, line: &mut dyn FnMut(&str, &str)) {
         Some(toolchain) => line("toolchain", &String::from_utf8_lossy(&toolchain.path)),
         None => line("toolchain", "on the shared mount"),
     }
+    if job.cpu_class != 0 {
+        line("cpu", "`native`: only a worker whose CPU compilers would take for this machine's");
+    }
     line("mounts", &list(job.mounts.iter().map(|mount| mount.as_ref())));
     line("reads", &list(job.inputs.iter().map(|stamp| stamp.path.as_ref())));
     line("writes", &list(job.outputs.iter().map(|output| output.as_ref())));

@@ -6,6 +6,7 @@
 
 pub mod circumstances;
 pub mod cli;
+mod configure;
 pub mod decide;
 mod draft;
 pub mod environment;

@@ -38,6 +38,16 @@ pub struct Gap {
     got: u64,
 }
 
+/// Standard output does not take what the compiler printed.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output: {error}")]
+pub struct Unprinted {
+    /// Whether some of it was printed before, on either stream.
+    pub anything: bool,
+    /// What `write(2)` said.
+    pub error: io::Error,
+}
+
 impl Output {
     /// Takes a piece. One of another attempt starts afresh; one that was seen already (a worker repeats itself after
     /// a reconnection) is dropped.
@@ -74,7 +84,13 @@ impl Output {
     ///
     /// # Errors
     /// Those of `write(2)` on standard output.
-    pub fn print(&mut self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn print(&mut self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<(), Unprinted> {
+        let mut printed = 0;
+        let result = self.print_counted(stdout, stderr, &mut printed);
+        result.map_err(|error| Unprinted { anything: printed > 0, error })
+    }
+
+    fn print_counted(&mut self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>, printed: &mut usize) -> io::Result<()> {
         if let Some(spill) = &mut self.spill {
             spill.seek(SeekFrom::Start(0))?;
         }
@@ -90,9 +106,9 @@ impl Output {
             };
             if stream == OutputStream::Stderr {
                 // Compilers do not notice that their diagnostics could not be written either.
-                let _ = write_all(stderr, &data);
+                let _ = write_all(stderr, &data, printed);
             } else {
-                write_all(stdout, &data)?;
+                write_all(stdout, &data, printed)?;
             }
         }
         Ok(())
@@ -114,11 +130,14 @@ impl Output {
     }
 }
 
-/// Writes all of it, also to a pipe or terminal that somebody has set to non-blocking.
-fn write_all(to: BorrowedFd<'_>, mut data: &[u8]) -> io::Result<()> {
+/// Writes all of it, also to a pipe or terminal that somebody has set to non-blocking, and counts.
+fn write_all(to: BorrowedFd<'_>, mut data: &[u8], printed: &mut usize) -> io::Result<()> {
     while !data.is_empty() {
         match rustix::io::write(to, data) {
-            Ok(written) => data = &data[written..],
+            Ok(written) => {
+                *printed += written;
+                data = &data[written..];
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN) => wait_writable(to)?,
             Err(error) => return Err(error.into()),

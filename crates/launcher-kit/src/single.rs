@@ -15,6 +15,7 @@ use crate::exit::{self, End};
 use crate::fallback::{self, LocalSlot, LocalSlots};
 use crate::link;
 use crate::log::Log;
+use crate::output::Unprinted;
 use crate::session::{Answer, Done, Session};
 use crate::settings::{Fallback, Settings};
 use crate::signals::Signals;
@@ -57,9 +58,19 @@ pub fn run(context: &Context<'_>, invocation: &Invocation, travels: Travels) -> 
         }
     };
     let kind = travels.kind;
+    // Where all that a command makes is what it prints, doing it again is doing it once.
+    let only_prints = travels.whole.outputs.is_empty() && travels.whole.repeatable;
     let ending = runtime.block_on(at_cluster(context, travels));
     match ending {
-        Ending::Done(parts) => print(context, kind, parts),
+        Ending::Done(parts) => match print(context, kind, parts) {
+            // A full disk behind `gcc -E a.c >a.i`: the compiler has words of its own for that.
+            Err(unprinted) if only_prints && !unprinted.anything => run_here(context, invocation),
+            Err(unprinted) => {
+                exit::complain(context.name, &unprinted.to_string());
+                End::Code(1)
+            }
+            Ok(end) => end,
+        },
         Ending::Interrupted(number) => End::Signal(number),
         Ending::Refused(why) => {
             exit::complain(context.name, &format!("{why}; `--fallback=never` forbids to run it here"));
@@ -163,19 +174,17 @@ async fn here(context: &Context<'_>, signals: &mut Signals, why: &str) -> Ending
     }
 }
 
-/// Prints what the compiler printed, and ends as it ended.
-fn print(context: &Context<'_>, kind: JobKind, parts: Vec<Done>) -> End {
+/// Prints what the compiler printed, and tells how it ended.
+fn print(context: &Context<'_>, kind: JobKind, parts: Vec<Done>) -> Result<End, Unprinted> {
     exit::restore_sigpipe();
     let mut worst = ExitStatus::Code(0);
     for mut done in parts {
         context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
-        if let Err(error) = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd()) {
-            context.log.note(|| format!("cannot print: {error}"));
-            worst = worse(worst, ExitStatus::Code(1));
-        }
+        let printed = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd());
+        printed.inspect_err(|error| context.log.note(|| error.to_string()))?;
         worst = worse(worst, done.exit);
     }
-    worst.into()
+    Ok(worst.into())
 }
 
 /// Of a command with several sources the compiler driver returns the greatest code of its parts (`gcc.c`, `greatest_status`);

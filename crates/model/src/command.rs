@@ -22,6 +22,9 @@ pub struct CommandSpec {
     /// The terminal that the launcher's standard error is, if it is one: compilers then colour what they say and fit it
     /// to the width.
     pub terminal: Option<Terminal>,
+    /// Whether the launcher's standard output and standard error are one (`2>&1`, one terminal, Ninja's pipe): then they
+    /// are one for the command too, and what it prints stays in the order in which it printed it.
+    pub one_output: bool,
 }
 
 /// The size of a terminal; 0 where it does not know.

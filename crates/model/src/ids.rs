@@ -174,30 +174,6 @@ impl OutputKey {
     }
 }
 
-/// What a processor can do, as far as commands with `-march=native` depend on it: equal classes compile alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CpuClass(u64);
-
-impl CpuClass {
-    /// The class that a worker or launcher describes with these bytes.
-    #[must_use]
-    pub fn of_description(bytes: &[u8]) -> Self {
-        Self(fnv1a(bytes))
-    }
-
-    /// Wraps a digest made elsewhere.
-    #[must_use]
-    pub const fn new(digest: u64) -> Self {
-        Self(digest)
-    }
-
-    /// The digest.
-    #[must_use]
-    pub const fn digest(self) -> u64 {
-        self.0
-    }
-}
-
 /// A toolchain as the scheduler knows it: equal keys may stand in for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ToolchainKey(u64);
@@ -212,6 +188,31 @@ impl ToolchainKey {
             digest = fnv1a_step(digest, byte);
         }
         Self(digest)
+    }
+
+    /// Wraps a digest made elsewhere.
+    #[must_use]
+    pub const fn new(digest: u64) -> Self {
+        Self(digest)
+    }
+
+    /// The digest, as it travels.
+    #[must_use]
+    pub const fn digest(self) -> u64 {
+        self.0
+    }
+}
+
+/// Machines that a compiler would take for the same CPU: equal classes give equal bytes for `-march=native`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuClass(u64);
+
+impl CpuClass {
+    /// The class of a machine that gives these answers to a compiler's questions. FNV-1a, 64 bits: answers are facts
+    /// about processors on the market, chosen by nobody.
+    #[must_use]
+    pub fn of_answers(answers: &[u8]) -> Self {
+        Self(fnv1a(answers))
     }
 
     /// Wraps a digest made elsewhere.

@@ -12,7 +12,7 @@ pub enum JobKind {
     Compile,
     /// Assembly to object.
     Assemble,
-    /// Source to preprocessed text or dependencies, into a file.
+    /// Source to preprocessed text or dependencies, into a file or printed.
     Preprocess,
     /// Objects to an executable, a shared object or a relocatable one.
     Link,
@@ -89,6 +89,8 @@ pub struct JobFacts {
     pub kind: JobKind,
     /// The toolchain a worker must have; `None` when the tool lies on the shared mount and so is everywhere.
     pub toolchain: Option<ToolchainKey>,
+    /// The CPU class a worker must be of; `None` when the command does not ask the machine what it is.
+    pub cpu_class: Option<CpuClass>,
     /// The mounts (digests of their paths) that a worker must have.
     pub mounts: Vec<DirKey>,
     /// Directories it reads and writes, the output's first: where warmth is worth something.
@@ -104,8 +106,6 @@ pub struct JobFacts {
     pub priority: Priority,
     /// What it makes, by which history knows it again; `None` when nobody knows.
     pub output: Option<OutputKey>,
-    /// The processors it must run on (`-march=native`); `None` when any will do.
-    pub cpu_class: Option<CpuClass>,
 }
 
 impl JobFacts {
@@ -117,6 +117,7 @@ impl JobFacts {
             build,
             kind,
             toolchain: None,
+            cpu_class: None,
             mounts: Vec::new(),
             dirs: Vec::new(),
             input_bytes: 0,
@@ -124,7 +125,6 @@ impl JobFacts {
             repeatable: true,
             priority: Priority::default(),
             output: None,
-            cpu_class: None,
         }
     }
 }

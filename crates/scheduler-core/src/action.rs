@@ -102,7 +102,7 @@ pub enum Unmet {
     User,
     /// No worker has the toolchain.
     Toolchain,
-    /// No worker has the processor that the job must run on.
+    /// No worker is of the CPU class.
     CpuClass,
     /// No worker takes links.
     Linking,

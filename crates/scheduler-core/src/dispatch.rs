@@ -35,9 +35,11 @@ impl Scheduler {
     pub(crate) fn place_ready_jobs(&mut self, out: &mut Vec<Action>) {
         let mut sending = Sending::new();
         self.fill_idle_slots(&mut sending);
+        while self.let_go_of_kept() {
+            self.fill_idle_slots(&mut sending);
+        }
         self.send_ahead(&mut sending);
         out.extend(sending.into_iter().map(|(worker, attempts)| Action::Assign { worker, attempts }));
-        self.let_go_of_kept();
         self.recall_for_idle_slots(out);
     }
 
@@ -91,6 +93,10 @@ impl Scheduler {
             let Some(first) = self.queue.next(Readiness::Any, self.now, is_open) else { break };
             let Some((id, best)) = self.match_up(first) else { break };
             self.assign(id, best.0, best.1, sending);
+            if best.1.kind == PlacementKind::KeptFree {
+                // The worker is there for everybody again.
+                closed.clear();
+            }
         }
     }
 

@@ -119,14 +119,14 @@ pub struct WorkerFacts {
     pub linking: bool,
     /// Toolchains installed on it.
     pub toolchains: Vec<ToolchainKey>,
+    /// Its CPU class; `None` when it has none to speak of.
+    pub cpu_class: Option<CpuClass>,
     /// Shared mounts it has (digests of their paths).
     pub mounts: Vec<DirKey>,
     /// The uid it runs commands for, or `None` when it can become any user.
     pub only_user: Option<model::ids::UserId>,
     /// Its memory in bytes; 0 when unknown. More than [`MAX_MEMORY`] counts as that.
     pub memory: u64,
-    /// Its processor, for jobs that must run on one like the launcher's; `None` when unknown.
-    pub cpu_class: Option<CpuClass>,
 }
 
 /// The most slots that a worker is believed to have.

@@ -37,17 +37,19 @@ impl Scheduler {
         self.workers.update(worker, |worker| worker.kept_for = None);
     }
 
-    /// Keeps nobody for jobs that do not wait any more, and nobody who cannot take them.
-    pub(crate) fn let_go_of_kept(&mut self) {
+    /// Keeps nobody for jobs that do not wait any more, and nobody who cannot take them. Says whether anybody was.
+    pub(crate) fn let_go_of_kept(&mut self) -> bool {
         if self.kept.is_empty() {
-            return;
+            return false;
         }
         let is_vain = |class: ClassId, worker: WorkerId| {
             !self.queue.has_class(class) || !self.classes.is_able(class, worker, &self.workers)
         };
         let vain = self.kept.iter().filter(|&(&class, &worker)| is_vain(class, worker));
         let vain: Vec<_> = vain.map(|(&class, _)| class).collect();
+        let any = !vain.is_empty();
         vain.into_iter().for_each(|class| self.stop_keeping(class));
+        any
     }
 
     fn keep_one_for(&mut self, class: ClassId) {

@@ -20,10 +20,10 @@
 //!     slots: 4,
 //!     linking: true,
 //!     toolchains: vec![],
+//!     cpu_class: None,
 //!     mounts: vec![],
 //!     only_user: None,
 //!     memory: 8 << 30,
-//!     cpu_class: None,
 //! };
 //! scheduler.step(Timestamp::ZERO, Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
 //!

@@ -2,7 +2,7 @@
 
 mod world;
 
-use model::ids::{DirKey, JobId, ToolchainKey, UserId};
+use model::ids::{CpuClass, DirKey, JobId, ToolchainKey, UserId};
 use model::job::JobKind;
 use scheduler_core::{Action, Config, LocalReason, Unmet, WorkerLoad, WorkerState};
 use world::{Answer, World, dirs, seconds};
@@ -98,6 +98,18 @@ fn a_draining_worker_gets_nothing() {
 }
 
 #[test]
+fn a_job_for_one_class_of_cpu_goes_to_a_worker_of_that_class() {
+    let mut world = World::with_workers([]);
+    world.join_with("ash", |facts| facts.cpu_class = Some(CpuClass::new(1)));
+    world.join_with("birch", |facts| facts.cpu_class = Some(CpuClass::new(2)));
+    world.join_with("cedar", |_| {});
+
+    let native = world.submit_with(|job| job.cpu_class = Some(CpuClass::new(2)));
+
+    assert_eq!(world.host_of(native), "birch");
+}
+
+#[test]
 fn a_job_that_nobody_can_take_goes_home_at_once_and_is_told_what_is_missing() {
     let mut world = World::with_workers([]);
     world.join_with("ash", |facts| facts.linking = false);
@@ -106,10 +118,12 @@ fn a_job_that_nobody_can_take_goes_home_at_once_and_is_told_what_is_missing() {
 
     let link = world.submit_with(|job| job.kind = JobKind::Link);
     let foreign = world.submit_with(|job| job.toolchain = Some(ToolchainKey::new(99)));
+    let native = world.submit_with(|job| job.cpu_class = Some(CpuClass::new(5)));
     let unmounted = world.submit_with(|job| job.mounts = vec![DirKey::new(99)]);
 
     assert_eq!(world.answers_for(link), [home(Unmet::Linking)]);
     assert_eq!(world.answers_for(foreign), [home(Unmet::Toolchain)]);
+    assert_eq!(world.answers_for(native), [home(Unmet::CpuClass)]);
     assert_eq!(world.answers_for(unmounted), [home(Unmet::Mount)]);
 }
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, ToolchainKey, UserId, WorkerId};
-use model::job::{BatchHint, JobFacts, JobKind};
+use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
+use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use proptest::collection::vec;
@@ -22,7 +22,13 @@ fn config() -> Config {
         prefetch: 2,
         fleet_grace: Duration::from_millis(300),
         max_queued: 6,
+        max_queued_per_user: 4,
         retain: Duration::from_millis(700),
+        max_retained: 8,
+        ageing: Duration::from_millis(200),
+        bench_time: Duration::from_millis(100),
+        history_entries: 16,
+        writers_per_dir: 1,
         ..Config::default()
     }
 }
@@ -49,11 +55,13 @@ fn job() -> impl Strategy<Value = SubmittedJob> {
     let batch = (1..4u32, 0..400u64).prop_map(|(size, ms)| BatchHint { size, timeout: Duration::from_millis(ms) });
     let toolchain = proptest::option::of((0..2u64).prop_map(ToolchainKey::new));
     let (repeatable, resubmitted) = (prop::bool::weighted(0.8), any::<bool>());
-    (job_id(), 0..2u32, 0..2u64, kind, dirs, batch, toolchain, 0..3u64, repeatable, resubmitted).prop_map(
+    (job_id(), 0..2u32, 0..2u64, kind, dirs, batch, toolchain, size(), repeatable, resubmitted).prop_map(
         |(id, user, build, kind, dirs, batch, toolchain, input_bytes, repeatable, resubmitted)| {
             let (user, build) = (UserId::new(user), BuildId::new(build));
+            let output = toolchain.map(|_| OutputKey::new(input_bytes % 4));
+            let priority = Priority::from_nice(if repeatable { 0 } else { -30 });
             let basic = JobFacts::new(user, build, kind);
-            let facts = JobFacts { toolchain, dirs, input_bytes, batch, repeatable, ..basic };
+            let facts = JobFacts { toolchain, dirs, input_bytes, batch, repeatable, output, priority, ..basic };
             SubmittedJob { id, facts, resubmitted }
         },
     )
@@ -71,14 +79,30 @@ fn jobs() -> impl Strategy<Value = Vec<SubmittedJob>> {
 fn worker_facts() -> impl Strategy<Value = WorkerFacts> {
     let toolchains = vec((0..2u64).prop_map(ToolchainKey::new), 0..3);
     let only_user = proptest::option::weighted(0.2, (0..2u32).prop_map(UserId::new));
-    (0..4u32, prop::bool::weighted(0.7), toolchains, only_user).prop_map(|(slots, linking, toolchains, only_user)| {
+    let slots = prop_oneof![9 => 0..4u32, 1 => Just(u32::MAX)];
+    let facts = (slots, prop::bool::weighted(0.7), toolchains, only_user, size());
+    facts.prop_map(|(slots, linking, toolchains, only_user, memory)| {
         let incarnation = Incarnation::from_bytes([0; 16]);
-        WorkerFacts { incarnation, slots, linking, toolchains, mounts: vec![], only_user, memory: 1, cpu_class: None }
+        WorkerFacts { incarnation, slots, linking, toolchains, cpu_class: None, mounts: vec![], only_user, memory }
+    })
+}
+
+/// From nothing to more than anything.
+fn size() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0), 4 => 0..(64u64 << 30), 1 => Just(u64::MAX)]
+}
+
+fn usage() -> impl Strategy<Value = ResourceUsage> {
+    (size(), size()).prop_map(|(micros, peak_memory)| {
+        let wall = Duration::from_micros(micros);
+        ResourceUsage { wall, user: wall, system: Duration::MAX, peak_memory }
     })
 }
 
 fn result() -> impl Strategy<Value = Result<Outcome, AttemptFailure>> {
     prop_oneof![
+        3 => usage().prop_map(|usage| Ok(Outcome { exit: ExitStatus::Code(0), usage })),
+        1 => Just(Err(AttemptFailure::SpawnFailed("no such file".into()))),
         3 => Just(Ok(Outcome { exit: ExitStatus::Code(0), usage: ResourceUsage::default() })),
         1 => Just(Err(AttemptFailure::HandedBack)),
         1 => Just(Err(AttemptFailure::Cancelled)),
@@ -215,7 +239,9 @@ proptest! {
             for action in actions {
                 match action {
                     Action::Complete { client, attempt } => expected.on_answer(*client, attempt.job),
-                    Action::RunLocally { client, job, .. } => expected.on_answer(*client, *job),
+                    Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
+                        expected.on_answer(*client, *job);
+                    }
                     _ => {}
                 }
             }

@@ -104,6 +104,7 @@ impl FakeLauncher {
         let dirs = (0..rng.between(0, 3)).map(|_| DirKey::new(rng.between(0, 9))).collect();
         JobFacts {
             kind: if rng.percent(60) { JobKind::Compile } else { kind },
+            cpu_class: None,
             toolchain: rng.percent(80).then(|| ToolchainKey::new(rng.between(1, 2))),
             mounts: if rng.percent(10) { vec![DirKey::new(100)] } else { vec![] },
             dirs,

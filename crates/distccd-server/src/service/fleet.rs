@@ -70,7 +70,7 @@ async fn listen(gate: Gate, seat: Seat, mut messages: Streaming<v1::WorkerMessag
     loop {
         match messages.message().await {
             Ok(Some(v1::WorkerMessage { message: Some(message) })) => {
-                if gate.tell(Fact::WorkerSaid { seat, message }).await.is_err() {
+                if gate.tell(Fact::WorkerSaid { seat, message: Box::new(message) }).await.is_err() {
                     return;
                 }
             }

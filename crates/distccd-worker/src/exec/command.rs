@@ -23,6 +23,7 @@ use std::ptr;
 use model::command::{CommandSpec, Identity, ResourceLimit};
 use model::outcome::AttemptFailure;
 use rustix::fs::Mode;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, PidfdFlags, Signal, Uid};
 
 use super::drain::Pipes;
@@ -39,24 +40,17 @@ pub(super) fn start(
 ) -> Result<(ProcessGroup, Pipes), AttemptFailure> {
     let prepared = Prepared::new(spec, identity)?;
     let mut command = Command::new(OsStr::from_bytes(&spec.program));
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let stderr = match spec.terminal {
-        Some(size) => Some(terminal::open(size).map_err(|error| no_terminal(&error))?),
-        None => None,
-    };
-    let (stderr, inner) = stderr.map_or((None, Stdio::piped()), |(outer, inner)| (Some(outer), inner.into()));
-    command.stderr(inner);
+    let ends = Ends::open(spec).map_err(|error| {
+        AttemptFailure::SpawnFailed(format!("cannot make a pipe or terminal for what it prints: {error}"))
+    })?;
+    command.stdin(Stdio::null()).stdout(ends.inner_stdout).stderr(ends.inner_stderr);
     let guardian = guardian.clone();
     // SAFETY: the closure runs between fork and exec of a process with other threads. It makes system calls on memory
     // that was allocated before the fork, and neither allocates, locks nor panics.
     unsafe { command.pre_exec(move || prepared.become_command(&guardian)) };
     let mut child = command.spawn().map_err(|error| failure_of(&error, spec))?;
-    drop(command); // it holds the inner side of the terminal, whose end we could not see
-    let stderr = stderr.or_else(|| child.stderr.take().map(OwnedFd::from));
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), stderr) else {
-        unreachable!("both streams were asked for");
-    };
-    attach(&child, stdout.into(), stderr).map_err(|error| {
+    drop(command); // it holds the inner sides, whose end we could not see
+    attach(&child, ends.stdout, ends.stderr).map_err(|error| {
         // Out of descriptors, at worst. What runs must not run on unwatched.
         let _ = child.kill();
         let _ = child.wait();
@@ -64,11 +58,31 @@ pub(super) fn start(
     })
 }
 
-fn no_terminal(error: &io::Error) -> AttemptFailure {
-    AttemptFailure::SpawnFailed(format!("cannot make a terminal for its standard error: {error}"))
+/// Both sides of what the command prints to.
+struct Ends {
+    /// What it writes on standard output, and on standard error too where that has no side of its own.
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    inner_stdout: OwnedFd,
+    inner_stderr: OwnedFd,
 }
 
-fn attach(child: &std::process::Child, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<(ProcessGroup, Pipes)> {
+impl Ends {
+    fn open(spec: &CommandSpec) -> io::Result<Self> {
+        let (stderr, inner_stderr) = match spec.terminal {
+            Some(size) => terminal::open(size)?,
+            None => pipe_with(PipeFlags::CLOEXEC)?,
+        };
+        if spec.one_output {
+            let inner_stdout = inner_stderr.try_clone()?;
+            return Ok(Self { stdout: stderr, stderr: None, inner_stdout, inner_stderr });
+        }
+        let (stdout, inner_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Self { stdout, stderr: Some(stderr), inner_stdout, inner_stderr })
+    }
+}
+
+fn attach(child: &std::process::Child, stdout: OwnedFd, stderr: Option<OwnedFd>) -> io::Result<(ProcessGroup, Pipes)> {
     let pid = Pid::from_child(child);
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     Ok((ProcessGroup::new(pid, pidfd), Pipes::new(stdout, stderr)?))

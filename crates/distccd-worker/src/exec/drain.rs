@@ -27,11 +27,13 @@ enum Read {
 }
 
 impl Pipes {
-    pub(super) fn new(stdout: OwnedFd, stderr: OwnedFd) -> rustix::io::Result<Self> {
-        for end in [&stdout, &stderr] {
+    /// Without `stderr` both streams come through `stdout`.
+    pub(super) fn new(stdout: OwnedFd, stderr: Option<OwnedFd>) -> rustix::io::Result<Self> {
+        let ends = [Some(stdout), stderr];
+        for end in ends.iter().flatten() {
             fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
         }
-        Ok(Self { ends: [Some(stdout), Some(stderr)], buffer: vec![0; CHUNK] })
+        Ok(Self { ends, buffer: vec![0; CHUNK] })
     }
 
     /// The ends that may still say something.

@@ -109,7 +109,8 @@ impl Executor {
             Err(failure) => return Finished { result: Err(failure), straggler: None },
         };
         on_start();
-        let mut attempt = Running { group, pipes, killing: Killing::No, stderr_tail: report::Tail::default() };
+        let mut attempt =
+            Running { group, pipes, killing: Killing::No, stderr_tail: report::Tail::new(spec.one_output) };
         let ended = attempt.watch_until_end(watch, self.kill_grace, &mut on_output);
         let Running { group, mut pipes, stderr_tail, .. } = attempt;
         if !ended {
@@ -233,8 +234,6 @@ fn keep(
     data: Bytes,
     on_output: &mut impl FnMut(Stream, Bytes) -> bool,
 ) -> bool {
-    if stream == Stream::Stderr {
-        tail.push(&data);
-    }
+    tail.hear(stream, &data);
     on_output(stream, data)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 
+use super::Stream;
 use super::group::Exit;
 
 /// How much of the end of stderr is kept for [`judge`].
@@ -11,17 +12,27 @@ const TAIL: usize = 4096;
 
 /// The end of what the command said on stderr.
 #[derive(Debug, Default)]
-pub(super) struct Tail(Vec<u8>);
+pub(super) struct Tail {
+    kept: Vec<u8>,
+    /// Standard error goes where standard output goes.
+    one_output: bool,
+}
 
 impl Tail {
-    pub(super) fn push(&mut self, data: &[u8]) {
-        self.0.extend_from_slice(data);
-        let excess = self.0.len().saturating_sub(TAIL);
-        self.0.drain(..excess);
+    pub(super) fn new(one_output: bool) -> Self {
+        Self { kept: Vec::new(), one_output }
+    }
+
+    pub(super) fn hear(&mut self, stream: Stream, data: &[u8]) {
+        if stream == Stream::Stderr || self.one_output {
+            self.kept.extend_from_slice(data);
+            let excess = self.kept.len().saturating_sub(TAIL);
+            self.kept.drain(..excess);
+        }
     }
 
     fn holds(&self, words: &[u8]) -> bool {
-        self.0.windows(words.len()).any(|window| window == words)
+        self.kept.windows(words.len()).any(|window| window == words)
     }
 }
 
@@ -77,7 +88,7 @@ mod tests {
 
     fn judged(status: ExitStatus, oom_killed: bool, stderr: &[u8]) -> Result<ExitStatus, AttemptFailure> {
         let mut tail = Tail::default();
-        tail.push(stderr);
+        tail.hear(Stream::Stderr, stderr);
         let exit = Exit { status, user: Duration::ZERO, system: Duration::ZERO, peak_memory: 0 };
         let evidence = Evidence { cancelled: false, oom_killed: &|| oom_killed, stderr_tail: &tail };
         judge(exit, Duration::ZERO, &evidence).map(|outcome| outcome.exit)
@@ -111,10 +122,10 @@ mod tests {
     #[test]
     fn the_tail_keeps_the_end() {
         let mut tail = Tail::default();
-        tail.push(&[b'x'; 5000]);
-        tail.push(b"end");
+        tail.hear(Stream::Stderr, &[b'x'; 5000]);
+        tail.hear(Stream::Stderr, b"end");
 
-        assert_eq!(tail.0.len(), TAIL);
+        assert_eq!(tail.kept.len(), TAIL);
         assert!(tail.holds(b"xend"));
     }
 }

@@ -5,6 +5,7 @@ pub mod cgroup;
 use std::fs;
 
 use cgroup::Cgroup;
+use model::ids::CpuClass;
 
 /// What does not change while the worker runs.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Host {
     pub cpus: u32,
     /// As `/proc/cpuinfo` calls it.
     pub cpu_model: String,
+    /// What `-march=native` would find here.
+    pub cpu_class: Option<CpuClass>,
 }
 
 impl Host {
@@ -30,6 +33,7 @@ impl Host {
             memory: cgroup.memory_limit().map_or(memory, |limit| limit.min(memory)),
             cpus: usable_cpus(),
             cpu_model: cpu_model().unwrap_or_default(),
+            cpu_class: cpu_class::of_this_machine(),
         }
     }
 }

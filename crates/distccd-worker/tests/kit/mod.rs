@@ -311,6 +311,7 @@ pub fn command(program: &str, argv: &[&[u8]], cwd: &Path) -> v1::Command {
         limits: Vec::new(),
         identity: Some(v1::Identity { uid: us(), gid: us(), groups: Vec::new() }),
         stderr_terminal: None,
+        one_output: false,
     }
 }
 

@@ -24,6 +24,7 @@ impl From<CommandSpec> for v1::Command {
                 gid: spec.identity.gid,
                 groups: spec.identity.groups,
             }),
+            one_output: spec.one_output,
             stderr_terminal: spec
                 .terminal
                 .map(|terminal| v1::Terminal { columns: terminal.columns.into(), rows: terminal.rows.into() }),
@@ -54,6 +55,7 @@ impl TryFrom<v1::Command> for CommandSpec {
             limits: wire.limits.into_iter().map(limit_from).collect(),
             identity: Identity { uid: identity.uid, gid: identity.gid, groups: identity.groups },
             terminal: wire.stderr_terminal.map(terminal_from),
+            one_output: wire.one_output,
         };
         refuse_nul(&spec)?;
         Ok(spec)
@@ -98,6 +100,7 @@ mod tests {
             limits: vec![ResourceLimit { resource: 3, soft: 1, hard: u64::MAX }],
             identity: Identity { uid: 1, gid: 2, groups: vec![3] },
             terminal: Some(Terminal { columns: 132, rows: 0 }),
+            one_output: true,
         }
     }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use model::ids::{BuildId, DirKey, OutputKey, ToolchainKey, UserId, fnv1a};
+use model::ids::{BuildId, CpuClass, DirKey, OutputKey, ToolchainKey, UserId, fnv1a};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 
 use super::DecodeError;
@@ -42,6 +42,12 @@ pub fn toolchain_key(wire: &v1::Toolchain) -> ToolchainKey {
     ToolchainKey::of_program(&wire.path, wire.size)
 }
 
+/// A CPU class as it travels: 0 is none.
+#[must_use]
+pub fn cpu_class(wire: u64) -> Option<CpuClass> {
+    (wire != 0).then(|| CpuClass::new(wire))
+}
+
 /// The keys of paths.
 ///
 /// # Errors
@@ -66,6 +72,7 @@ impl v1::Job {
             build: BuildId::new(fnv1a(&self.build_dir)),
             kind: kind_from(self.kind)?,
             toolchain: self.toolchain.as_ref().map(toolchain_key),
+            cpu_class: cpu_class(self.cpu_class),
             mounts: dir_keys(&self.mounts)?,
             dirs: dir_keys(&self.dirs)?,
             input_bytes: self.input_bytes,
@@ -73,7 +80,6 @@ impl v1::Job {
             repeatable: self.repeatable,
             priority: Priority::from_nice(self.priority),
             output: self.outputs.first().map(|path| OutputKey::of_path(path, &self.build_dir)),
-            cpu_class: None,
         })
     }
 }

@@ -7,7 +7,7 @@ mod job;
 mod outcome;
 
 pub use ids::{attempt_from, attempt_ref, job_id_from};
-pub use job::{dir_keys, kind_from, kind_to, toolchain_key};
+pub use job::{cpu_class, dir_keys, kind_from, kind_to, toolchain_key};
 
 /// A message that lacks a field, or holds an impossible value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -38,7 +38,8 @@ impl<K> Default for Shares<K> {
 impl<K: Copy + Ord> Shares<K> {
     /// Has something waiting from now on.
     pub(crate) fn join(&mut self, key: K) {
-        let floor = self.floor;
+        // A refund may have moved whoever is next back below the floor.
+        let floor = self.waiting.first().map_or(self.floor, |&(least, _)| least);
         self.change(key, |account| {
             if !account.waits {
                 account.waits = true;
@@ -119,8 +120,9 @@ impl<K: Copy + Ord> Shares<K> {
 
     /// Who rests at or below the floor would come back at the floor anyway.
     fn forget_resting(&mut self) {
+        let floor = self.waiting.first().map_or(self.floor, |&(least, _)| least);
         while let Some(&(passed, key)) = self.resting.first() {
-            if passed > self.floor && self.resting.len() <= MAX_RESTING {
+            if passed > floor && self.resting.len() <= MAX_RESTING {
                 return;
             }
             self.resting.remove(&(passed, key));

@@ -12,7 +12,8 @@ use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
-    Action, ClientId, Config, Input, LocalReason, Scheduler, Snapshot, SubmittedJob, WorkerFacts, WorkerLoad,
+    Action, ClientId, Config, Explanation, HistoryEntry, Input, LocalReason, Scheduler, Snapshot, SubmittedJob,
+    WorkerFacts, WorkerLoad,
 };
 
 /// The launcher that submits unless a story names another.
@@ -106,6 +107,19 @@ impl World {
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.scheduler.next_deadline()
+    }
+
+    pub(crate) fn explain(&self, job: JobId) -> Option<Explanation> {
+        self.scheduler.explain(job)
+    }
+
+    /// What this scheduler remembers, for another.
+    pub(crate) fn history(&self) -> Vec<HistoryEntry> {
+        self.scheduler.export_history()
+    }
+
+    pub(crate) fn remember(&mut self, history: &[HistoryEntry]) {
+        self.scheduler.import_history(history);
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -306,10 +320,10 @@ pub(crate) fn facts_of_a_worker(slots: u32) -> WorkerFacts {
         slots,
         linking: true,
         toolchains: vec![ToolchainKey::new(1)],
+        cpu_class: None,
         mounts: vec![DirKey::new(1)],
         only_user: None,
         memory: 1 << 30,
-        cpu_class: None,
     }
 }
 
@@ -319,6 +333,11 @@ pub(crate) fn facts_of_a_job() -> JobFacts {
         mounts: vec![DirKey::new(1)],
         ..JobFacts::new(UserId::new(1000), BuildId::new(1), JobKind::Compile)
     }
+}
+
+/// The id of a job that nobody submitted.
+pub(crate) fn nobodys_job() -> JobId {
+    JobId::from_bytes([0xee; 16])
 }
 
 pub(crate) fn success() -> Outcome {

@@ -18,8 +18,6 @@ const DELAY: Duration = Duration::ZERO;
 #[derive(Debug)]
 struct Wait {
     facts: JobFacts,
-    /// Workers on which it failed: it need not go there again.
-    tried: BTreeSet<WorkerId>,
     /// Since when somebody idle could have taken it.
     in_vain_since: Option<Timestamp>,
 }
@@ -28,27 +26,27 @@ struct Wait {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     open: BTreeMap<JobId, Wait>,
+    /// Where jobs failed, those included that nobody has submitted to this server yet: they need not go there again.
+    failed: BTreeSet<(JobId, WorkerId)>,
     /// Before this, jobs of an earlier server may have to wait for news of them.
     from: Timestamp,
 }
 
 impl Waiting {
     pub(crate) fn new(lease: Duration) -> Self {
-        Self { open: BTreeMap::new(), from: Timestamp::ZERO + lease }
+        Self { open: BTreeMap::new(), failed: BTreeSet::new(), from: Timestamp::ZERO + lease }
     }
 
     pub(crate) fn on_submitted(&mut self, jobs: &[SubmittedJob]) {
         for job in jobs {
-            let wait = || Wait { facts: job.facts.clone(), tried: BTreeSet::new(), in_vain_since: None };
+            let wait = || Wait { facts: job.facts.clone(), in_vain_since: None };
             self.open.entry(job.id).or_insert_with(wait);
         }
     }
 
     pub(crate) fn on_failed(&mut self, job: JobId, worker: WorkerId, failure: &AttemptFailure) {
-        if !matches!(failure, AttemptFailure::HandedBack | AttemptFailure::Cancelled)
-            && let Some(wait) = self.open.get_mut(&job)
-        {
-            wait.tried.insert(worker);
+        if !matches!(failure, AttemptFailure::HandedBack | AttemptFailure::Cancelled) {
+            self.failed.insert((job, worker));
         }
     }
 
@@ -65,7 +63,10 @@ impl Waiting {
         }
         let held = ledger.jobs();
         for (job, wait) in self.open.iter_mut().filter(|(job, _)| !held.contains(job)) {
-            let takers: Vec<_> = ledger.idle().filter(|(id, facts, _)| wait.could_go_to(*id, facts)).collect();
+            let takers: Vec<_> = ledger
+                .idle()
+                .filter(|(id, facts, _)| !self.failed.contains(&(*job, *id)) && wait.could_go_to(facts))
+                .collect();
             let excused = if takers.is_empty() { 0 } else { excused(scheduler, *job, &takers) };
             if takers.len() <= excused {
                 wait.in_vain_since = None;
@@ -73,7 +74,8 @@ impl Waiting {
             }
             let since = *wait.in_vain_since.get_or_insert(now);
             let waited = now.since(since);
-            assert!(waited <= DELAY, "{job:?} has waited {waited:?} beside idle slots of {takers:?}");
+            let why = scheduler.explain(*job);
+            assert!(waited <= DELAY, "{job:?} has waited {waited:?} beside idle slots of {takers:?}: {why:?}");
         }
         self.open.iter_mut().filter(|(job, _)| held.contains(job)).for_each(|(_, wait)| wait.in_vain_since = None);
     }
@@ -91,10 +93,9 @@ fn excused(scheduler: &Scheduler, job: JobId, takers: &[(WorkerId, &WorkerFacts,
 
 impl Wait {
     /// The demands as the product states them, written a second time.
-    fn could_go_to(&self, id: WorkerId, worker: &WorkerFacts) -> bool {
+    fn could_go_to(&self, worker: &WorkerFacts) -> bool {
         let job = &self.facts;
-        !self.tried.contains(&id)
-            && job.mounts.iter().all(|mount| worker.mounts.contains(mount))
+        job.mounts.iter().all(|mount| worker.mounts.contains(mount))
             && job.toolchain.is_none_or(|toolchain| worker.toolchains.contains(&toolchain))
             && worker.only_user.is_none_or(|user| user == job.user)
             && (worker.linking || job.kind != JobKind::Link)

@@ -125,30 +125,42 @@ impl<'a> Plan<'a> {
     /// Goes forward in time: at each moment the ready edges of the longest ways go to slots that are free by then.
     fn by_time(&mut self) {
         let mut waiting: BTreeSet<_> = self.first().map(|edge| (self.ready_at(edge), edge)).collect();
-        let mut ready: BTreeSet<(Reverse<Duration>, usize)> = BTreeSet::new();
+        // Those for workers, and those for the client.
+        let mut ready: [BTreeSet<(Reverse<Duration>, usize)>; 2] = Default::default();
         let mut now = Duration::ZERO;
         loop {
-            while waiting.first().is_some_and(|&(at, _)| at <= now) {
-                ready.extend(waiting.pop_first().map(|(_, edge)| (Reverse(self.rank[edge]), edge)));
+            while let Some(&(at, edge)) = waiting.first().filter(|&&(at, _)| at <= now) {
+                waiting.remove(&(at, edge));
+                let side = usize::from(!matches!(self.graph.edges[edge].kind, EdgeKind::Remote(_)));
+                ready[side].insert((Reverse(self.rank[edge]), edge));
             }
-            for (rank, edge) in std::mem::take(&mut ready) {
-                let place = self.place_to_end_first(edge, now, now + self.longest_way());
-                if place.is_none() && self.graph.edges[edge].kind != EdgeKind::Phony {
-                    ready.insert((rank, edge));
-                    continue;
+            let limit = now + self.longest_way();
+            for (side, ready) in ready.iter_mut().enumerate() {
+                while self.has_free(side, limit)
+                    && let Some((_, edge)) = ready.pop_first()
+                {
+                    let place = self.place_to_end_first(edge, now, limit);
+                    self.put(edge, place);
+                    waiting.extend(self.freed_by(edge).into_iter().map(|edge| (self.ready_at(edge), edge)));
                 }
-                self.put(edge, place);
-                waiting.extend(self.freed_by(edge).into_iter().map(|edge| (self.ready_at(edge), edge)));
             }
+            let anybody_waits = ready.iter().any(|ready| !ready.is_empty());
             // A slot counts as free already while the job is on its way to it.
             let slots = self.free.iter().flatten().map(|free| free.saturating_sub(self.longest_way()));
-            let slots = slots.filter(|&free| free > now && !ready.is_empty()).min();
+            let slots = slots.filter(|&free| free > now && anybody_waits).min();
             let next = waiting.first().map(|&(at, _)| at).into_iter().chain(slots).min();
             match next {
                 Some(next) => now = next.max(now),
                 None => return,
             }
         }
+    }
+
+    /// Whether a worker (side 0) or the client (side 1) has a slot that is free by `limit`.
+    fn has_free(&self, side: usize, limit: Duration) -> bool {
+        let client = self.fleet.machines.len();
+        let slots = if side == 0 { &self.free[..client] } else { &self.free[client..] };
+        slots.iter().flatten().any(|&free| free <= limit)
     }
 
     fn longest_way(&self) -> Duration {

@@ -1,0 +1,163 @@
+//! Jobs that need much memory.
+
+mod world;
+
+use model::ids::{JobId, OutputKey};
+use model::job::{JobFacts, JobKind};
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use scheduler_core::{Condition, Config, LocalReason, PlacementKind, Unmet};
+use world::{Answer, LAUNCHER, World, facts_of_a_job, seconds};
+
+const GIB: u64 = 1 << 30;
+
+fn link(output: u64) -> JobFacts {
+    JobFacts { kind: JobKind::Link, output: Some(OutputKey::new(output)), ..facts_of_a_job() }
+}
+
+fn measured(peak_memory: u64) -> Outcome {
+    let usage = ResourceUsage { wall: seconds(1), peak_memory, ..ResourceUsage::default() };
+    Outcome { exit: ExitStatus::Code(0), usage }
+}
+
+/// A cluster that has seen the link of this output take that much memory.
+fn world_that_knows(output: u64, peak: u64, config: Config) -> World {
+    let mut world = World::configured(Config { prefetch: 0, ..config }, []);
+    world.join("teacher", 1);
+    let job = world.submit_all(LAUNCHER, vec![link(output)])[0];
+    let (worker, attempt) = world.sent[&job];
+    world.report(worker, attempt, Ok(measured(peak)));
+    world.lose("teacher");
+    world.pass(seconds(10));
+    world
+}
+
+fn join(world: &mut World, name: &str, slots: u32, memory: u64) {
+    world.join_with(name, |facts| (facts.slots, facts.memory) = (slots, memory));
+}
+
+fn reserved(world: &World, name: &str) -> u64 {
+    let id = world.id(name);
+    world.snapshot().workers.iter().find(|status| status.worker == id).map_or(0, |status| status.reserved)
+}
+
+#[test]
+fn known_needs_are_reserved_and_never_more_than_there_is() {
+    let mut world = world_that_knows(1, 3 * GIB, Config::default());
+    join(&mut world, "ash", 8, 8 * GIB);
+
+    let links = world.submit_all(LAUNCHER, vec![link(1); 4]);
+
+    assert_eq!(links.iter().filter(|&&job| world.is_sent(job)).count(), 2);
+    assert_eq!(reserved(&world, "ash"), 6 * GIB);
+    world.finish(links[0]);
+    assert!(world.is_sent(links[2]));
+}
+
+#[test]
+fn a_compile_passes_a_link_that_waits_for_memory() {
+    let mut world = world_that_knows(1, 6 * GIB, Config::default());
+    join(&mut world, "ash", 4, 8 * GIB);
+    let links = world.submit_all(LAUNCHER, vec![link(1); 2]);
+
+    let compile = world.submit();
+
+    assert!(!world.is_sent(links[1]));
+    assert!(world.is_sent(compile));
+}
+
+#[test]
+fn a_job_that_fits_nowhere_goes_home_at_once_and_is_told_why() {
+    let mut world = world_that_knows(1, 20 * GIB, Config::default());
+    join(&mut world, "ash", 4, 8 * GIB);
+    world.pass(seconds(10));
+
+    let job = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    assert_eq!(world.answers_for(job), [Answer::Local(LocalReason::NoEligibleWorker(Unmet::Memory))]);
+}
+
+#[test]
+fn a_need_that_is_only_guessed_sends_nobody_home() {
+    let mut world = World::with_workers([]);
+    join(&mut world, "ash", 4, 8 * GIB);
+    world.pass(seconds(10));
+
+    let guessed = JobFacts { input_bytes: 30 * GIB, output: None, ..link(0) };
+    let job = world.submit_all(LAUNCHER, vec![guessed])[0];
+
+    assert_eq!(world.host_of(job), "ash");
+    assert_eq!(reserved(&world, "ash"), 8 * GIB);
+}
+
+#[test]
+fn out_of_memory_goes_to_a_bigger_worker_and_is_remembered() {
+    let mut world = World::with_workers([]);
+    join(&mut world, "ash", 1, 4 * GIB);
+    let job = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    join(&mut world, "birch", 1, 4 * GIB);
+    join(&mut world, "cedar", 1, 64 * GIB);
+    assert_eq!(world.host_of(job), "ash");
+
+    world.fail(job, AttemptFailure::OutOfMemory);
+    assert_eq!(world.host_of(job), "cedar", "half of what it had, and the one with most of it");
+    let reserved_then = reserved(&world, "cedar");
+    world.finish(job);
+    let again = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    assert_eq!(reserved_then, 2 * GIB);
+    assert_eq!(world.host_of(again), "cedar");
+    assert_eq!(reserved(&world, "cedar"), 2 * GIB);
+}
+
+#[test]
+fn a_job_that_was_too_big_for_a_whole_worker_asks_for_more_than_such_a_worker_has() {
+    let mut world = World::with_workers([]);
+    join(&mut world, "ash", 1, 4 * GIB);
+    join(&mut world, "birch", 1, 4 * GIB);
+    let job = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    world.pass(seconds(10));
+
+    world.fail(job, AttemptFailure::OutOfMemory);
+    world.fail(job, AttemptFailure::OutOfMemory);
+
+    // It had half of the second one, so all of such a one might do; but both have been tried.
+    assert_eq!(world.attempts_of(job), 2);
+    assert!(matches!(&world.answers_for(job)[..], [Answer::Local(_)]));
+}
+
+#[test]
+fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
+    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..Config::default() });
+    join(&mut world, "ash", 2, 8 * GIB);
+    let medium = JobFacts { output: Some(OutputKey::new(3)), ..facts_of_a_job() };
+    let teach = world.submit_all(LAUNCHER, vec![medium.clone()])[0];
+    let (worker, attempt) = world.sent[&teach];
+    world.report(worker, attempt, Ok(measured(2 * GIB)));
+    // From now on there is always one that takes two, so that seven are never free.
+    let mut small: Vec<JobId> = world.submit_all(LAUNCHER, vec![medium.clone(); 2]);
+    let starving = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    for _ in 0..12 {
+        world.pass(seconds(5));
+        small.extend(world.submit_all(LAUNCHER, vec![medium.clone()]));
+        if let Some(place) = small.iter().position(|&job| world.is_sent(job)) {
+            let done = small.remove(place);
+            world.finish(done);
+        }
+    }
+
+    assert!(world.is_sent(starving));
+    let placed = world.explain(starving).map(|it| it.state);
+    let Some(Condition::Placed { placement, .. }) = placed else { panic!("{placed:?}") };
+    assert_eq!(placement.kind, PlacementKind::KeptFree);
+}
+
+#[test]
+fn a_worker_that_does_not_say_what_it_has_takes_anything() {
+    let mut world = world_that_knows(1, 20 * GIB, Config::default());
+    join(&mut world, "ash", 4, 0);
+
+    let job = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    assert_eq!(world.host_of(job), "ash");
+}
