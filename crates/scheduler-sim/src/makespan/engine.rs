@@ -181,7 +181,7 @@ impl Engine<'_> {
             Event::AtWorker(worker, order) => self.on_order(worker, order),
             Event::Finished { worker, edge, wall } => {
                 self.workers[worker].running -= 1;
-                self.to_server(worker, News::Ended { worker, edge, wall });
+                self.report(worker, News::Ended { worker, edge, wall });
                 self.start_at(worker);
             }
             Event::LocalDone(edge) => {
@@ -272,7 +272,7 @@ impl Engine<'_> {
                 let waiting = &mut self.workers[worker].waiting;
                 if let Some(place) = waiting.iter().position(|&other| other == edge) {
                     waiting.remove(place);
-                    self.to_server(worker, News::HandedBack { worker, edge });
+                    self.report(worker, News::HandedBack { worker, edge });
                 }
             }
         }
@@ -289,12 +289,12 @@ impl Engine<'_> {
             let wall = machine.time_for(self.work[edge]) + COLD_DIR * self.caches.missing(worker, facts);
             self.caches.touch(worker, facts);
             self.workers[worker].running += 1;
-            self.to_server(worker, News::Started { worker, edge });
+            self.report(worker, News::Started { worker, edge });
             self.at(self.now + wall, Event::Finished { worker, edge, wall });
         }
     }
 
-    fn to_server(&mut self, worker: usize, news: News) {
+    fn report(&mut self, worker: usize, news: News) {
         let at = self.now + self.fleet.machines[worker].one_way;
         self.at(at, Event::AtServer(news));
     }
