@@ -3,8 +3,8 @@
 //! [`run`] makes a small cluster out of a seed: a server around [`scheduler_core::Scheduler`], workers, launchers, and
 //! a network that delays, breaks and partitions. For a while things go wrong: links break with whatever is under way,
 //! workers crash, drain, or are cut off without anybody's being told, launchers die, change their minds and ask
-//! again, the server dies or stops and another takes over with empty books; some hosts fail all they are given, or flap, and
-//! some reports arrive a second time, late and out of order. Then everything heals, and every job that
+//! again, the server dies or stops and another takes over with empty books; some hosts fail all they are given,
+//! or flap, and some reports arrive a second time, late and out of order. Then everything heals, and every job that
 //! is still wanted must be answered. All the while independent checks watch:
 //! - no two attempts of a job *execute* at once, as the fake workers really run them; none executes after the
 //!   launcher was answered; what cannot be repeated starts once;

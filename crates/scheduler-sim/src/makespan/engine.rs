@@ -124,7 +124,8 @@ struct Engine<'a> {
     run: Run,
 }
 
-/// Builds `graph`, whose edges take `work` this time, with `-j jobs`, starting at `start`; `caches` are used and warmed.
+/// Builds `graph`, whose edges take `work` this time, with `-j jobs`, starting at `start`; `caches` are used and
+/// warmed.
 ///
 /// # Panics
 /// If the policy leaves the build unfinished: a bug of the policy.
