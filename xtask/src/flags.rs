@@ -31,6 +31,10 @@ pub(crate) enum Task {
     Launchers,
     /// Build real projects of every build system directly, then through the launchers, and compare every file and line
     RealBuilds(RealBuilds),
+    /// Run a ninja build command by command and write down its graph, with what each command cost
+    RecordGraph(RecordGraph),
+    /// Live through journals again: `distccd-server --journal`, `sim --journal`
+    Replay(Replay),
     /// Run simulated worlds that try to break the scheduler
     Sim(Sim),
     /// All that proves the product; what CI runs
@@ -43,6 +47,8 @@ pub(crate) enum Task {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
+    /// How long recorded builds take on simulated fleets, under the scheduler and under what others do
+    Makespan(Makespan),
     /// What a launcher adds to a job: wall time, CPU time, memory
     Overhead(Overhead),
     /// What a job costs the scheduler, by the size of the fleet and of the queue
@@ -163,6 +169,9 @@ pub(crate) struct Sim {
     /// Only this world, and tell what became of it
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
     pub(crate) seed: Option<u64>,
+    /// With --seed: write the journal of each run of its server into this directory
+    #[arg(long, value_name = "DIR", requires = "seed")]
+    pub(crate) journal: Option<PathBuf>,
 }
 
 /// Flags of `test`.
@@ -197,4 +206,46 @@ pub(crate) struct Torture {
     /// Leave the scratch directory (logs, the last test of each lane)
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// Flags of `record-graph`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordGraph {
+    /// A directory with a build.ninja, configured and not yet built
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Where the sources are [default: above DIR]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: Option<PathBuf>,
+    /// What to build
+    #[arg(long, value_name = "TARGET", default_value = "all")]
+    pub(crate) target: String,
+    /// Commands at a time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) jobs: usize,
+    /// What it is and how it was configured: the head of the file
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) about: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// Flags of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// What to live through
+    #[arg(value_name = "JOURNAL", required = true)]
+    pub(crate) journals: Vec<PathBuf>,
+}
+
+/// Flags of `bench makespan`.
+#[derive(Debug, Args)]
+pub(crate) struct Makespan {
+    /// Fleets of each size; figures are means over them
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) seeds: u64,
+    /// Put the tables into docs/scheduling.md
+    #[arg(long)]
+    pub(crate) write: bool,
 }

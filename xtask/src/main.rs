@@ -17,6 +17,8 @@ mod prerequisites;
 mod process;
 mod project;
 mod real_builds;
+mod record_graph;
+mod replay;
 mod sim;
 mod test;
 mod tidy;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
+        Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Bench(Bench::Scheduler) => sim::bench_scheduler(&workspace)?,
         Task::Demo(flags) => return demo::run(&workspace, &flags),
@@ -53,6 +56,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,
         Task::RealBuilds(flags) => return real_builds::run(&workspace, &flags),
+        Task::RecordGraph(flags) => record_graph::run(&flags)?,
+        Task::Replay(flags) => replay::run(&workspace, &flags)?,
         Task::Sim(flags) => sim::run(&workspace, &flags)?,
         Task::Test(flags) => return test::run(&workspace, &flags),
         Task::Tidy => tidy::run(&workspace)?,

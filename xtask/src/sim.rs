@@ -14,6 +14,9 @@ pub(crate) fn run(workspace: &Workspace, flags: &Sim) -> Result<()> {
         Some(seed) => cargo.arg(format!("--seed={seed}")),
         None => cargo.arg(format!("--seeds={}", flags.seeds)).arg(format!("--from={}", flags.from)),
     };
+    if let Some(dir) = &flags.journal {
+        cargo.arg("--journal").arg(std::path::absolute(dir)?);
+    }
     process::run_shown(&mut cargo)
 }
 

@@ -34,7 +34,7 @@ const STEPS: &[Step] = &[
     ("doc", doc),
     ("deny", deny),
     ("tests", tests),
-    ("sim", |workspace| done(sim::run(workspace, &Sim { seeds: SEEDS, from: 0, seed: None }))),
+    ("sim", |workspace| done(sim::run(workspace, &Sim { seeds: SEEDS, from: 0, seed: None, journal: None }))),
     ("launchers", |workspace| done(launchers::run(workspace))),
     ("demo: CMake + Ninja", |workspace| demonstrate(workspace, Project::Taglib, Generator::Ninja)),
     ("demo: CMake + Makefiles", |workspace| demonstrate(workspace, Project::Taglib, Generator::Make)),

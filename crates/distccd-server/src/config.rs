@@ -1,6 +1,6 @@
 //! The server's settings: flags, and the layers below them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -52,6 +52,9 @@ pub struct Cli {
     /// How long a job waits for a worker that can take it after one was lost or the server started [default: 5s]
     #[arg(long, value_name = "DUR")]
     pub fleet_grace: Option<String>,
+    /// Write down here what the scheduler is told, to be replayed; `off` is nowhere [default: off]
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<String>,
     /// `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -76,6 +79,8 @@ pub struct Config {
     pub stop_grace: Duration,
     /// How often workers report.
     pub heartbeat: Duration,
+    /// Where the scheduler's journal goes, if anywhere.
+    pub journal: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// How the scheduler behaves.
@@ -90,6 +95,7 @@ impl Default for Config {
             insecure: false,
             stop_grace: Duration::from_secs(30),
             heartbeat: Duration::from_secs(1),
+            journal: None,
             log_format: LogFormat::Text,
             scheduler: SchedulerConfig::default(),
         }
@@ -114,6 +120,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| shown_duration(c.heartbeat),
     },
     Key { name: "insecure", set: |c, raw| raw.as_bool().map(|it| c.insecure = it), show: |c| c.insecure.to_string() },
+    Key {
+        name: "journal",
+        set: |c, raw| raw.as_text().map(|it| c.journal = (it != "off").then(|| PathBuf::from(it))),
+        show: |c| quoted(c.journal.as_deref().unwrap_or(Path::new("off")).display()),
+    },
     Key {
         name: "lease",
         set: |c, raw| raw.as_duration().map(|it| c.scheduler.lease = it),
@@ -168,6 +179,7 @@ impl Cli {
             ("prefetch", &self.prefetch),
             ("max_queued", &self.max_queued),
             ("fleet_grace", &self.fleet_grace),
+            ("journal", &self.journal),
             ("log_format", &self.log_format),
         ];
         let mut flags: Vec<_> = given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::fact::{Fact, Seat};
+use crate::journal::Journal;
 
 /// The driver.
 pub struct Driver {
@@ -27,18 +28,19 @@ pub struct Driver {
     dispatch: Dispatch,
     clock: Clock,
     actions: Vec<Action>,
+    journal: Option<Journal>,
 }
 
 impl Driver {
-    /// A driver with nothing to do yet.
+    /// A driver with nothing to do yet, which writes down what its scheduler is told if there is a journal.
     ///
     /// # Errors
     /// When the scheduler's configuration is impossible.
-    pub fn new(config: &Config, clock: Clock) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config, clock: Clock, journal: Option<Journal>) -> Result<Self, ConfigError> {
         let settings = SchedulerConfig { hash_seed: random_seed(), ..config.scheduler.clone() };
         let scheduler = Scheduler::new(settings)?;
         let dispatch = Dispatch::new(fresh_incarnation(), config.scheduler.lease, config.heartbeat);
-        Ok(Self { scheduler, dispatch, clock, actions: Vec::new() })
+        Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal })
     }
 
     /// Which run of the server this is.
@@ -84,7 +86,12 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input) {
-        self.scheduler.step(self.clock.now(), input, &mut self.actions);
+        let now = self.clock.now();
+        let step = self.journal.as_ref().and_then(|journal| journal.before(now, &input));
+        self.scheduler.step(now, input, &mut self.actions);
+        if let Some(journal) = &mut self.journal {
+            journal.after(step, &self.actions);
+        }
         for action in self.actions.drain(..) {
             self.dispatch.perform(action);
         }

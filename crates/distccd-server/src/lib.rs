@@ -14,6 +14,7 @@ pub mod config;
 pub mod dispatch;
 pub mod driver;
 pub mod fact;
+pub mod journal;
 pub mod peer;
 pub mod service;
 pub mod session;
@@ -67,6 +68,9 @@ pub enum Error {
     /// The scheduler's configuration is impossible.
     #[error("{0}")]
     Scheduler(#[from] scheduler_core::config::ConfigError),
+    /// The journal cannot be begun.
+    #[error("cannot write the journal {0}: {1}; name another file with --journal, or none")]
+    Journal(std::path::PathBuf, io::Error),
     /// The transport failed.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -80,7 +84,7 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Unresolved(..) | Self::Exposed(_) | Self::Scheduler(_) => exit::CONFIG,
+            Self::Unresolved(..) | Self::Exposed(_) | Self::Scheduler(_) | Self::Journal(..) => exit::CONFIG,
             Self::Bind(..) | Self::Transport(_) | Self::Io(_) => exit::UNAVAILABLE,
         }
     }
@@ -112,7 +116,10 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
 pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<(), Error> {
     let address = listener.local_addr()?;
     let (facts, inbox) = mpsc::channel(INBOX);
-    let driver = Driver::new(&config, Clock::start())?;
+    let journal = config.journal.as_ref().map(|path| {
+        journal::Journal::create(path, &config.scheduler).map_err(|error| Error::Journal(path.clone(), error))
+    });
+    let driver = Driver::new(&config, Clock::start(), journal.transpose()?)?;
     let incarnation = driver.incarnation();
     let gate = Gate::new(facts, incarnation, config.insecure);
     let (health, health_service) = tonic_health::server::health_reporter();

@@ -97,6 +97,12 @@ impl BuildId {
     pub const fn new(digest: u64) -> Self {
         Self(digest)
     }
+
+    /// The digest.
+    #[must_use]
+    pub const fn digest(self) -> u64 {
+        self.0
+    }
 }
 
 /// The user who submitted a job, by numeric uid.
@@ -225,7 +231,13 @@ impl CpuClass {
 /// The FNV-1a hash of `bytes`, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 #[must_use]
 pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, &byte| fnv1a_step(digest, byte))
+    fnv1a_more(0xcbf2_9ce4_8422_2325, bytes)
+}
+
+/// The hash of what `digest` is the hash of, followed by `bytes`.
+#[must_use]
+pub fn fnv1a_more(digest: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(digest, |digest, &byte| fnv1a_step(digest, byte))
 }
 
 fn fnv1a_step(digest: u64, byte: u8) -> u64 {

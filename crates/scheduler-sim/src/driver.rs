@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use journal::Writer;
 use model::ids::{Attempt, Incarnation, WorkerId};
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Config, Input, Scheduler, Snapshot};
 
 use crate::checks::ledger::Ledger;
+use crate::checks::waiting::Waiting;
 use crate::fake_launcher::MAX_BATCH;
 use crate::messages::{Answer, LauncherSays, Message, Order, WorkerSays};
 use crate::network::LinkId;
@@ -30,10 +32,16 @@ pub(crate) struct Driver {
     next_worker: u32,
     outcomes: BTreeSet<Attempt>,
     ledger: Ledger,
+    waiting: Waiting,
+    journal: Option<Writer<Vec<u8>>>,
 }
 
 impl Driver {
-    pub(crate) fn start(config: Config, now: Timestamp) -> Self {
+    /// A new run of the server, which keeps a journal if it is `recorded`.
+    pub(crate) fn start(config: Config, now: Timestamp, recorded: bool) -> Self {
+        let journal = recorded.then(|| Writer::start(Vec::new(), &config)).transpose();
+        let journal = journal.unwrap_or_else(|error| panic!("memory takes everything: {error}"));
+        let waiting = Waiting::new(config.lease);
         let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
         let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
         let mut driver = Self {
@@ -45,6 +53,8 @@ impl Driver {
             next_worker: 1,
             outcomes: BTreeSet::new(),
             ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0)),
+            waiting,
+            journal,
         };
         driver.feed(now, Input::Wake);
         driver
@@ -67,7 +77,10 @@ impl Driver {
     pub(crate) fn on_launcher(&mut self, now: Timestamp, link: LinkId, what: LauncherSays) -> Vec<Wish> {
         let client = ClientId(link.0);
         let input = match what {
-            LauncherSays::Submit(jobs) => Input::JobsSubmitted { client, jobs },
+            LauncherSays::Submit(jobs) => {
+                self.waiting.on_submitted(&jobs);
+                Input::JobsSubmitted { client, jobs }
+            }
             LauncherSays::Cancel(jobs) => Input::JobsCancelled { client, jobs },
         };
         self.feed(now, input)
@@ -92,7 +105,7 @@ impl Driver {
             if let Some(old) = self.links.insert(worker, link) {
                 wishes.push(Wish::Close(old));
             }
-            self.ledger.on_registered(worker, facts.slots, &holding);
+            self.ledger.on_registered(worker, &facts, &holding);
             wishes.push(Wish::Send(link, Message::ToWorker(Order::Heard(sequence))));
             wishes.append(&mut self.feed(now, Input::WorkerRegistered { worker, facts, holding }));
             return wishes;
@@ -112,8 +125,9 @@ impl Driver {
             WorkerSays::Warmth(dirs) => self.feed(now, Input::WorkerWarmth { worker, dirs }),
             WorkerSays::Started(attempt) => self.feed(now, Input::AttemptStarted { worker, attempt }),
             WorkerSays::Ended(attempt, result) => {
-                if result.is_ok() {
-                    self.outcomes.insert(attempt);
+                match &result {
+                    Ok(_) => drop(self.outcomes.insert(attempt)),
+                    Err(failure) => self.waiting.on_failed(attempt.job, worker, failure),
                 }
                 self.ledger.on_ended(worker, attempt);
                 let mut wishes = self.feed(now, Input::AttemptEnded { worker, attempt, result });
@@ -168,20 +182,33 @@ impl Driver {
     fn feed(&mut self, now: Timestamp, input: Input) -> Vec<Wish> {
         let now = Timestamp::from_micros(now.as_micros() - self.started.as_micros());
         let mut actions = Vec::new();
+        let step = self.journal.as_ref().map(|journal| journal.before(now, &input));
         self.scheduler.step(now, input, &mut actions);
         self.scheduler.check_invariants();
-        actions.into_iter().filter_map(|action| self.carry_out(action)).collect()
+        if let (Some(journal), Some(step)) = (&mut self.journal, step) {
+            journal.after(step, &actions).unwrap_or_else(|error| panic!("memory takes everything: {error}"));
+        }
+        let wishes = actions.into_iter().filter_map(|action| self.carry_out(action)).collect();
+        self.waiting.check(now, &self.ledger, &self.scheduler);
+        wishes
+    }
+
+    /// What it has written down, when it is over.
+    pub(crate) fn into_journal(self) -> Option<Vec<u8>> {
+        self.journal.map(Writer::into_inner)
     }
 
     fn carry_out(&mut self, action: Action) -> Option<Wish> {
         match action {
             Action::Assign { worker, attempts } => {
-                self.ledger.on_assigned(worker, &attempts);
+                let reserved = |job| self.scheduler.explain(job).map_or(0, |explanation| explanation.reserved);
+                self.ledger.on_assigned(worker, &attempts, reserved);
                 self.tell(worker, Order::Assign(attempts))
             }
             Action::Cancel { worker, attempt } => self.tell(worker, Order::Cancel(attempt)),
             Action::Recall { worker, attempt } => self.tell(worker, Order::Recall(attempt)),
             Action::Complete { client, attempt } => {
+                self.waiting.on_closed(attempt.job);
                 assert!(self.outcomes.contains(&attempt), "{attempt} is to be completed without an outcome");
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
             }
@@ -189,6 +216,7 @@ impl Driver {
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
             }
             Action::Forget { job } => {
+                self.waiting.on_closed(job);
                 self.outcomes.retain(|attempt| attempt.job != job);
                 None
             }

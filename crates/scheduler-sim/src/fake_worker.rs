@@ -42,6 +42,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) unrepeatable: &'a BTreeSet<JobId>,
     /// Whether machines fail attempts of themselves.
     pub(crate) faulty: bool,
+    /// Whether this one fails all of them, at once.
+    pub(crate) is_black_hole: bool,
     pub(crate) effects: Vec<Effect>,
 }
 
@@ -212,6 +214,10 @@ impl FakeWorker {
     fn start_what_fits(&mut self, world: &mut Surroundings<'_>) {
         while self.running.len() < self.facts.slots as usize && world.now < self.lease_until {
             let Some(attempt) = self.waiting.pop_front() else { return };
+            if world.is_black_hole {
+                self.end(attempt, Err(AttemptFailure::SpawnFailed(String::from("no such file"))), world);
+                continue;
+            }
             if world.faulty && world.rng.percent(3) {
                 self.end(attempt, Err(AttemptFailure::InputsNotVisible(String::from("a.h"))), world);
                 continue;

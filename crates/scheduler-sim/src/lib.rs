@@ -3,15 +3,21 @@
 //! [`run`] makes a small cluster out of a seed: a server around [`scheduler_core::Scheduler`], workers, launchers, and
 //! a network that delays, breaks and partitions. For a while things go wrong: links break with whatever is under way,
 //! workers crash, drain, or are cut off without anybody's being told, launchers die, change their minds and ask
-//! again, the server dies or stops and another takes over with empty books. Then everything heals, and every job that
+//! again, the server dies or stops and another takes over with empty books; some hosts fail all they are given,
+//! or flap, and some reports arrive a second time, late and out of order. Then everything heals, and every job that
 //! is still wanted must be answered. All the while independent checks watch:
 //! - no two attempts of a job *execute* at once, as the fake workers really run them; none executes after the
 //!   launcher was answered; what cannot be repeated starts once;
 //! - no worker runs more than its slots, is sent more than its slots and prefetch, or is sent anything while it
 //!   drains or is not connected;
 //! - every job is answered once, and as complete only if that attempt completed;
-//! - no job waits while a worker that could take it idles (the scheduler's own account, checked after every step);
+//! - no job waits while a worker that could take it idles: by the scheduler's own account, and by demands written a
+//!   second time, which excuse only who is benched, on probation, kept free or short of memory;
+//! - what is reserved for the jobs that a worker was sent is within its memory;
 //! - in the end nothing is under way and nothing is kept for ever.
+//!
+//! [`market`] is made for fairness and against starvation, [`makespan`] runs recorded builds ([`graph`]) on simulated
+//! fleets, and [`run_recorded`] keeps journals that can be replayed.
 //!
 //! The same seed is the same world. `sim --seed N` runs one again; a failure prints how.
 
@@ -20,9 +26,12 @@ mod driver;
 mod fake_launcher;
 mod fake_worker;
 mod faults;
+pub mod graph;
+pub mod makespan;
+pub mod market;
 mod messages;
 mod network;
-mod rng;
+pub mod rng;
 mod world;
 
 use std::cell::Cell;
@@ -41,12 +50,27 @@ thread_local! {
 /// If a check fails. The seed, and how to run it again, are printed then.
 #[must_use]
 pub fn run(seed: u64) -> Report {
+    live_through(seed, false).0
+}
+
+/// Lives through the world of this seed, and returns the journal of each run of its server as well.
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn run_recorded(seed: u64) -> (Report, Vec<Vec<u8>>) {
+    live_through(seed, true)
+}
+
+fn live_through(seed: u64, recorded: bool) -> (Report, Vec<Vec<u8>>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(print_seed_on_panic);
     SEED.set(Some(seed));
-    let report = world::World::random(seed).run();
+    let mut world = world::World::random(seed);
+    world.recorded = recorded;
+    let ended = world.run();
     SEED.set(None);
-    report
+    ended
 }
 
 /// A hook and not a guard on the stack, because release builds abort.

@@ -1,5 +1,8 @@
 //! Runs simulated worlds: `sim --seed 7` for one, `sim --seeds 10000 --from 1` for many.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use clap::Parser;
 
 /// Seeded worlds that try to break the scheduler.
@@ -9,6 +12,9 @@ struct Args {
     /// Run this one world and tell what became of it.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
+    /// With --seed: write the journal of each run of its server into this directory, for `replay`.
+    #[arg(long, value_name = "DIR", requires = "seed")]
+    journal: Option<PathBuf>,
     /// Run so many worlds.
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
@@ -17,11 +23,10 @@ struct Args {
     from: u64,
 }
 
-fn main() {
+fn main() -> io::Result<()> {
     let args = Args::parse();
     if let Some(seed) = args.seed {
-        println!("seed {seed}: {:?}", scheduler_sim::run(seed));
-        return;
+        return run_one(seed, args.journal.as_deref());
     }
     let (mut started, mut completed, mut sent_home, mut faults) = (0, 0, 0, 0);
     for seed in args.from..args.from.saturating_add(args.seeds) {
@@ -35,4 +40,20 @@ fn main() {
     println!(
         "{seeds} worlds: {started} commands started, {completed} jobs completed, {sent_home} sent home, {faults} faults"
     );
+    Ok(())
+}
+
+fn run_one(seed: u64, journal: Option<&Path>) -> io::Result<()> {
+    let Some(dir) = journal else {
+        println!("seed {seed}: {:?}", scheduler_sim::run(seed));
+        return Ok(());
+    };
+    let (report, journals) = scheduler_sim::run_recorded(seed);
+    println!("seed {seed}: {report:?}");
+    for (number, journal) in (1..).zip(&journals) {
+        let path = dir.join(format!("seed-{seed}-server-{number}.journal"));
+        std::fs::write(&path, journal)?;
+        println!("{}", path.display());
+    }
+    Ok(())
 }

@@ -71,6 +71,13 @@ pub(crate) enum Message {
     ToLauncher(Answer),
 }
 
+impl WorkerSays {
+    /// What may reach the server a second time, late and out of order. A connection's first and last words cannot.
+    pub(crate) fn may_echo(&self) -> bool {
+        !matches!(self, Self::Register { .. } | Self::Goodbye)
+    }
+}
+
 impl Message {
     pub(crate) fn is_to_server(&self) -> bool {
         matches!(self, Self::FromWorker(_) | Self::FromLauncher(_))

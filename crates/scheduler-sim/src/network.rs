@@ -32,6 +32,8 @@ struct Link {
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     links: BTreeMap<LinkId, Link>,
+    /// One way to those that are not near.
+    distances: BTreeMap<Peer, Duration>,
     cut_off: BTreeSet<Peer>,
     next: u64,
 }
@@ -42,6 +44,11 @@ impl Network {
         self.next += 1;
         self.links.insert(id, Link { peer, last_arrival: [Timestamp::ZERO; 2], holed: false });
         id
+    }
+
+    /// From now on messages take so much longer to or from this peer.
+    pub(crate) fn move_away(&mut self, peer: Peer, distance: Duration) {
+        self.distances.insert(peer, distance);
     }
 
     pub(crate) fn is_cut_off(&self, peer: Peer) -> bool {
@@ -75,7 +82,8 @@ impl Network {
     /// When a message sent now arrives, if the link is there.
     pub(crate) fn arrival(&mut self, id: LinkId, to_server: bool, now: Timestamp, rng: &mut Rng) -> Option<Timestamp> {
         let link = self.links.get_mut(&id)?;
-        let delay = if rng.percent(1) { rng.millis(200, 1_500) } else { rng.millis(0, 8) };
+        let distance = self.distances.get(&link.peer).copied().unwrap_or_default();
+        let delay = distance + if rng.percent(1) { rng.millis(200, 1_500) } else { rng.millis(0, 8) };
         let last = &mut link.last_arrival[usize::from(to_server)];
         *last = (now + delay).max(*last + Duration::from_micros(1));
         Some(*last)

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 /// A small deterministic generator. Not for secrets.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The generator of this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Any 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "it never ends, so it is no iterator anybody should collect")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,27 +25,29 @@ impl Rng {
     }
 
     /// A number from `low` to `high`, both included. The slight bias of the remainder does not matter here.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }
 
     /// True so many times in a hundred.
-    pub(crate) fn percent(&mut self, chance: u64) -> bool {
+    pub fn percent(&mut self, chance: u64) -> bool {
         self.between(1, 100) <= chance
     }
 
-    pub(crate) fn millis(&mut self, low: u64, high: u64) -> Duration {
+    /// A duration of so many milliseconds, to the microsecond, both ends included.
+    pub fn millis(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_micros(self.between(low * 1_000, high * 1_000))
     }
 
     /// One of several.
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let last = from.len().checked_sub(1)?;
         let index = self.between(0, last as u64);
         from.get(usize::try_from(index).unwrap_or(0)).copied()
     }
 
-    pub(crate) fn bytes(&mut self) -> [u8; 16] {
+    /// 16 bytes, for an id.
+    pub fn bytes(&mut self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.next().to_be_bytes());
         bytes[8..].copy_from_slice(&self.next().to_be_bytes());

@@ -1,5 +1,6 @@
 //! `bench`: measurements that others can repeat. Variants run in turns in one go, so that a busy machine hurts all.
 
+mod makespan;
 mod runner;
 mod table;
 pub(crate) mod tools;
@@ -15,6 +16,7 @@ use crate::flags::Overhead;
 use crate::prerequisites::{self, C, DISTCC};
 use crate::process::{self, Daemon, free_port};
 use crate::workspace::Workspace;
+pub(crate) use makespan::makespan;
 use table::{Sample, table};
 use tools::Tools;
 

@@ -1,0 +1,4 @@
+//! Who might decide: the scheduler itself ([`ours`]), and what others do ([`central`]).
+
+pub mod central;
+pub mod ours;

@@ -1,0 +1,143 @@
+//! The scheduler of the product, driven by its inputs and actions alone.
+
+use std::time::Duration;
+
+use model::ids::{Attempt, BuildId, Incarnation, JobId, OutputKey, UserId, WorkerId};
+use model::job::{JobFacts, JobKind};
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::time::Timestamp;
+use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
+
+use crate::graph::{BuildGraph, EdgeKind};
+use crate::makespan::engine::{News, Order, Policy};
+use crate::makespan::fleet::Fleet;
+
+/// The scheduler, and how edges and jobs, workers and their numbers correspond.
+#[derive(Debug)]
+pub struct Ours<'a> {
+    scheduler: Scheduler,
+    graph: &'a BuildGraph,
+    /// Which build this is, of those that this scheduler has seen: part of the jobs' ids.
+    build: u32,
+    /// The attempt number last given for each edge.
+    numbers: Vec<u32>,
+    /// Whether jobs tell their directories.
+    tells_dirs: bool,
+}
+
+impl<'a> Ours<'a> {
+    /// The scheduler as the server would configure it, all workers registered. Without `tells_dirs` it cannot know
+    /// what is warm where.
+    #[must_use]
+    pub fn new(graph: &'a BuildGraph, fleet: &Fleet, tells_dirs: bool) -> Self {
+        // Nobody falls silent in these builds, and heartbeats would only make them slower to simulate.
+        let config = Config { lease: Duration::from_secs(1_000_000), ..Config::default() };
+        let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
+        let mut ours = Self { scheduler, graph, build: 0, numbers: vec![0; graph.edges.len()], tells_dirs };
+        for (number, machine) in (0..).zip(&fleet.machines) {
+            let facts = WorkerFacts {
+                incarnation: Incarnation::from_bytes([1; 16]),
+                slots: u32::try_from(machine.slots).unwrap_or(u32::MAX),
+                linking: true,
+                toolchains: vec![],
+                mounts: vec![],
+                only_user: None,
+                memory: machine.memory,
+                cpu_class: None,
+            };
+            let registered = Input::WorkerRegistered { worker: WorkerId::new(number), facts, holding: vec![] };
+            ours.scheduler.step(Timestamp::ZERO, registered, &mut Vec::new());
+        }
+        ours
+    }
+
+    /// The next build by the same scheduler, with all that it learned.
+    pub fn begin_another_build(&mut self) {
+        self.build += 1;
+        self.numbers.fill(0);
+    }
+
+    fn job(&self, edge: usize) -> JobId {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&self.build.to_be_bytes());
+        bytes[8..].copy_from_slice(&(edge as u64).to_be_bytes());
+        JobId::from_bytes(bytes)
+    }
+
+    fn edge(attempt: Attempt) -> usize {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&attempt.job.as_bytes()[8..]);
+        usize::try_from(u64::from_be_bytes(bytes)).unwrap_or(usize::MAX)
+    }
+
+    fn attempt(&self, edge: usize) -> Attempt {
+        Attempt { job: self.job(edge), number: self.numbers[edge] }
+    }
+
+    fn input(&self, news: News) -> Input {
+        let id = |worker: usize| WorkerId::new(u32::try_from(worker).unwrap_or(u32::MAX));
+        match news {
+            News::Submitted(edge) => {
+                let job = SubmittedJob { id: self.job(edge), facts: self.facts(edge), resubmitted: false };
+                Input::JobsSubmitted { client: ClientId(edge as u64), jobs: vec![job] }
+            }
+            News::Started { worker, edge } => Input::AttemptStarted { worker: id(worker), attempt: self.attempt(edge) },
+            News::Ended { worker, edge, wall } => {
+                let peak_memory = self.graph.edges[edge].peak_memory;
+                let usage = ResourceUsage { wall, user: wall, system: Duration::ZERO, peak_memory };
+                let result = Ok(Outcome { exit: ExitStatus::Code(0), usage });
+                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(edge), result }
+            }
+            News::HandedBack { worker, edge } => {
+                let result = Err(AttemptFailure::HandedBack);
+                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(edge), result }
+            }
+            News::Wake => Input::Wake,
+        }
+    }
+
+    fn facts(&self, edge: usize) -> JobFacts {
+        let edge = &self.graph.edges[edge];
+        let kind = if let EdgeKind::Remote(kind) = edge.kind { kind } else { JobKind::Compile };
+        JobFacts {
+            dirs: if self.tells_dirs { edge.dirs.clone() } else { vec![] },
+            input_bytes: edge.input_bytes,
+            output: Some(OutputKey::new(edge.output.digest())),
+            ..JobFacts::new(UserId::new(1000), BuildId::new(1), kind)
+        }
+    }
+
+    fn follow(&mut self, action: Action, orders: &mut Vec<Order>) {
+        let place = |worker: WorkerId| usize::try_from(worker.number()).unwrap_or(usize::MAX);
+        match action {
+            Action::Assign { worker, attempts } => {
+                for attempt in attempts {
+                    let edge = Self::edge(attempt);
+                    self.numbers[edge] = attempt.number;
+                    orders.push(Order::Assign { worker: place(worker), edge });
+                }
+            }
+            Action::Recall { worker, attempt } => {
+                orders.push(Order::Recall { worker: place(worker), edge: Self::edge(attempt) });
+            }
+            // The engine tells the client itself.
+            Action::Complete { .. } | Action::Forget { .. } => {}
+            unexpected => panic!("nothing goes wrong here, and yet: {unexpected:?}"),
+        }
+    }
+}
+
+impl Policy for Ours<'_> {
+    fn hear(&mut self, now: Timestamp, news: News, orders: &mut Vec<Order>) {
+        let mut actions = Vec::new();
+        let input = self.input(news);
+        self.scheduler.step(now, input, &mut actions);
+        for action in actions {
+            self.follow(action, orders);
+        }
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        self.scheduler.next_deadline()
+    }
+}
