@@ -51,7 +51,7 @@ mod tool;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use fuzzing::check_parse_then_print;
 pub use meaning::{Job, LocalReason, Meaning, Unit};
-pub use tool::{Family, Tool, tool_of};
+pub use tool::{Family, Tool, names as tool_names, tool_of};
 
 use response_file::Expansion;
 

@@ -87,6 +87,11 @@ const NAMES: &[(&str, Family)] = &[
 /// Packages of several versions have `gcc12` and `clang++14`.
 const VERSIONED_WITHOUT_DASH: [&str; 5] = ["clang", "clang++", "g++", "gcc", "gfortran"];
 
+/// The plain names of all tools whose command lines may leave a machine: what a worker has to be willing to run.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().filter(|(_, family)| *family != Family::ClangCl).map(|(name, _)| *name)
+}
+
 /// The tool that `program` names, a path or a bare name; `None` for a program that is none of ours.
 ///
 /// A cross prefix (`x86_64-linux-gnu-`) may be anything that ends in a dash, and a version suffix (`-12`, `-4.9`,

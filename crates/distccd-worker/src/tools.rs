@@ -29,6 +29,7 @@ const DRIVERS: &[&str] = &[
     "flang",
     "flang-new",
     "g++",
+    "g77",
     "gcc",
     "gdc",
     "gfortran",
@@ -42,6 +43,7 @@ const OTHERS: &[&str] = &[
     "gcc-ar",
     "gcc-nm",
     "gcc-ranlib",
+    "gold",
     "ld",
     "ld.bfd",
     "ld.gold",
@@ -236,6 +238,15 @@ mod tests {
             "strip",
         ] {
             assert_eq!(kind_of(name.as_bytes()), Some(ToolKind::Other), "{name}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_launcher_sends_is_allowed() {
+        for name in cmdline::tool_names() {
+            for called in [name.to_owned(), format!("x86_64-linux-gnu-{name}"), format!("{name}-12")] {
+                assert!(is_allowed(format!("/usr/bin/{called}").as_bytes(), &[]), "{called}");
+            }
         }
     }
 
