@@ -1,5 +1,6 @@
-//! A terminal for the command's standard error (and output, where the user has one for both), when the user's is one: compilers ask `isatty(3)` and the window's width,
-//! and no flag tells them the same without being recorded somewhere (`-frecord-gcc-switches`).
+//! A terminal for the command's standard error (and output, where the user has one for both), when the user's is one:
+//! compilers ask `isatty(3)` and the window's width, and no flag tells them the same without being recorded somewhere
+//! (`-frecord-gcc-switches`).
 
 use std::io;
 use std::os::fd::OwnedFd;

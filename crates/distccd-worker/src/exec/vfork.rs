@@ -2,6 +2,9 @@
 //! `posix_spawn(3)` does it. `fork(2)` of a process with threads and a heap copies page tables and makes every thread
 //! fault on its own pages afterwards; that cost more than all else a worker does for a small command.
 //! `posix_spawn(3)` itself knows neither umask nor limits nor users.
+//!
+//! A child that has changed to another user still sees our memory until its `execve`. That user cannot look in: a change
+//! of user makes the memory undumpable, and then ptrace(2) and /proc/PID/mem are for root alone (PR_SET_DUMPABLE(2const)).
 
 use std::ffi::{c_int, c_void};
 use std::io;
