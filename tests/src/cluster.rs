@@ -67,6 +67,7 @@ impl Cluster {
     pub fn start_server(&mut self) {
         let mut command = self.command(binaries::path("distccd-server"));
         command.arg(format!("--server-addr={}", self.address()));
+        command.arg(format!("--state-dir={}", self.root.path().join("state").display()));
         let server = Daemon::start("distccd-server", &mut command);
         let _ = server.wait_for_line("address", |line| line.contains("serving"));
         self.server = Some(server);

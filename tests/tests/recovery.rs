@@ -66,6 +66,27 @@ fn a_job_outlives_the_server_that_gave_it_away() {
 }
 
 #[test]
+fn what_jobs_took_is_known_to_the_next_server() {
+    let mut cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    source(&dir);
+    let entries = |cluster: &Cluster| {
+        let line = cluster.server().wait_for_line("history", |line| line.contains("history read"));
+        line.rsplit_once("entries=").expect("it is counted").1.trim().parse::<u32>().unwrap()
+    };
+    assert_eq!(entries(&cluster), 0);
+    let seen = run(cluster.launcher(&dir).args(["gcc", "-c", "a.c", "-o", "a.o"]));
+    assert!(seen.exit == 0 && cluster.take_notes().contains("ran on ash"), "{seen:?}");
+
+    cluster.server_mut().signal(libc::SIGTERM);
+    assert!(cluster.server_mut().wait().success());
+    cluster.start_server();
+
+    // By its output and its directory at least.
+    assert!(entries(&cluster) >= 2, "{}", cluster.server().log());
+}
+
+#[test]
 fn without_a_server_the_command_runs_here() {
     let cluster = Cluster::without_server();
     let dir = cluster.dir("build");

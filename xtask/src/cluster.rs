@@ -47,7 +47,7 @@ impl Cluster {
     pub(crate) fn start(plan: &Plan<'_>) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port()?);
         let mut command = clean(plan, "distccd-server")?;
-        command.arg(format!("--server-addr={address}"));
+        command.arg(format!("--server-addr={address}")).arg("--state-dir=off");
         let mut server = Daemon::start(&mut command, &plan.logs.join("server.log"))?;
         server
             .wait_until(START, || std::net::TcpStream::connect(&address).is_ok())

@@ -8,6 +8,8 @@ use daemon_kit::layers::{self, Key, Layers, Mistake, Origins, quoted, quoted_lis
 use daemon_kit::telemetry::LogFormat;
 use scheduler_core::Config as SchedulerConfig;
 
+use crate::state_dir::StateDir;
+
 /// The file that is read unless `--config` names another.
 pub const DEFAULT_FILE: &str = "/etc/distccd/server.toml";
 
@@ -52,6 +54,10 @@ pub struct Cli {
     /// How long a job waits for a worker that can take it after one was lost or the server started [default: 5s]
     #[arg(long, value_name = "DUR")]
     pub fleet_grace: Option<String>,
+    /// Keep here what jobs took, for the next run: a directory, `auto` or `off` [default: auto, which is /var/lib/distccd
+    /// or one of the user's own]
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<String>,
     /// Write down here what the scheduler is told, to be replayed; `off` is nowhere [default: off]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<String>,
@@ -79,6 +85,8 @@ pub struct Config {
     pub stop_grace: Duration,
     /// How often workers report.
     pub heartbeat: Duration,
+    /// Where what the next run is to know is kept. [`crate::run`] takes `Auto` for `Off`: who calls it settles that.
+    pub state_dir: StateDir,
     /// Where the scheduler's journal goes, if anywhere.
     pub journal: Option<PathBuf>,
     /// How log lines look.
@@ -95,6 +103,7 @@ impl Default for Config {
             insecure: false,
             stop_grace: Duration::from_secs(30),
             heartbeat: Duration::from_secs(1),
+            state_dir: StateDir::Auto,
             journal: None,
             log_format: LogFormat::Text,
             scheduler: SchedulerConfig::default(),
@@ -156,6 +165,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| quoted(&c.server_addr),
     },
     Key {
+        name: "state_dir",
+        set: |c, raw| StateDir::parse(&raw.as_text()?).map(|it| c.state_dir = it),
+        show: |c| quoted(c.state_dir.shown().display()),
+    },
+    Key {
         name: "stop_grace",
         set: |c, raw| raw.as_duration().map(|it| c.stop_grace = it),
         show: |c| shown_duration(c.stop_grace),
@@ -179,6 +193,7 @@ impl Cli {
             ("prefetch", &self.prefetch),
             ("max_queued", &self.max_queued),
             ("fleet_grace", &self.fleet_grace),
+            ("state_dir", &self.state_dir),
             ("journal", &self.journal),
             ("log_format", &self.log_format),
         ];

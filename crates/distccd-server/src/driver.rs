@@ -12,14 +12,14 @@ use model::ids::{Attempt, DirKey, Incarnation, ToolchainKey, UserId};
 use model::outcome::{AttemptFailure, Outcome};
 use proto::convert::{attempt_from, cpu_class, dir_keys, toolchain_key};
 use proto::v1::{self, worker_message};
-use scheduler_core::{
-    Action, Config as SchedulerConfig, ConfigError, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
-};
+use scheduler_core::{Action, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
 use tokio::sync::mpsc;
 
+use crate::Error;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::fact::{Fact, Seat};
+use crate::history::Store;
 use crate::journal::Journal;
 
 /// The driver.
@@ -29,18 +29,26 @@ pub struct Driver {
     clock: Clock,
     actions: Vec<Action>,
     journal: Option<Journal>,
+    history: Option<Store>,
 }
 
 impl Driver {
-    /// A driver with nothing to do yet, which writes down what its scheduler is told if there is a journal.
+    /// A driver with nothing to do yet. It knows what the run before learned, and writes down what its scheduler is
+    /// told if a journal is wanted.
     ///
     /// # Errors
-    /// When the scheduler's configuration is impossible.
-    pub fn new(config: &Config, clock: Clock, journal: Option<Journal>) -> Result<Self, ConfigError> {
+    /// When the scheduler's configuration is impossible, or the journal cannot be begun.
+    pub fn new(config: &Config, clock: Clock) -> Result<Self, Error> {
         let settings = SchedulerConfig { hash_seed: random_seed(), ..config.scheduler.clone() };
-        let scheduler = Scheduler::new(settings)?;
+        let mut scheduler = Scheduler::new(settings)?;
+        let (history, entries) = config.state_dir.path().map(Store::open).unwrap_or_default();
+        scheduler.import_history(&entries);
+        let journal = config.journal.as_ref().map(|path| {
+            Journal::create(path, &config.scheduler, &entries).map_err(|error| Error::Journal(path.clone(), error))
+        });
+        let journal = journal.transpose()?;
         let dispatch = Dispatch::new(fresh_incarnation(), config.scheduler.lease, config.heartbeat);
-        Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal })
+        Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal, history })
     }
 
     /// Which run of the server this is.
@@ -51,7 +59,16 @@ impl Driver {
 
     /// Absorbs facts until the stop is over. What still runs then goes on at the workers: the next incarnation of the
     /// server adopts it, or the lease ends it.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Fact>, stop: &Stop, grace: Duration) {
+    pub async fn run(mut self, inbox: mpsc::Receiver<Fact>, stop: &Stop, grace: Duration) {
+        self.serve(inbox, stop, grace).await;
+        let Some(history) = self.history.take() else { return };
+        tokio::select! { biased;
+            () = stop.insisted.cancelled() => {}
+            () = history.finish(self.clock.now(), self.scheduler.export_history()) => {}
+        }
+    }
+
+    async fn serve(&mut self, mut inbox: mpsc::Receiver<Fact>, stop: &Stop, grace: Duration) {
         let mut watchdog = systemd::watchdog_interval().map(tokio::time::interval);
         let mut stop_at = None;
         loop {
@@ -69,6 +86,7 @@ impl Driver {
                 }
                 () = tick(&mut watchdog) => systemd::alive(),
                 () = self.clock.sleep_until(self.scheduler.next_deadline()) => self.step(Input::Wake),
+                () = self.clock.sleep_until(self.history.as_ref().and_then(Store::save_at)) => self.save_history(),
                 fact = inbox.recv() => match fact {
                     Some(fact) => self.absorb(fact),
                     None => return,
@@ -77,6 +95,12 @@ impl Driver {
             if stop_at.is_some() && self.is_at_rest() {
                 return;
             }
+        }
+    }
+
+    fn save_history(&mut self) {
+        if let Some(history) = &mut self.history {
+            history.save(self.clock.now(), self.scheduler.export_history());
         }
     }
 
@@ -195,6 +219,9 @@ impl Driver {
         let Ok(attempt) = attempt_from(result.attempt.as_ref()) else { return };
         let result = self.take_result(seat, attempt, result.result);
         self.step(Input::AttemptEnded { worker: seat.worker, attempt, result });
+        if let Some(history) = &mut self.history {
+            history.note_change();
+        }
         self.dispatch.settle(seat, attempt);
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use model::time::Timestamp;
-use scheduler_core::{Action, Config, Input};
+use scheduler_core::{Action, Config, HistoryEntry, Input};
 
 /// Steps on their way into a file.
 ///
@@ -18,18 +18,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A new journal in `path`. The one of the run before is kept as `path` with `.old`.
+    /// A new journal in `path`, of a scheduler that begins with this history. The one of the run before is kept as `path` with `.old`.
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn create(path: &Path, config: &Config) -> io::Result<Self> {
+    pub fn create(path: &Path, config: &Config, history: &[HistoryEntry]) -> io::Result<Self> {
         let mut old = path.as_os_str().to_owned();
         old.push(".old");
         match std::fs::rename(path, &old) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Self { writer: Some(journal::Writer::start(File::create(path)?, config)?) })
+        Ok(Self { writer: Some(journal::Writer::start(File::create(path)?, config, history)?) })
     }
 
     /// Notes what the scheduler is about to be told.

@@ -14,10 +14,12 @@ pub mod config;
 pub mod dispatch;
 pub mod driver;
 pub mod fact;
+pub mod history;
 pub mod journal;
 pub mod peer;
 pub mod service;
 pub mod session;
+pub mod state_dir;
 pub mod status;
 
 use std::io;
@@ -116,10 +118,7 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
 pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<(), Error> {
     let address = listener.local_addr()?;
     let (facts, inbox) = mpsc::channel(INBOX);
-    let journal = config.journal.as_ref().map(|path| {
-        journal::Journal::create(path, &config.scheduler).map_err(|error| Error::Journal(path.clone(), error))
-    });
-    let driver = Driver::new(&config, Clock::start(), journal.transpose()?)?;
+    let driver = Driver::new(&config, Clock::start())?;
     let incarnation = driver.incarnation();
     let gate = Gate::new(facts, incarnation, config.insecure);
     let (health, health_service) = tonic_health::server::health_reporter();

@@ -18,7 +18,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if help { 0 } else { exit::USAGE });
         }
     };
-    let config = match config::load(&cli, &|name| std::env::var(name).ok()) {
+    let env = |name: &str| std::env::var(name).ok();
+    let config = match config::load(&cli, &env) {
         Ok(config) => config,
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| eprintln!("distccd-server: {mistake}"));
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     telemetry::start(config.log_format);
-    match serve(config) {
+    let state_dir = config.state_dir.settled(rustix::process::geteuid().is_root(), &env);
+    match serve(Config { state_dir, ..config }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("distccd-server: {error}");

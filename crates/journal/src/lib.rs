@@ -1,11 +1,12 @@
 //! A journal of everything that the scheduler was told, with its time, and of what it ordered: enough to live through
 //! an incident again. [`replay`] feeds a new scheduler the same steps and compares its orders bit for bit.
 //!
-//! # Format, version 1
-//! The line `distccd journal 1`, then frames: the length of the payload (4 bytes, little endian), a digest (8 bytes) of
+//! # Format, version 2
+//! The line `distccd journal 2`, then frames: the length of the payload (4 bytes, little endian), a digest (8 bytes) of
 //! the payload and the digest before it, the payload. So a frame that was changed, lost or put elsewhere is noticed
-//! where it stands. The first frame holds the scheduler's settings, each other one a step: microseconds, the input, the
-//! digest of the actions. A server that dies leaves half a frame at the end; that is no damage.
+//! where it stands. The first frame holds the scheduler's settings, the second the history that it began with, each other
+//! one a step: microseconds, the input, the digest of the actions. A server that dies leaves half a frame at the end; that
+//! is no damage.
 //!
 //! Commands, paths and outputs are not in it: the scheduler never sees them. What it holds are ids, digests, sizes,
 //! times, uids, and the texts of failures.
@@ -16,7 +17,7 @@
 //!
 //! let config = Config::default();
 //! let (mut scheduler, mut actions) = (Scheduler::new(config.clone())?, Vec::new());
-//! let mut journal = journal::Writer::start(Vec::new(), &config)?;
+//! let mut journal = journal::Writer::start(Vec::new(), &config, &[])?;
 //!
 //! let (now, input) = (Timestamp::from_millis(3), Input::Wake);
 //! let step = journal.before(now, &input);
@@ -28,15 +29,17 @@
 //! ```
 
 mod codec;
+mod history;
 mod records;
 mod replay;
 mod writer;
 
+pub use history::{HistoryError, decode_history, encode_history};
 pub use replay::{ReplayError, Replayed, replay};
 pub use writer::{Step, Writer};
 
 /// The first line of every journal.
-const HEADER: &[u8] = b"distccd journal 1\n";
+const HEADER: &[u8] = b"distccd journal 2\n";
 
 /// No payload is larger; a length above it is damage, and nothing is allocated for it.
 const MAX_PAYLOAD: u32 = 64 << 20;

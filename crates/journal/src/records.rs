@@ -5,7 +5,9 @@ use model::ids::{Attempt, BuildId, CpuClass, DirKey, Incarnation, JobId, OutputK
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
-use scheduler_core::{Action, ClientId, Config, Input, LocalReason, SubmittedJob, WorkerFacts, WorkerLoad};
+use scheduler_core::{
+    Action, ClientId, Config, HistoryEntry, Input, LocalReason, SubmittedJob, WorkerFacts, WorkerLoad,
+};
 
 use crate::codec::{Bytes, Record, Undecodable};
 
@@ -100,6 +102,7 @@ structure! {
         max_retained, user_weights, interactive_jobs, ageing, look_ahead, writers_per_dir, history_entries, bench_after,
         bench_time, max_bench_time, hash_seed,
     }
+    HistoryEntry { key, duration, memory }
     JobFacts { user, build, kind, toolchain, mounts, dirs, input_bytes, batch, repeatable, priority, output, cpu_class }
     Outcome { exit, usage }
     ResourceUsage { wall, user, system, peak_memory }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use model::ids::fnv1a;
 use model::time::Timestamp;
-use scheduler_core::{Action, Config, ConfigError, Input, Scheduler};
+use scheduler_core::{Action, Config, ConfigError, HistoryEntry, Input, Scheduler};
 
 use crate::codec::{Bytes, Record, Undecodable};
 use crate::writer::digest;
@@ -23,14 +23,14 @@ pub struct Replayed {
     pub is_torn: bool,
 }
 
-/// Why a journal was not replayed to its end. Steps count from 1; the settings are step 0.
+/// Why a journal was not replayed to its end. Steps count from 1; the settings and the history are step 0.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// It cannot be read.
     #[error("cannot read the journal: {0}")]
     Unreadable(#[from] io::Error),
     /// It begins with something else, or is of another version.
-    #[error("this is no journal of version 1")]
+    #[error("this is no journal of version 2")]
     NotAJournal,
     /// Its bytes are not those that were written.
     #[error("step {step} is damaged: its bytes are not those that were written")]
@@ -74,6 +74,11 @@ pub fn replay(journal: impl Read) -> Result<Replayed, ReplayError> {
     let Some(settings) = frames.next(0)? else { return Err(ReplayError::NotAJournal) };
     let config = whole::<Config>(&settings).map_err(|_| ReplayError::Damaged { step: 0 })?;
     let mut scheduler = Scheduler::new(config).map_err(ReplayError::Settings)?;
+    let Some(history) = frames.next(0)? else {
+        return Ok(Replayed { is_torn: frames.is_torn, ..replayed });
+    };
+    let history = whole::<Vec<HistoryEntry>>(&history).map_err(|_| ReplayError::Damaged { step: 0 })?;
+    scheduler.import_history(&history);
     while let Some(payload) = frames.next(replayed.steps + 1)? {
         let step = replayed.steps + 1;
         let Recorded { now, input, expected } = Recorded::read(&payload).map_err(|_| ReplayError::Damaged { step })?;
@@ -109,7 +114,7 @@ impl Recorded {
     }
 }
 
-fn whole<T: Record>(bytes: &[u8]) -> Result<T, Undecodable> {
+pub(crate) fn whole<T: Record>(bytes: &[u8]) -> Result<T, Undecodable> {
     let mut from = Bytes(bytes);
     let value = T::get(&mut from)?;
     if from.0.is_empty() { Ok(value) } else { Err(Undecodable) }

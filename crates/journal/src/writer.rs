@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use model::ids::fnv1a;
 use model::time::Timestamp;
-use scheduler_core::{Action, Config, Input};
+use scheduler_core::{Action, Config, HistoryEntry, Input};
 
 use crate::codec::Record;
 use crate::records::Written;
@@ -23,15 +23,18 @@ pub struct Writer<W> {
 pub struct Step(Vec<u8>);
 
 impl<W: Write> Writer<W> {
-    /// A new journal of a scheduler with these settings.
+    /// A new journal of a scheduler with these settings, which has imported this history.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn start(mut out: W, config: &Config) -> io::Result<Self> {
+    pub fn start(mut out: W, config: &Config, history: &[HistoryEntry]) -> io::Result<Self> {
         out.write_all(HEADER)?;
         let mut writer = Self { out, digest: fnv1a(HEADER) };
         let mut payload = Vec::new();
         config.put(&mut payload);
+        writer.frame(&payload)?;
+        payload.clear();
+        history.to_vec().put(&mut payload);
         writer.frame(&payload)?;
         Ok(writer)
     }

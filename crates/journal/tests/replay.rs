@@ -5,7 +5,7 @@ use std::time::Duration;
 use journal::{ReplayError, Writer, replay};
 use model::ids::{BuildId, CpuClass, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
-use model::outcome::AttemptFailure;
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
 
@@ -48,7 +48,7 @@ fn job(number: u8) -> Input {
 fn recorded() -> Vec<u8> {
     let config = Config { max_attempts: 1, user_weights: [(UserId::new(5), 300)].into(), ..Config::default() };
     let (mut scheduler, mut actions) = (Scheduler::new(config.clone()).expect("settings"), Vec::new());
-    let mut journal = Writer::start(Vec::new(), &config).expect("memory takes everything");
+    let mut journal = Writer::start(Vec::new(), &config, &[]).expect("memory takes everything");
     let load = WorkerLoad { memory_available: 5, foreign_load_centi: 250 };
     let mut inputs = vec![worker(), job(1), Input::WorkerAlive { worker: ASH, load }];
     for tick in 0..4 {
@@ -72,6 +72,35 @@ fn what_was_recorded_happens_again() {
 
     assert_eq!((replayed.steps, replayed.lasted, replayed.is_torn), (4, Timestamp::from_millis(300), false));
     assert!(replayed.actions >= 2, "an assignment and an answer at least: {replayed:?}");
+}
+
+#[test]
+fn a_history_that_decided_decides_again() {
+    let config = Config::default();
+    let mut teacher = Scheduler::new(config.clone()).expect("settings");
+    let mut actions = Vec::new();
+    teacher.step(Timestamp::ZERO, worker(), &mut actions);
+    teacher.step(Timestamp::ZERO, job(1), &mut actions);
+    let Some(Action::Assign { worker: ash, attempts }) = actions.first() else { panic!("{actions:?}") };
+    let usage = ResourceUsage { wall: Duration::from_secs(1), peak_memory: 1 << 42, ..ResourceUsage::default() };
+    let result = Ok(Outcome { exit: ExitStatus::Code(0), usage });
+    let ended = Input::AttemptEnded { worker: *ash, attempt: attempts[0], result };
+    teacher.step(Timestamp::from_millis(1), ended, &mut Vec::new());
+    let history = teacher.export_history();
+
+    let mut scheduler = Scheduler::new(config.clone()).expect("settings");
+    scheduler.import_history(&history);
+    let mut journal = Writer::start(Vec::new(), &config, &history).expect("memory takes everything");
+    let mut actions = Vec::new();
+    for input in [worker(), job(2)] {
+        let step = journal.before(Timestamp::ZERO, &input);
+        actions.clear();
+        scheduler.step(Timestamp::ZERO, input, &mut actions);
+        journal.after(step, &actions).expect("memory takes everything");
+    }
+
+    assert!(!actions.iter().any(|action| matches!(action, Action::Assign { .. })), "too large for ash: {actions:?}");
+    assert_eq!(replay(&journal.into_inner()[..]).expect("the history is in it").steps, 2);
 }
 
 #[test]
@@ -105,7 +134,7 @@ fn a_damaged_step_is_named() {
 #[test]
 fn a_step_that_went_another_way_is_named() {
     let config = Config::default();
-    let mut journal = Writer::start(Vec::new(), &config).expect("memory takes everything");
+    let mut journal = Writer::start(Vec::new(), &config, &[]).expect("memory takes everything");
     for (tick, input) in [(1, worker()), (2, job(1))] {
         // As if the scheduler had ordered nothing.
         let step = journal.before(Timestamp::from_millis(tick), &input);
@@ -130,7 +159,7 @@ fn half_a_step_at_the_end_is_a_server_that_died() {
 
 #[test]
 fn something_else_is_no_journal() {
-    for other in [&b""[..], b"distccd journal 2\n", b"\x7fELF and so on, as long as a header"] {
+    for other in [&b""[..], b"distccd journal 1\n", b"\x7fELF and so on, as long as a header"] {
         assert!(matches!(replay(other), Err(ReplayError::NotAJournal)));
     }
 }

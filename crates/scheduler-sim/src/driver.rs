@@ -39,7 +39,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// A new run of the server, which keeps a journal if it is `recorded`.
     pub(crate) fn start(config: Config, now: Timestamp, recorded: bool) -> Self {
-        let journal = recorded.then(|| Writer::start(Vec::new(), &config)).transpose();
+        let journal = recorded.then(|| Writer::start(Vec::new(), &config, &[])).transpose();
         let journal = journal.unwrap_or_else(|error| panic!("memory takes everything: {error}"));
         let waiting = Waiting::new(config.lease);
         let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
