@@ -2,9 +2,9 @@
 
 mod world;
 
-use model::ids::JobId;
+use model::ids::{Attempt, JobId};
 use model::outcome::AttemptFailure;
-use scheduler_core::{Config, WorkerState};
+use scheduler_core::{Action, Config, WorkerState};
 use world::{Answer, World, millis, seconds};
 
 fn broken() -> AttemptFailure {
@@ -121,17 +121,30 @@ fn out_of_memory_is_not_the_workers_fault() {
 
 #[test]
 fn what_a_benched_worker_has_not_started_is_taken_back() {
-    let mut world = World::configured(Config { prefetch: 2, ..Config::default() }, [("ash", 1)]);
-    let jobs = [world.submit(), world.submit(), world.submit()];
-    world.join("birch", 1);
-    world.drain("birch");
-    fail_thrice(&mut world, &jobs);
+    let mut world = World::configured(Config { prefetch: 4, ..Config::default() }, [("ash", 2)]);
+    let jobs: [JobId; 6] = core::array::from_fn(|_| world.submit());
+    world.start(jobs[3]);
+    let [unstarted, last] = [world.attempt_of(jobs[4]), world.attempt_of(jobs[5])];
+
+    let [first, second, third] = [jobs[0], jobs[1], jobs[2]].map(|job| world.fail(job, broken()));
 
     assert_eq!(state_of(&world, "ash"), WorkerState::Benched);
-}
+    let asked_back = |actions: &[Action]| -> Vec<Attempt> {
+        let recall = |action: &Action| match action {
+            Action::Recall { attempt, .. } => Some(*attempt),
+            _ => None,
+        };
+        actions.iter().filter_map(recall).collect()
+    };
+    assert_eq!([asked_back(&first), asked_back(&second)], [[], []]);
+    // What runs goes on.
+    assert_eq!(asked_back(&third), [last, unstarted]);
 
-fn fail_thrice(world: &mut World, jobs: &[JobId]) {
-    jobs.iter().for_each(|&job| drop(world.fail(job, broken())));
+    world.join("birch", 2);
+    world.report(world.id("ash"), unstarted, Err(AttemptFailure::HandedBack));
+    assert_eq!(world.host_of(jobs[4]), "birch");
+    world.finish(jobs[3]);
+    assert_eq!(world.answers_for(jobs[3]), [Answer::Completed(1)]);
 }
 
 #[test]
