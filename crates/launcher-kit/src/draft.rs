@@ -58,7 +58,7 @@ impl Draft<'_> {
             outputs: outputs.iter().map(|output| self.absolute(output).into()).collect(),
             resubmitted: false,
             cpu_class: self.cpu_class.map_or(0, CpuClass::digest),
-            priority: 0,
+            priority: self.judge.settings.priority,
         }
     }
 

@@ -20,6 +20,7 @@ Flags (those with a [default] or a value also as DISTCCD_NAME in the environment
   --build-dir=PATH          root of the build's outputs                       [the working directory]
   --batch-size=N            at most N jobs in one message                     [1]
   --batch-timeout=DUR       no job waits longer than this for company         [500ms]
+  --priority=N              as nice(1) counts: -20 the most urgent, 19 the least         [0]
   --fallback=POLICY         when the cluster does not take a job: `never` an error, `limited` a throttled
                             local run, `always` an unthrottled one            [limited]
   --local-slots=N           throttled local runs at once                      [one per CPU]

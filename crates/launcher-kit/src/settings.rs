@@ -45,6 +45,8 @@ pub struct Settings {
     pub batch_size: u32,
     /// No job waits longer than this for company.
     pub batch_timeout: Duration,
+    /// How urgent the jobs are, as `nice` counts: -20 the most, 19 the least.
+    pub priority: i32,
     /// What to do without a cluster.
     pub fallback: Fallback,
     /// How many throttled local runs at once; `None` is one per CPU.
@@ -76,6 +78,7 @@ impl Default for Settings {
             build_dir: None,
             batch_size: 1,
             batch_timeout: Duration::from_millis(500),
+            priority: 0,
             fallback: Fallback::Limited,
             local_slots: None,
             connect_timeout: Duration::from_secs(1),
@@ -123,6 +126,7 @@ const KEYS: &[(&str, Setter)] = &[
     ("local_slots", |s, v| put(&mut s.local_slots, positive(v).map(|number| Some(number as usize)))),
     ("log_file", |s, v| put(&mut s.log_file, path(v).map(Some))),
     ("pass_env", |s, v| put(&mut s.pass_env, list(v).map(names))),
+    ("priority", |s, v| put(&mut s.priority, nice(v))),
     ("reattach_timeout", |s, v| put(&mut s.reattach_timeout, duration(v))),
     ("server_addr", |s, v| put(&mut s.server_addr, address(v))),
     ("system_dirs", |s, v| put(&mut s.system_dirs, list(v).map(paths))),
@@ -168,6 +172,14 @@ fn positive(value: &Value) -> Result<u32, &'static str> {
         _ => value.text().and_then(|text| text.parse().ok()),
     };
     number.filter(|&number| number > 0).ok_or("must be a whole number from 1")
+}
+
+fn nice(value: &Value) -> Result<i32, &'static str> {
+    let number = match value {
+        Value::Toml(toml::Value::Integer(number)) => i32::try_from(*number).ok(),
+        _ => value.text().and_then(|text| text.parse().ok()),
+    };
+    number.filter(|number| (-20..=19).contains(number)).ok_or("must be a whole number from -20 to 19")
 }
 
 fn duration(value: &Value) -> Result<Duration, &'static str> {
@@ -357,6 +369,26 @@ mod tests {
         assert_eq!(key_of_flag("server-addr"), Some("server_addr"));
         assert_eq!(key_of_flag("server_addr"), None);
         assert_eq!(key_of_flag("sever-addr"), None);
+    }
+
+    #[test]
+    fn a_priority_is_a_nice_value_in_every_layer() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("distccd")).unwrap();
+        std::fs::write(home.path().join("distccd/launcher.toml"), "priority = -20\n").unwrap();
+        let config_home = home.path().to_str().unwrap().to_owned();
+        let file = env_of(vec![("XDG_CONFIG_HOME", config_home)]);
+        let variable = env_of(vec![("DISTCCD_PRIORITY", "19".into())]);
+
+        assert_eq!(load(&[], &env_of(Vec::new())).unwrap().priority, 0);
+        assert_eq!(load(&[], &file).unwrap().priority, -20);
+        assert_eq!(load(&[], &variable).unwrap().priority, 19);
+        assert_eq!(load(&[given("priority", "-5")], &variable).unwrap().priority, -5);
+        for wrong in ["-21", "20", "high", "", "1.5"] {
+            let mistakes = load(&[given("priority", wrong)], &env_of(Vec::new())).unwrap_err();
+            let told = format!("flag: `--priority`: `{wrong}` must be a whole number from -20 to 19");
+            assert_eq!(mistakes[0].to_string(), told);
+        }
     }
 
     #[test]

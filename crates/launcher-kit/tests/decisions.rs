@@ -44,7 +44,11 @@ impl Land {
     }
 
     fn decide_in(&self, cwd: &Path, words: &str) -> Result<Travels, String> {
-        let settings = Settings { fs_mounts: vec![self.path("mount")], ..Settings::default() };
+        self.decide_with(Settings::default(), cwd, words)
+    }
+
+    fn decide_with(&self, settings: Settings, cwd: &Path, words: &str) -> Result<Travels, String> {
+        let settings = Settings { fs_mounts: vec![self.path("mount")], ..settings };
         let places = Places::new(&settings.fs_mounts, &settings.system_dirs);
         let environment = Environment::new(self.vars.clone());
         let judge = Judge { settings: &settings, environment: &environment, places: &places };
@@ -72,6 +76,17 @@ fn what_is_on_the_mount_and_the_systems_own_travels() {
     assert_eq!((job.inputs.len(), job.inputs[0].size), (1, 7));
     assert_eq!(job.mounts[0], land.path("mount").to_str().unwrap().as_bytes());
     assert!(job.toolchain.is_some() && job.repeatable);
+}
+
+#[test]
+fn every_job_of_a_command_has_the_priority_that_was_set() {
+    let land = Land::new();
+    let settings = Settings { priority: -7, ..Settings::default() };
+
+    let travels = land.decide_with(settings, &land.path("mount/build"), "gcc -c a.c b.c").unwrap();
+
+    let jobs = travels.jobs.iter().chain([&travels.whole]);
+    assert_eq!(jobs.map(|job| job.priority).collect::<Vec<_>>(), [-7; 3]);
 }
 
 #[test]
