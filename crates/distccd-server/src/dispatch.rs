@@ -242,7 +242,7 @@ impl Dispatch {
 
     /// Keeps the outcome of an attempt, for the scheduler to say what becomes of it.
     pub fn keep_outcome(&mut self, seat: Seat, attempt: Attempt, mut outcome: v1::Outcome) {
-        outcome.worker = self.workers.get(&seat.worker).map_or_else(String::new, |worker| worker.name.clone());
+        outcome.worker = self.worker_name(seat.worker);
         let Some(entry) = self.books.get_mut(attempt.job) else { return };
         let newer = entry.outcome.as_ref().is_none_or(|(known, _)| known.number <= attempt.number);
         if newer {
@@ -305,6 +305,12 @@ impl Dispatch {
     }
 
     /// Several workers of one host are told apart by their numbers.
+    /// What a worker is called; nothing when it left.
+    #[must_use]
+    pub fn worker_name(&self, id: WorkerId) -> String {
+        self.workers.get(&id).map_or_else(String::new, |worker| worker.name.clone())
+    }
+
     fn name_for(&self, id: WorkerId, wanted: &str) -> String {
         let taken = self.workers.iter().any(|(&other, worker)| other != id && worker.name == wanted);
         if taken { format!("{wanted}#{}", id.number()) } else { wanted.to_owned() }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::Error;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
+use crate::explanation;
 use crate::fact::{Fact, Seat};
 use crate::history::Store;
 use crate::journal::Journal;
@@ -166,6 +167,13 @@ impl Driver {
                 if self.dispatch.unseat_worker(seat) {
                     self.step(Input::WorkerDisconnected { worker: seat.worker });
                 }
+            }
+            Fact::ExplanationAsked { job, answer } => {
+                let now = self.clock.now();
+                let said = self.scheduler.explain(job);
+                let told = said.map(|said| explanation::told(&said, now, |worker| self.dispatch.worker_name(worker)));
+                // Whoever asked may have left.
+                let _ = answer.send(told);
             }
             Fact::StatusAsked { answer } => {
                 // Whoever asked may have left.

@@ -58,6 +58,13 @@ pub enum Fact {
         /// Who, in which conversation.
         seat: Seat,
     },
+    /// Somebody asks why a job is where it is.
+    ExplanationAsked {
+        /// Which.
+        job: JobId,
+        /// Where the answer goes: nothing for a job that is not known.
+        answer: oneshot::Sender<Option<v1::Explanation>>,
+    },
     /// Somebody asks how things are.
     StatusAsked {
         /// Where the answer goes.

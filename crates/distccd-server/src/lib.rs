@@ -13,6 +13,7 @@ pub mod books;
 pub mod config;
 pub mod dispatch;
 pub mod driver;
+pub mod explanation;
 pub mod fact;
 pub mod history;
 pub mod journal;

@@ -21,7 +21,11 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let config = Config { server_addr: "127.0.0.1:0".to_owned(), ..Config::default() };
+        Self::start_with(Config::default()).await
+    }
+
+    async fn start_with(config: Config) -> Self {
+        let config = Config { server_addr: "127.0.0.1:0".to_owned(), ..config };
         let listener = distccd_server::listen(&config).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
         let ended = tokio::spawn(distccd_server::run(config, listener, stop.clone()));
@@ -168,6 +172,49 @@ async fn status_shows_the_workers() {
     let seen: Vec<_> =
         status.workers.iter().map(|worker| (worker.name.as_str(), worker.state.as_str(), worker.slots)).collect();
     assert_eq!(seen, [("ash", "up", 3), ("ash#2", "up", 3)]);
+}
+
+#[tokio::test]
+async fn people_are_told_why_a_job_is_where_it_is() {
+    let mut config = Config::default();
+    // The worker says nothing for as long as the story takes.
+    config.scheduler.lease = Duration::from_secs(3600);
+    let server = Server::start_with(config).await;
+    let me = rustix::process::geteuid().as_raw();
+    let register =
+        v1::Register { hello: Some(hello(1)), name: "ash".to_owned(), slots: 1, any_user: true, ..Default::default() };
+    let mut orders = server.attach(register).await.unwrap();
+    let hello = launcher_message::Message::Hello(hello(1));
+    let sent = (1..=6).map(|id| v1::Job { id: vec![id; 16].into(), ..job(me) }).collect();
+    let _replies = server.submit(vec![hello, batch(sent)]).await.unwrap();
+    // A slot and what is sent ahead of it: the sixth waits.
+    let mut assigned = 0;
+    while assigned < 5 {
+        let order = orders.message().await.unwrap().unwrap().message;
+        if let Some(v1::worker_order::Message::Assign(assign)) = order {
+            assigned += assign.assignments.len();
+        }
+    }
+    let mut admin = AdminClient::new(server.channel().await);
+    let mut explain = async |id: Vec<u8>| {
+        let answer = admin.explain(v1::ExplainRequest { job: id.into() }).await;
+        answer.map(tonic::Response::into_inner)
+    };
+
+    let first = explain(vec![1; 16]).await.unwrap();
+    let place = first.placement.unwrap();
+    assert_eq!((first.state.as_str(), place.worker.as_str(), place.attempt), ("sent", "ash", 1));
+    assert_eq!((place.why.as_str(), first.obstacles), ("idle slot", None));
+    assert!(first.text.starts_with("sent; attempt 1 at ash (idle slot"), "{}", first.text);
+
+    let sixth = explain(vec![6; 16]).await.unwrap();
+    let obstacles = sixth.obstacles.unwrap();
+    assert_eq!((sixth.state.as_str(), obstacles.workers, obstacles.busy), ("waiting", 1, 1));
+    assert_eq!(sixth.placement, None);
+    assert!(sixth.text.contains("of 1 workers, 1 are busy; before it: 0 users"), "{}", sixth.text);
+
+    assert_eq!(explain(vec![9; 16]).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(explain(vec![9; 3]).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
