@@ -16,6 +16,11 @@ fn sources(dir: &Path) {
 }
 
 /// Runs a line of shell in `dir`, with the environment of a launcher of this cluster.
+fn is_root() -> bool {
+    // SAFETY: asks who we are.
+    unsafe { libc::geteuid() == 0 }
+}
+
 fn shell(cluster: &Cluster, dir: &Path, line: &str) -> Seen {
     let launcher = cluster.launcher(dir);
     let mut command = Command::new("sh");
@@ -53,7 +58,7 @@ fn one_file_for_both_streams_reads_as_if_the_compiler_had_written_it() {
     let cluster = Cluster::start(&[("ash", 1)]);
     let dir = cluster.dir("build");
     sources(&dir);
-    for redirection in [">log 2>&1", ">>log 2>&1", "2>&1 | cat >log"] {
+    for redirection in [">log 2>&1", ">>log 2>&1", ">>log 2>>log", "2>&1 | cat >log"] {
         let line = format!("gcc -v -E -Wall warn.c {redirection}; gcc -Wall -c warn.c >/dev/null 2>>log");
         let log = |launcher: &str| {
             let _ = std::fs::remove_file(dir.join("log"));
@@ -67,6 +72,105 @@ fn one_file_for_both_streams_reads_as_if_the_compiler_had_written_it() {
         assert_eq!(direct, launched, "{redirection}");
         assert_eq!(cluster.take_notes().matches("ran on ").count(), 2, "{redirection}");
     }
+}
+
+#[test]
+fn outputs_that_other_commands_write_too_hold_nobody_up() {
+    let cluster = Cluster::start(&[("ash", 4)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    let many = "for i in 1 2 3 4 5 6 7 8; do LAUNCHER gcc -MD -MF dep.d -c a.c -o x.o || echo failed & done; wait";
+
+    let seen = shell(&cluster, &dir, &many.replace("LAUNCHER", &launcher()));
+
+    assert_eq!((seen.exit, seen.out(), seen.err()), (0, String::new(), String::new()));
+    let notes = cluster.take_notes();
+    assert_eq!(notes.matches("ran on ").count(), 8, "{notes}");
+}
+
+#[test]
+fn a_directory_or_file_of_this_machine_mounted_over_a_shared_one_keeps_a_command_here() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    shell(&cluster, &dir, "mkdir inc alt; echo 'int x = 1;' >inc/x.c; echo 'int y = 2;' >alt/x.c");
+    let unshare = if is_root() { "unshare --mount" } else { "unshare --user --map-root-user --mount" };
+    for (mount, line) in [
+        ("alt inc", "gcc -c inc/x.c -o x.o"),
+        ("alt inc", "gcc -Iinc -include x.c -c a.c -o x.o"),
+        ("alt inc", "gcc -c a.c -o inc/x.o"),
+        ("alt/x.c inc/x.c", "gcc -c inc/x.c -o x.o"),
+    ] {
+        let in_namespace = |launcher: &str| {
+            let script = format!("mount --bind {mount} && {launcher} {line} && nm x.o inc/x.o 2>/dev/null");
+            shell(&cluster, &dir, &format!("rm -f x.o alt/x.o; {unshare} sh -c '{script}'")).out()
+        };
+        let direct = in_namespace("");
+        assert_eq!(in_namespace(&launcher()), direct, "{line}");
+        assert!(!direct.is_empty(), "{line}");
+        let notes = cluster.take_notes();
+        assert!(notes.contains("runs here") && !notes.contains("ran on"), "{line}: {notes}");
+    }
+}
+
+#[test]
+fn root_without_its_capabilities_is_nobody_special_on_a_worker_either() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    shell(&cluster, &dir, "mkdir closed && chmod 0 closed");
+    // Whoever is not root has none to drop.
+    let dropped = if is_root() { "setpriv --bounding-set=-all --inh-caps=-all" } else { "" };
+    let line = |launcher: &str| format!("{dropped} {launcher} gcc -c a.c -o closed/a.o");
+
+    let direct = shell(&cluster, &dir, &line(""));
+    let launched = shell(&cluster, &dir, &line(&launcher()));
+
+    shell(&cluster, &dir, "chmod 700 closed");
+    assert_eq!(direct, launched);
+    assert_eq!(direct.exit, 1, "{direct:?}");
+}
+
+/// The launcher sees a copy of the mount, and so never what the worker wrote.
+#[test]
+fn what_a_worker_did_out_of_sight_is_repeated_here_only_where_that_does_no_harm() {
+    if !is_root() {
+        // In a user namespace, where anybody may mount, commands stay here for that reason alone.
+        eprintln!("not run: only root can mount something over the mount and still send a job");
+        return;
+    }
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    shell(&cluster, &dir, "gcc -c a.c -o a.o && gcc -c a.c -o b.o && ar rc lib.a a.o");
+    let (mount, copy) = (cluster.mount(), cluster.private_dir().join("copy"));
+    shell(&cluster, &dir, &format!("cp -a {} {}", mount.display(), copy.display()));
+    let out_of_sight = |line: &str| {
+        let line = format!("DISTCCD_VISIBILITY_TIMEOUT=200ms {} {line}; code=$?; ar t lib.a; exit $code", launcher());
+        let script = format!("mount --bind {} {} && cd {} && {line}", copy.display(), mount.display(), dir.display());
+        shell(&cluster, &dir, &format!("unshare --mount sh -c '{script}'"))
+    };
+
+    let appended = out_of_sight("ar q lib.a b.o");
+    let replaced = out_of_sight("ar r new.a b.o; mv new.a lib.a");
+
+    assert_eq!((appended.exit, appended.out()), (71, "a.o\n".to_owned()), "{appended:?}");
+    assert!(appended.err().contains("it is not run again"), "{appended:?}");
+    assert_eq!((replaced.exit, replaced.out()), (0, "b.o\n".to_owned()), "{replaced:?}");
+    assert_eq!(cluster.take_notes().matches("does not look from here").count(), 2);
+}
+
+#[test]
+fn signals_that_are_ignored_stay_ignored_in_what_runs_here() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    let ignored = |launcher: &str| {
+        let line = format!("trap '' PIPE QUIT; {launcher} grep Sig[IB] /proc/self/status");
+        shell(&cluster, &dir, &line).out()
+    };
+
+    assert_eq!(ignored(&launcher()), ignored(""));
+    assert!(ignored("").contains("SigIgn"));
 }
 
 #[test]

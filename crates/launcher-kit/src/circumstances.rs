@@ -1,6 +1,7 @@
 //! What a command inherits from this process besides its environment: mask, user, limits, terminal.
 
 use model::command::{Identity, ResourceLimit, Terminal};
+use rustix::thread::{CapabilitySet, capabilities};
 
 /// The file mode creation mask.
 #[must_use]
@@ -22,6 +23,15 @@ pub fn identity() -> Identity {
     }
 }
 
+/// Whether we are root in name only: without the capabilities by which root reads and writes what is others'
+/// (capabilities(7)), and which a worker's commands have.
+#[must_use]
+pub fn is_root_in_name_only() -> bool {
+    let needed = CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
+    let lacks = || capabilities(None).is_ok_and(|sets| !sets.effective.contains(needed));
+    rustix::process::geteuid().is_root() && lacks()
+}
+
 /// The terminal that our standard error is, if it is one.
 #[must_use]
 pub fn terminal() -> Option<Terminal> {
@@ -35,14 +45,19 @@ pub fn terminal() -> Option<Terminal> {
 /// Whether our standard output and standard error are one: what goes to either then has one order.
 ///
 /// Two descriptors of one pipe, socket or terminal are. Two of one regular file are only when they share their offset
-/// (`>log 2>&1`, unlike `>log 2>log`, where each overwrites the other), which is asked of `kcmp(2)`.
+/// (`>log 2>&1`, unlike `>log 2>log`, where each overwrites the other), which is asked of `kcmp(2)`, or when both append.
 #[must_use]
 pub fn one_output() -> bool {
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let (Ok(out), Ok(err)) = (rustix::fs::fstat(&stdout), rustix::fs::fstat(&stderr)) else { return false };
     let one_file = (out.st_dev, out.st_ino, out.st_rdev) == (err.st_dev, err.st_ino, err.st_rdev);
     let regular = rustix::fs::FileType::from_raw_mode(out.st_mode) == rustix::fs::FileType::RegularFile;
-    one_file && (!regular || one_description())
+    one_file && (!regular || one_description() || (appends(&stdout) && appends(&stderr)))
+}
+
+/// Whether each write goes to the end of the file, wherever others have put that.
+fn appends(stream: impl std::os::fd::AsFd) -> bool {
+    rustix::fs::fcntl_getfl(stream).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND))
 }
 
 fn one_description() -> bool {
@@ -53,16 +68,18 @@ fn one_description() -> bool {
     order == 0
 }
 
-/// The limits that change what a compiler does: stack depth, data size, file size, address space, CPU time, core dumps.
+/// The limits that change what a compiler does: stack depth, data size, file size, address space, CPU time, core dumps,
+/// open files.
 #[must_use]
 pub fn limits() -> Vec<ResourceLimit> {
-    const CARRIED: [libc::__rlimit_resource_t; 6] = [
+    const CARRIED: [libc::__rlimit_resource_t; 7] = [
         libc::RLIMIT_CPU,
         libc::RLIMIT_FSIZE,
         libc::RLIMIT_DATA,
         libc::RLIMIT_STACK,
         libc::RLIMIT_CORE,
         libc::RLIMIT_AS,
+        libc::RLIMIT_NOFILE,
     ];
     CARRIED.iter().filter_map(|&resource| limit(resource)).collect()
 }

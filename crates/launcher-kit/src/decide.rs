@@ -11,7 +11,7 @@ use model::ids::CpuClass;
 use model::job::JobKind;
 use proto::v1;
 
-use crate::circumstances::limit;
+use crate::circumstances::{is_root_in_name_only, limit};
 use crate::configure;
 use crate::draft::Draft;
 use crate::environment::Environment;
@@ -128,6 +128,9 @@ impl Judge<'_> {
         }
         if !self.environment.has_standard_streams() {
             return Err(stays("a standard stream is closed"));
+        }
+        if is_root_in_name_only() {
+            return Err(stays("it is root's, without root's capabilities, which a worker would have"));
         }
         if limit(libc::RLIMIT_NOFILE).is_some_and(|limit| limit.soft < FEW_DESCRIPTORS) {
             return Err(stays("too few file descriptors are allowed for a conversation with the server"));

@@ -1,6 +1,7 @@
 //! The one way out: as the compiler ended, or with a code of our own when it was not the compiler's doing.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::outcome::ExitStatus;
 
@@ -57,12 +58,14 @@ fn die_by(number: i32) -> ! {
     std::process::exit(128 + number)
 }
 
+/// Whether SIGPIPE was ignored when we were started, as services of systemd have it.
+static IGNORED_SIGPIPE: AtomicBool = AtomicBool::new(false);
+
 /// While we speak to the server, a connection that breaks is an error and not our end.
 pub fn ignore_sigpipe() {
     // SAFETY: sets a disposition, nothing else.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
-    }
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    IGNORED_SIGPIPE.store(before == libc::SIG_IGN, Ordering::Relaxed);
 }
 
 /// Whether standard input, output and error are all open: what we open ourselves must not take their places.
@@ -72,11 +75,12 @@ pub fn standard_streams_are_open() -> bool {
     (0..3).all(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0)
 }
 
-/// Lets a closed pipe end us as it would have ended the compiler, instead of an error.
+/// Lets a closed pipe end us as it would have ended the compiler, instead of an error. Safe between fork and exec.
 pub fn restore_sigpipe() {
+    let before = if IGNORED_SIGPIPE.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
     // SAFETY: sets a disposition, nothing else.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::signal(libc::SIGPIPE, before);
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::ptr;
 use std::time::Duration;
 
 use crate::decide::Invocation;
+use crate::exit;
 
 /// Pauses between two looks for a free slot.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -21,7 +24,8 @@ pub fn exec(invocation: &Invocation) -> io::Error {
     command(invocation).exec()
 }
 
-/// The command with everything as it was typed; `std` gives the child back the default for SIGPIPE.
+/// The command with everything as it was typed, and with the signals ignored and blocked that were so when we began:
+/// `std` would have SIGPIPE at its default and none blocked.
 #[must_use]
 pub fn command(invocation: &Invocation) -> Command {
     let mut command = Command::new(&invocation.program);
@@ -29,6 +33,20 @@ pub fn command(invocation: &Invocation) -> Command {
     if let Some(path) = &invocation.path {
         command.env("PATH", path);
     }
+    let mut blocked = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: reads the mask into a set, which zeroed is an empty one.
+    let blocked = unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), blocked.as_mut_ptr());
+        blocked.assume_init()
+    };
+    let restore = move || {
+        exit::restore_sigpipe();
+        // SAFETY: sets the mask that we were given.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, ptr::null_mut()) };
+        Ok(())
+    };
+    // SAFETY: two system calls on memory of its own.
+    unsafe { command.pre_exec(restore) };
     command
 }
 

@@ -25,7 +25,7 @@ use crate::program;
 use crate::session::{Done, Session};
 use crate::settings::Fallback;
 use crate::signals::Signals;
-use crate::single::seen;
+use crate::single::{Missed, seen, unseen};
 
 /// Most jobs at the server at once: enough for a large cluster, bounded for ours and the server's memory.
 const WINDOW: usize = 4096;
@@ -116,6 +116,13 @@ struct Numbered {
     invocation: Invocation,
 }
 
+/// A command of the list that a worker may run.
+struct Remote {
+    kind: JobKind,
+    repeatable: bool,
+    numbered: Numbered,
+}
+
 /// What is on the way: the batch being gathered, jobs at the server, runs here.
 struct Desk<'a> {
     launch: &'a Launch<'a>,
@@ -124,9 +131,9 @@ struct Desk<'a> {
     explain: bool,
     batch: VecDeque<v1::Job>,
     due: Option<Instant>,
-    remote: BTreeMap<JobId, (JobKind, Numbered)>,
+    remote: BTreeMap<JobId, Remote>,
     /// Jobs whose outputs this machine is to see yet.
-    looked_for: JoinSet<(JobId, Result<Done, String>)>,
+    looked_for: JoinSet<(JobId, Result<Done, Missed>)>,
     locals: JoinSet<(usize, io::Result<ExitStatus>)>,
     verdict: Verdict,
     count: usize,
@@ -212,14 +219,14 @@ impl<'a> Desk<'a> {
     fn on_remote(&mut self, numbered: Numbered, travels: Travels) {
         let job = travels.whole;
         let Ok(id) = job_id_from(&job.id) else { return };
-        self.remote.insert(id, (travels.kind, numbered));
+        self.remote.insert(id, Remote { kind: travels.kind, repeatable: job.repeatable, numbered });
         let patience = self.launch.context.settings.batch_timeout;
         self.due.get_or_insert_with(|| Instant::now() + patience);
         self.batch.push_back(job);
     }
 
-    fn on_answer(&mut self, id: JobId, answer: Result<Done, String>) {
-        let Some((kind, numbered)) = self.remote.remove(&id) else { return };
+    fn on_answer(&mut self, id: JobId, answer: Result<Done, Missed>) {
+        let Some(Remote { kind, repeatable, numbered }) = self.remote.remove(&id) else { return };
         match answer {
             Ok(mut done) => {
                 self.launch.context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
@@ -229,13 +236,19 @@ impl<'a> Desk<'a> {
                 }
                 self.verdict.note(numbered.number, done.exit);
             }
-            Err(why) if self.launch.context.settings.fallback == Fallback::Never => {
+            Err(Missed::Unseen(why)) if !repeatable => {
+                exit::complain(self.launch.context.name, &unseen(&why));
+                self.verdict.note(numbered.number, ExitStatus::Code(exit::OS_ERROR));
+            }
+            Err(Missed::Unseen(why) | Missed::Locally(why))
+                if self.launch.context.settings.fallback == Fallback::Never =>
+            {
                 let text =
                     format!("the cluster does not take the job: {why}; `--fallback=never` forbids to run it here");
                 exit::complain(self.launch.context.name, &text);
                 self.verdict.note(numbered.number, ExitStatus::Code(exit::UNAVAILABLE));
             }
-            Err(why) => {
+            Err(Missed::Unseen(why) | Missed::Locally(why)) => {
                 self.launch.context.log.note(|| format!("not at the cluster: {why}"));
                 self.start_local(numbered);
             }

@@ -4,16 +4,27 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 
 /// A shared mount as configured, and where it really is.
 #[derive(Clone, Debug)]
 struct Mount {
     configured: PathBuf,
     real: PathBuf,
+    on: Filesystem,
+}
+
+/// Which filesystem something lies on, and through which of its mounts: a directory of one may be mounted over another
+/// (`mount --bind`), here and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Filesystem {
     device: u64,
+    /// 0 from a kernel before 5.8, which does not tell.
+    mount: u64,
 }
 
 /// Where a path leads.
@@ -39,7 +50,7 @@ pub struct Places {
 #[derive(Clone, Debug)]
 struct Resolved {
     real: PathBuf,
-    device: u64,
+    on: Filesystem,
 }
 
 impl Places {
@@ -51,7 +62,7 @@ impl Places {
         for configured in mounts {
             match resolve(configured) {
                 Ok(at) => {
-                    let mount = Mount { configured: configured.clone(), real: at.real, device: at.device };
+                    let mount = Mount { configured: configured.clone(), real: at.real, on: at.on };
                     places.mounts.push(mount);
                 }
                 Err(_) => places.missing.push(configured.clone()),
@@ -86,8 +97,8 @@ impl Places {
     #[must_use]
     pub fn of_file(&self, cwd: &Path, path: &Path) -> Place {
         let whole = cwd.join(path);
-        let is_link = std::fs::symlink_metadata(&whole).is_ok_and(|metadata| metadata.is_symlink());
-        if is_link {
+        let itself = look(CWD, &whole, AtFlags::SYMLINK_NOFOLLOW).ok();
+        if itself.is_some_and(|(kind, _)| kind == FileType::Symlink) {
             return match resolve(&whole) {
                 Ok(at) => self.judge(cwd, path, &at),
                 Err(error) => Place::Private(format!("is a symbolic link that cannot be followed ({error})")),
@@ -95,9 +106,16 @@ impl Places {
         }
         let parent = whole.parent().unwrap_or(Path::new("/"));
         match self.resolved(parent) {
+            Some(at) if itself.is_some_and(|(_, on)| on.mount != at.on.mount) && self.is_on_a_mount(&at) => {
+                Place::Private("is mounted over by a file of this machine's own".into())
+            }
             Some(at) => self.judge(cwd, path, &at),
             None => self.of_missing(parent),
         }
+    }
+
+    fn is_on_a_mount(&self, at: &Resolved) -> bool {
+        self.mounts.iter().any(|mount| mount.holds(at))
     }
 
     /// Of something that does not exist only the text can be judged, and in doubt it is private.
@@ -115,8 +133,7 @@ impl Places {
 
     /// The verdict over something that exists at `at` and was named by `path`.
     fn judge(&self, cwd: &Path, path: &Path, at: &Resolved) -> Place {
-        let on = |mount: &Mount| at.device == mount.device && at.real.starts_with(&mount.real);
-        let Some(index) = self.mounts.iter().position(on) else {
+        let Some(index) = self.mounts.iter().position(|mount| mount.holds(at)) else {
             if self.system.iter().any(|dir| at.real.starts_with(dir)) {
                 return Place::System;
             }
@@ -145,7 +162,22 @@ impl Places {
 fn resolve(path: &Path) -> io::Result<Resolved> {
     let file: File = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
     let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    Ok(Resolved { real, device: file.metadata()?.dev() })
+    let (_, on) = look(&file, Path::new(""), AtFlags::EMPTY_PATH)?;
+    Ok(Resolved { real, on })
+}
+
+/// What something is, and what it lies on.
+fn look(dir: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<(FileType, Filesystem)> {
+    let seen = statx(dir, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
+    let mount = if seen.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { seen.stx_mnt_id };
+    let device = makedev(seen.stx_dev_major, seen.stx_dev_minor);
+    Ok((FileType::from_raw_mode(seen.stx_mode.into()), Filesystem { device, mount }))
+}
+
+impl Mount {
+    fn holds(&self, at: &Resolved) -> bool {
+        at.on == self.on && at.real.starts_with(&self.real)
+    }
 }
 
 /// The canonical path of something that exists.

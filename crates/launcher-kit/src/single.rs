@@ -43,6 +43,8 @@ enum Ending {
     Here(Option<LocalSlot>),
     /// It cannot be run here either.
     Refused(String),
+    /// It was run, and what it wrote is not to be seen from here; running it again would do more.
+    Unseen(String),
     /// A signal came.
     Interrupted(i32),
 }
@@ -76,6 +78,10 @@ pub fn run(context: &Context<'_>, invocation: &Invocation, travels: Travels) -> 
             exit::complain(context.name, &format!("{why}; `--fallback=never` forbids to run it here"));
             End::Code(exit::UNAVAILABLE)
         }
+        Ending::Unseen(why) => {
+            exit::complain(context.name, &unseen(&why));
+            End::Code(exit::OS_ERROR)
+        }
         Ending::Here(slot) => {
             if let Some(Err(error)) = slot.map(LocalSlot::keep_across_exec) {
                 context.log.note(|| format!("the local slot is not kept: {error}"));
@@ -83,6 +89,11 @@ pub fn run(context: &Context<'_>, invocation: &Invocation, travels: Travels) -> 
             run_here(context, invocation)
         }
     }
+}
+
+/// What is said of a command that was done, must not be done twice, and left nothing that we see.
+pub(crate) fn unseen(why: &str) -> String {
+    format!("a worker has run the command, but {why}; it is not run again, for it adds to what is there")
 }
 
 /// Becomes the command.
@@ -108,6 +119,7 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
     };
     let mut session = Session::new(context.settings, context.log, context.software, addresses);
     let order = ids(&travels.jobs);
+    let repeatable = travels.whole.repeatable;
     session.submit(travels.jobs);
     let mut parts: BTreeMap<JobId, Done> = BTreeMap::new();
     let mut home = None;
@@ -121,7 +133,11 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
         };
         match answer {
             Ok(done) => drop(parts.insert(id, done)),
-            Err(why) => home = home.or(Some(why)),
+            Err(Missed::Unseen(why)) if !repeatable => {
+                context.log.note(|| why.clone());
+                return Ending::Unseen(why);
+            }
+            Err(Missed::Unseen(why) | Missed::Locally(why)) => home = home.or(Some(why)),
         }
     }
     match home {
@@ -134,16 +150,31 @@ fn ids(jobs: &[v1::Job]) -> Vec<JobId> {
     jobs.iter().filter_map(|job| job_id_from(&job.id).ok()).collect()
 }
 
-async fn next_seen(context: &Context<'_>, session: &mut Session<'_>) -> (JobId, Result<Done, String>) {
+async fn next_seen(context: &Context<'_>, session: &mut Session<'_>) -> (JobId, Result<Done, Missed>) {
     let (id, answer) = session.next().await;
     (id, seen(answer, context.settings.visibility_timeout).await)
 }
 
+/// Why there is no outcome that this machine can vouch for.
+#[derive(Debug)]
+pub enum Missed {
+    /// The cluster does not take the job.
+    Locally(String),
+    /// A worker has run it, and its files do not look from here as the worker left them.
+    Unseen(String),
+}
+
 /// Turns an answer into what this machine can vouch for: an outcome whose files it sees.
-pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, String> {
+///
+/// # Errors
+/// When there is none.
+pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, Missed> {
     match answer {
-        Answer::Done(done) => visibility::wait(&done.stamps, patience).await.map(|()| done),
-        Answer::Locally(why) => Err(why),
+        Answer::Done(done) => match visibility::wait(&done.stamps, patience).await {
+            Ok(()) => Ok(done),
+            Err(why) => Err(Missed::Unseen(why)),
+        },
+        Answer::Locally(why) => Err(Missed::Locally(why)),
     }
 }
 

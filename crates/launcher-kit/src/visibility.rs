@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::v1::Stamp;
 
@@ -36,14 +36,27 @@ pub async fn wait(stamps: &[Stamp], timeout: Duration) -> Result<(), String> {
 }
 
 /// Opens the file and looks at it: on NFS only `open(2)` must ask the server (close-to-open).
+///
+/// A file that is newer than the worker left it was written since, by another command that has the same output; what
+/// this one wrote is not to be seen any more, by nobody. The time of an old file may lie in the future, so that does not
+/// count as newer. A file that we are not allowed to look at is not shown by waiting either.
 fn is_seen(stamp: &Stamp) -> bool {
     let path = Path::new(OsStr::from_bytes(&stamp.path));
     // A file that we may not read can still be looked at.
     let metadata = File::open(path).and_then(|file| file.metadata()).or_else(|_| std::fs::metadata(path));
-    metadata.is_ok_and(|seen| {
-        let mtime_ns = seen.mtime() * 1_000_000_000 + seen.mtime_nsec();
-        seen.size() == stamp.size && mtime_ns == stamp.mtime_ns
-    })
+    match metadata {
+        Ok(seen) => {
+            let mtime_ns = seen.mtime() * 1_000_000_000 + seen.mtime_nsec();
+            let as_left = seen.size() == stamp.size && mtime_ns == stamp.mtime_ns;
+            as_left || (mtime_ns > stamp.mtime_ns && mtime_ns <= now_ns())
+        }
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Opening and reading the parent directory drops what NFS remembers as missing; v3 needs the reading too.
@@ -72,6 +85,22 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
 
         assert_eq!(block_on(wait(&[stamp_of(&file)], Duration::ZERO)), Ok(()));
+    }
+
+    #[test]
+    fn a_file_that_was_written_since_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.o");
+        std::fs::write(&file, "of somebody else").unwrap();
+        let now = stamp_of(&file);
+        let earlier = Stamp { size: 1, mtime_ns: now.mtime_ns - 1, ..now };
+
+        assert_eq!(block_on(wait(std::slice::from_ref(&earlier), Duration::ZERO)), Ok(()));
+
+        // An old file from the future, of which the replacement is not visible yet.
+        let future = std::fs::FileTimes::new().set_modified(SystemTime::now() + Duration::from_secs(3600));
+        File::options().write(true).open(&file).unwrap().set_times(future).unwrap();
+        assert!(block_on(wait(&[earlier], Duration::ZERO)).is_err());
     }
 
     #[test]

@@ -44,7 +44,13 @@ fn granted_by_root(claim: &Identity, users: &Users) -> Result<Identity, AttemptF
         AttemptFailure::SpawnFailed(format!("the user database does not answer about uid {}: {error}", claim.uid))
     };
     match users.look_up(claim.uid).map_err(unanswered)? {
-        Some(user) => Ok(groups_of_user(claim, &user)),
+        Some(user) => groups_of_user(claim, &user).ok_or_else(|| {
+            // What it writes would belong to another group than the user's own files.
+            AttemptFailure::Refused(format!(
+                "uid {} is not in group {} by the user database of this machine: add it here, or submit with a group that it has",
+                claim.uid, claim.gid
+            ))
+        }),
         None if is_privileged(claim.gid).map_err(unanswered)? => Err(AttemptFailure::Refused(format!(
             "this machine has no user of uid {}, so nothing proves its group {}: add the user here (passwd, LDAP)",
             claim.uid, claim.gid
@@ -63,14 +69,14 @@ fn is_ours(identity: &Identity) -> bool {
     (identity.uid, identity.gid) == (uid, gid) && all(identity.gid, &identity.groups) == all(gid, &groups)
 }
 
-/// The claim, as far as the database bears it out.
-fn groups_of_user(claim: &Identity, user: &User) -> Identity {
-    let own = |gid: &u32| *gid == user.gid || user.groups.contains(gid);
-    Identity {
+/// The claim, as far as the database bears it out; `None` when the group that new files get is not among the user's.
+fn groups_of_user(claim: &Identity, user: &User) -> Option<Identity> {
+    let own = claim.gid == user.gid || user.groups.contains(&claim.gid);
+    own.then(|| Identity {
         uid: claim.uid,
-        gid: if own(&claim.gid) { claim.gid } else { user.gid },
+        gid: claim.gid,
         groups: user.groups.iter().copied().filter(|group| claim.groups.contains(group)).collect(),
-    }
+    })
 }
 
 /// Whether a group may carry rights that somebody gave away on this machine: the system's own ones, and every one with
@@ -95,19 +101,20 @@ mod tests {
     fn of_the_claimed_groups_a_user_gets_its_own() {
         let user = User { gid: 100, groups: vec![100, 20, 30] };
 
-        assert_eq!(groups_of_user(&claim(7, 100, &[20, 0, 44]), &user), claim(7, 100, &[20]));
+        assert_eq!(groups_of_user(&claim(7, 100, &[20, 0, 44]), &user), Some(claim(7, 100, &[20])));
         assert_eq!(
             groups_of_user(&claim(7, 30, &[30, 20, 100]), &user),
-            claim(7, 30, &[100, 20, 30]),
+            Some(claim(7, 30, &[100, 20, 30])),
             "as newgrp does"
         );
-        assert_eq!(groups_of_user(&claim(7, 0, &[]), &user), claim(7, 100, &[]), "not root's, but its primary one");
+        assert_eq!(groups_of_user(&claim(7, 0, &[]), &user), None, "not root's");
     }
 
     #[test]
     fn nobody_gets_no_more_than_its_own_group() {
-        assert_eq!(granted(&claim(65534, 0, &[0, 65534, 6])), granted(&claim(65534, 65534, &[65534])));
-        assert_ne!(granted(&claim(65534, 0, &[0])).unwrap().gid, 0);
+        assert_eq!(granted(&claim(65534, 65534, &[0, 65534, 6])), granted(&claim(65534, 65534, &[65534])));
+        let Err(AttemptFailure::Refused(why)) = granted(&claim(65534, 0, &[0])) else { panic!("root's group") };
+        assert!(why.contains("uid 65534 is not in group 0"), "{why}");
     }
 
     #[test]
