@@ -301,9 +301,18 @@ async fn a_root_worker_becomes_the_user_and_another_worker_refuses_strangers() {
 
 #[tokio::test]
 async fn groups_that_are_not_the_users_own_are_not_granted() {
-    let greedy = who(65534, 0, &[0, 6, 65534, 34567]).await;
+    let greedy = who(65534, 65534, &[0, 6, 65534, 34567]).await;
 
     assert_is(&greedy, "65534\n65534\n65534\n0022\n");
+}
+
+#[tokio::test]
+async fn a_group_for_new_files_that_is_not_the_users_own_is_refused() {
+    let (kind, detail) = who(65534, 0, &[0, 65534]).await.failure();
+
+    assert_eq!(kind, FailureKind::Refused, "{detail}");
+    let remedy = if us() == 0 { "uid 65534 is not in group 0" } else { "start it as root" };
+    assert!(detail.contains(remedy), "{detail}");
 }
 
 #[tokio::test]
