@@ -73,7 +73,7 @@ impl Cluster {
     }
 
     fn add_worker(&mut self, plan: &Plan<'_>, index: usize) -> anyhow::Result<()> {
-        let name = TREES.get(index).map_or_else(|| format!("worker{index}"), |tree| (*tree).to_owned());
+        let name = worker_name(index);
         let mut command = clean(plan, "distccd-worker")?;
         command
             .arg(format!("--server-addr={}", self.address))
@@ -102,6 +102,11 @@ impl Cluster {
         self.server.check_alive()?;
         self.workers.iter_mut().try_for_each(Daemon::check_alive)
     }
+}
+
+/// What the worker of that number is called.
+pub(crate) fn worker_name(index: usize) -> String {
+    TREES.get(index).map_or_else(|| format!("worker{index}"), |tree| (*tree).to_owned())
 }
 
 /// Takes the user's distccd settings out of what `command` inherits.

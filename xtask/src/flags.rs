@@ -17,6 +17,8 @@ pub(crate) enum Task {
     /// Measure, beside a direct run and beside others of the trade
     #[command(subcommand)]
     Bench(Bench),
+    /// Build a real project on several hosts while daemons are killed, stopped and cut off, and compare every file
+    Chaos(Chaos),
     /// Build a real project on several workers, then directly, and compare every output
     Demo(Demo),
     /// Put binaries, manual pages, units and sample configurations into a directory and a tarball
@@ -64,6 +66,35 @@ pub(crate) struct Overhead {
     /// Rounds; each runs every variant, in turns forwards and backwards
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) rounds: usize,
+}
+
+/// Flags of `chaos`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Chaos {
+    /// What to draw the faults by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// So many seeds, from that one on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seeds: u64,
+    /// So long for each seed; the last build is let end
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) minutes: u64,
+    /// What to build
+    #[arg(long, value_enum, default_value_t = Project::Taglib)]
+    pub(crate) project: Project,
+    /// Workers to start
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) workers: usize,
+    /// Slots of each
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) slots: usize,
+    /// Jobs at a time
+    #[arg(short, long, value_name = "N", default_value_t = 24)]
+    pub(crate) jobs: usize,
+    /// Leave the scratch directory (the direct build, all logs, what went wrong)
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// Flags of `demo`.

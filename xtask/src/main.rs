@@ -3,6 +3,7 @@
 //! Tasks run the product as its users do: as binaries. None of its crates is imported here (`tidy` checks that).
 
 mod bench;
+mod chaos;
 mod cluster;
 mod demo;
 mod dist;
@@ -49,6 +50,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Bench(Bench::Scheduler) => sim::bench_scheduler(&workspace)?,
+        Task::Chaos(flags) => return chaos::run(&workspace, &flags),
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,
         Task::Fidelity(flags) => fidelity::run(&workspace, &flags)?,

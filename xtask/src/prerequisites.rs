@@ -73,6 +73,9 @@ pub(crate) const RE2_TABLES: &[Need] = &[
     need("/usr/share/unicode/UnicodeData.txt", "unicode-data"),
 ];
 
+/// To have hosts and links on this machine.
+pub(crate) const NETWORK: &[Need] = &[need("ip", "iproute2"), need("ss", "iproute2")];
+
 /// To compare with distcc.
 pub(crate) const DISTCC: &[Need] = &[need("distccd", "distcc")];
 

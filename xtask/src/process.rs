@@ -180,6 +180,27 @@ impl Daemon {
         }
     }
 
+    /// Sends it a signal, and to it alone.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        let Ok(pid) = libc::pid_t::try_from(self.child.id()) else { return };
+        // SAFETY: no memory is involved; the child was not reaped, so its number is still its own.
+        unsafe {
+            libc::kill(pid, signal);
+        }
+    }
+
+    /// Ends it at once, and it alone: what it has started is left to itself.
+    pub(crate) fn kill(mut self) {
+        self.signal(libc::SIGKILL);
+        // An error would mean that it was reaped already.
+        let _ = self.child.wait();
+    }
+
+    /// Where its outputs go.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has written so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::flags::{Demo, Generator, Project, Sim, Test};
+use crate::flags::{Chaos, Demo, Generator, Project, Sim, Test};
 use crate::prerequisites::{self, TESTS};
 use crate::workspace::{BINARIES, Workspace};
-use crate::{demo, launchers, process, sim, tidy};
+use crate::{chaos, demo, launchers, process, sim, tidy};
 
 /// Worlds that the scheduler has to survive in each run.
 const SEEDS: u64 = 500;
@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     ("demo: CMake + Ninja", |workspace| demonstrate(workspace, Project::Taglib, Generator::Ninja)),
     ("demo: CMake + Makefiles", |workspace| demonstrate(workspace, Project::Taglib, Generator::Make)),
     ("demo: plain make", |workspace| demonstrate(workspace, Project::Lua, Generator::Make)),
+    ("chaos", storm),
 ];
 
 /// Runs the steps; the last line counts.
@@ -184,6 +185,17 @@ fn failures(text: &str) -> String {
 
 fn demonstrate(workspace: &Workspace, project: Project, generator: Generator) -> anyhow::Result<Outcome> {
     let code = demo::run(workspace, &Demo { project, generator, workers: 3, slots: 2, keep: false })?;
+    Ok(if code == ExitCode::SUCCESS { Outcome::Passed(0) } else { Outcome::Failed { passed: 0, failed: 1 } })
+}
+
+/// One short seed; the long campaign is `cargo xtask chaos --seeds=20`.
+fn storm(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    if !chaos::is_possible() {
+        return Ok(Outcome::Skipped("hosts are network namespaces, which only root may make".to_owned()));
+    }
+    let flags =
+        Chaos { seed: 1, seeds: 1, minutes: 1, project: Project::Taglib, workers: 4, slots: 3, jobs: 24, keep: false };
+    let code = chaos::run(workspace, &flags)?;
     Ok(if code == ExitCode::SUCCESS { Outcome::Passed(0) } else { Outcome::Failed { passed: 0, failed: 1 } })
 }
 

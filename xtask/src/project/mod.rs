@@ -4,7 +4,9 @@ pub(crate) mod catalogue;
 mod front;
 pub(crate) mod ledger;
 pub(crate) mod outputs;
+pub(crate) mod speech;
 mod system;
+pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

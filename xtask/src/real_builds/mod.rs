@@ -1,9 +1,6 @@
 //! `real-builds`: third-party projects of every build system, built directly, then through the launchers at the very
 //! same path, configuring included; every file of the tree and every line of the logs is compared.
 
-mod speech;
-mod tree;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,10 +12,10 @@ use crate::fetch;
 use crate::flags::RealBuilds;
 use crate::process;
 use crate::project::ledger::Ledger;
+use crate::project::speech::{Lines, Words};
+use crate::project::tree::{self, Comparison};
 use crate::project::{How, Recipe, Wrapped, catalogue};
 use crate::workspace::Workspace;
-use speech::{Lines, Words};
-use tree::Comparison;
 
 const WORKERS: usize = 3;
 const SLOTS: usize = 2;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::outputs::{Sort, sort_of};
 use super::speech::Words;
-use crate::project::outputs::{Sort, sort_of};
 
 /// Files that are about the run of a build, and no product of it; each differs between two direct builds as well.
 const NOT_COMPARED: &[(&str, &str)] = &[
@@ -27,20 +27,20 @@ const CALLED: &[&str] = &["build.dat", "coredata.dat", "install.dat"];
 
 /// What was compared, and what differs.
 #[derive(Debug, Default)]
-pub(super) struct Comparison {
-    pub(super) files: usize,
+pub(crate) struct Comparison {
+    pub(crate) files: usize,
     /// Objects, archives, executables and shared objects among them.
-    pub(super) outputs: usize,
+    pub(crate) outputs: usize,
     /// Texts that are equal but for the launchers' own words.
-    pub(super) worded: usize,
+    pub(crate) worded: usize,
     /// Names that were not compared, with the reason.
-    pub(super) not_compared: BTreeMap<String, &'static str>,
+    pub(crate) not_compared: BTreeMap<String, &'static str>,
     /// How each file that differs does.
-    pub(super) differences: BTreeMap<PathBuf, String>,
+    pub(crate) differences: BTreeMap<PathBuf, String>,
 }
 
 /// Compares all below `direct` with all below `ours`, which lay at the same path when they were built.
-pub(super) fn compare(direct: &Path, ours: &Path, words: &Words) -> anyhow::Result<Comparison> {
+pub(crate) fn compare(direct: &Path, ours: &Path, words: &Words) -> anyhow::Result<Comparison> {
     let (theirs, mine) = (entries(direct)?, entries(ours)?);
     let mut comparison = Comparison::default();
     let names: BTreeSet<&PathBuf> = theirs.keys().chain(mine.keys()).collect();
@@ -59,7 +59,7 @@ pub(super) fn compare(direct: &Path, ours: &Path, words: &Words) -> anyhow::Resu
 
 impl Comparison {
     /// Takes out what is known to be unrepeatable, if two direct builds, here compared, differ in it as well.
-    pub(super) fn excuse(&mut self, unrepeatable: &[(&'static str, &'static str)], direct_twice: &Self) {
+    pub(crate) fn excuse(&mut self, unrepeatable: &[(&'static str, &'static str)], direct_twice: &Self) {
         for (name, reason) in unrepeatable {
             let path = Path::new(name);
             if direct_twice.differences.contains_key(path) && self.differences.remove(path).is_some() {

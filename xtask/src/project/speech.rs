@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 /// What stands in a build because of the launchers, and what would stand there without: `cc-launcher gcc`, `gcc`.
-pub(super) struct Words(pub(super) Vec<(String, &'static str)>);
+pub(crate) struct Words(pub(crate) Vec<(String, &'static str)>);
 
 impl Words {
     /// The text as a direct build would have it.
-    pub(super) fn unsaid(&self, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn unsaid(&self, text: &[u8]) -> Vec<u8> {
         self.0.iter().fold(text.to_owned(), |text, (said, plain)| replace(&text, said.as_bytes(), plain.as_bytes()))
     }
 }
@@ -29,10 +29,10 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 /// The lines of a log, in no order: jobs at the same time end in any.
 #[derive(Debug, Default)]
-pub(super) struct Lines(BTreeMap<Vec<u8>, usize>);
+pub(crate) struct Lines(BTreeMap<Vec<u8>, usize>);
 
 impl Lines {
-    pub(super) fn of(log: &[u8], words: &Words) -> Self {
+    pub(crate) fn of(log: &[u8], words: &Words) -> Self {
         let mut lines = Self::default();
         for line in words.unsaid(log).split(|&byte| byte == b'\n') {
             *lines.0.entry(without_counter(line).to_owned()).or_default() += 1;
@@ -40,18 +40,18 @@ impl Lines {
         lines
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.values().sum()
     }
 
     /// How many lines have `text` in them.
-    pub(super) fn with(&self, text: &[u8]) -> usize {
+    pub(crate) fn with(&self, text: &[u8]) -> usize {
         let has = |line: &[u8]| line.windows(text.len()).any(|window| window == text);
         self.0.iter().filter(|(line, _)| has(line)).map(|(_, count)| count).sum()
     }
 
     /// Lines that one has more often than the other, with `lost` or `added` before each.
-    pub(super) fn changes(direct: &Self, ours: &Self) -> Vec<String> {
+    pub(crate) fn changes(direct: &Self, ours: &Self) -> Vec<String> {
         let more = |these: &Self, those: &Self, word: &str| {
             let mut found = Vec::new();
             for (line, count) in &these.0 {

@@ -1,0 +1,164 @@
+//! Hosts on this machine: network namespaces behind a switch, and links that can be cut. They share every file.
+//!
+//! A namespace lives as long as an open descriptor of it, so nothing stays behind, however this task ends.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::process;
+
+/// Nobody outside these namespaces sees the addresses.
+const NETWORK: [u8; 3] = [10, 77, 0];
+
+/// Hosts that reach each other through a switch.
+pub(super) struct Network {
+    switch: File,
+    hosts: Vec<File>,
+}
+
+impl Network {
+    /// Makes `hosts` of them, all connected.
+    pub(super) fn new(hosts: usize) -> anyhow::Result<Self> {
+        let switch = namespace()?;
+        ip(&switch, "link add br0 type bridge")?;
+        ip(&switch, "link set br0 up")?;
+        let mut network = Self { switch, hosts: Vec::new() };
+        for host in 0..hosts {
+            network.add(host)?;
+        }
+        Ok(network)
+    }
+
+    fn add(&mut self, host: usize) -> anyhow::Result<()> {
+        let namespace = namespace()?;
+        let switch = format!("/proc/{}/fd/{}", std::process::id(), self.switch.as_raw_fd());
+        ip(&namespace, "link set lo up")?;
+        ip(&namespace, &format!("link add eth0 type veth peer name p{host} netns {switch}"))?;
+        ip(&namespace, &format!("addr add {}/24 dev eth0", address(host)))?;
+        ip(&namespace, "link set eth0 up")?;
+        ip(&self.switch, &format!("link set p{host} master br0 up"))?;
+        self.hosts.push(namespace);
+        Ok(())
+    }
+
+    /// Has `command` run on that host.
+    pub(super) fn place(&self, host: usize, command: &mut Command) {
+        enter(&self.hosts[host], command);
+    }
+
+    /// Puts commands onto that host, from another thread.
+    ///
+    /// # Errors
+    /// When this process is out of file descriptors.
+    pub(super) fn placer(&self, host: usize) -> anyhow::Result<Placer> {
+        Ok(Placer(self.hosts[host].try_clone()?))
+    }
+
+    /// Takes a host's link away: what it sends is lost, and nobody tells it.
+    pub(super) fn cut(&self, host: usize) -> anyhow::Result<()> {
+        ip(&self.switch, &format!("link set p{host} nomaster"))
+    }
+
+    /// Gives it back.
+    pub(super) fn heal(&self, host: usize) -> anyhow::Result<()> {
+        ip(&self.switch, &format!("link set p{host} master br0"))
+    }
+
+    /// Breaks every connection of a host, with a reset to both ends.
+    pub(super) fn reset_connections(&self, host: usize) -> anyhow::Result<()> {
+        let mut ss = Command::new("ss");
+        ss.args(["--kill", "--tcp", "--numeric", "state", "established"]);
+        self.place(host, &mut ss);
+        process::run(&mut ss).context("cannot break connections")
+    }
+
+    /// Processes that run on a host.
+    pub(super) fn processes(&self, host: usize) -> anyhow::Result<Vec<Process>> {
+        let here = self.hosts[host].metadata()?.ino();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").context("cannot read /proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<libc::pid_t>().ok()) else { continue };
+            // A process may end while it is looked at; and a zombie has no namespaces.
+            let namespace = std::fs::metadata(format!("/proc/{pid}/ns/net"));
+            if namespace.is_ok_and(|namespace| namespace.ino() == here) {
+                let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let shown = String::from_utf8_lossy(&words).replace('\0', " ").trim_end().to_owned();
+                found.push(Process { pid, shown });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sends a signal to all that runs on a host.
+    pub(super) fn signal_all(&self, host: usize, signal: libc::c_int) -> anyhow::Result<()> {
+        for process in self.processes(host)? {
+            // SAFETY: no memory is involved; the process was in a namespace of ours a moment ago.
+            unsafe { libc::kill(process.pid, signal) };
+        }
+        Ok(())
+    }
+}
+
+/// A host for commands.
+pub(super) struct Placer(File);
+
+impl Placer {
+    /// Has `command` run there.
+    pub(super) fn place(&self, command: &mut Command) {
+        enter(&self.0, command);
+    }
+}
+
+/// A process on one of the hosts.
+pub(super) struct Process {
+    pid: libc::pid_t,
+    /// Its command line.
+    pub(super) shown: String,
+}
+
+/// A host's address.
+pub(super) fn address(host: usize) -> Ipv4Addr {
+    let [a, b, c] = NETWORK;
+    Ipv4Addr::new(a, b, c, u8::try_from(host + 1).unwrap_or(u8::MAX))
+}
+
+/// A new network namespace. Made by a thread of its own, which ends in it: this one stays where it is.
+fn namespace() -> anyhow::Result<File> {
+    let made = std::thread::spawn(|| {
+        // SAFETY: no memory is involved.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+            return Err(std::io::Error::last_os_error()).context("cannot make a network namespace");
+        }
+        File::open("/proc/thread-self/ns/net").context("cannot open a network namespace")
+    });
+    match made.join() {
+        Ok(result) => result,
+        Err(_) => bail!("the thread that makes a network namespace panicked"),
+    }
+}
+
+fn ip(namespace: &File, words: &str) -> anyhow::Result<()> {
+    let mut command = Command::new("ip");
+    command.args(words.split(' '));
+    enter(namespace, &mut command);
+    process::run(&mut command)
+}
+
+fn enter(namespace: &File, command: &mut Command) {
+    let namespace: RawFd = namespace.as_raw_fd();
+    // SAFETY: a bare system call between fork and exec; the descriptor is open as long as the network lives, and the
+    // child has a copy of it.
+    unsafe {
+        command.pre_exec(move || match libc::setns(namespace, libc::CLONE_NEWNET) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
