@@ -272,3 +272,30 @@ fn a_local_run_is_throttled_over_all_launchers() {
         assert!(wait_for_child(launcher, "a launcher").success());
     }
 }
+
+#[test]
+fn without_memory_for_more_local_runs_go_one_at_a_time() {
+    let cluster = Cluster::without_server();
+    let dir = cluster.dir("build");
+    source(&dir);
+    let gate = Gate::new(&dir);
+    let mut launchers: Vec<Child> = (0..3)
+        .map(|n| {
+            let mut command = cluster.launcher(&dir);
+            command.args(["--local-slots=3", "--local-memory=1000TiB"]).arg(gate.compiler());
+            start(command.args(["-c", "a.c", "-o"]).arg(format!("{n}.o")))
+        })
+        .collect();
+    let _ = gate.wait_running(1);
+    eventually("notes of all launchers", || {
+        let notes = std::fs::read_to_string(cluster.private_dir().parent()?.join("launchers.log")).ok()?;
+        (notes.lines().count() == 3).then_some(())
+    });
+
+    assert_eq!(gate.pids().len(), 1);
+
+    gate.open();
+    for launcher in &mut launchers {
+        assert!(wait_for_child(launcher, "a launcher").success());
+    }
+}

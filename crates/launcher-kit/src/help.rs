@@ -24,6 +24,7 @@ Flags (those with a [default] or a value also as DISTCCD_NAME in the environment
   --fallback=POLICY         when the cluster does not take a job: `never` an error, `limited` a throttled
                             local run, `always` an unthrottled one            [limited]
   --local-slots=N           throttled local runs at once                      [one per CPU]
+  --local-memory=SIZE       memory that each must find available, a link four times as much; 0: no matter [512MiB]
   --connect-timeout=DUR     to reach the server at first                      [1s]
   --reattach-timeout=DUR    to reach it again with jobs submitted             [15s]
   --visibility-timeout=DUR  to see here what a worker wrote                   [1m]

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::Launch;
 use crate::decide::{Invocation, Judge, Travels};
 use crate::exit::{self, End};
-use crate::fallback::{self, LocalSlots};
+use crate::fallback;
 use crate::link;
 use crate::list::{Listed, Source, SourceError};
 use crate::program;
@@ -26,6 +26,7 @@ use crate::session::{Done, Session};
 use crate::settings::Fallback;
 use crate::signals::Signals;
 use crate::single::{Missed, seen, unseen};
+use crate::slots::LocalSlots;
 
 /// Most jobs at the server at once: enough for a large cluster, bounded for ours and the server's memory.
 const WINDOW: usize = 4096;
@@ -59,7 +60,8 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
         Vec::new()
     });
     let session = Session::new(context.settings, context.log, context.software, addresses);
-    let slots = LocalSlots::open(context.settings.local_slots, context.runtime_dir.clone())?;
+    let slots =
+        LocalSlots::open(context.settings.local_slots, context.settings.local_memory, context.runtime_dir.clone())?;
     let mut desk = Desk::new(launch, session, Arc::new(slots), explain);
     loop {
         desk.submit_if_due();
@@ -211,7 +213,8 @@ impl<'a> Desk<'a> {
             Ok(travels) => self.on_remote(numbered, travels),
             Err(why) => {
                 self.launch.context.log.note(|| format!("runs here: {why}"));
-                self.start_local(numbered);
+                // What it does may be unknown; links are what needs memory, and those that stay are few.
+                self.start_local(numbered, JobKind::Compile);
             }
         }
     }
@@ -250,15 +253,18 @@ impl<'a> Desk<'a> {
             }
             Err(Missed::Unseen(why) | Missed::Locally(why)) => {
                 self.launch.context.log.note(|| format!("not at the cluster: {why}"));
-                self.start_local(numbered);
+                self.start_local(numbered, kind);
             }
         }
     }
 
-    fn start_local(&mut self, numbered: Numbered) {
-        let slots = Arc::clone(&self.slots);
+    fn start_local(&mut self, numbered: Numbered, kind: JobKind) {
         let throttled = self.launch.context.settings.fallback != Fallback::Always;
-        self.locals.spawn(async move { (numbered.number, run_local(&numbered.invocation, &slots, throttled).await) });
+        let slots = throttled.then(|| Arc::clone(&self.slots));
+        self.locals.spawn(async move {
+            let ended = run_local(&numbered.invocation, slots.as_deref(), kind).await;
+            (numbered.number, ended)
+        });
     }
 
     fn on_local_end(&mut self, ended: Result<(usize, io::Result<ExitStatus>), tokio::task::JoinError>) {
@@ -276,9 +282,13 @@ impl<'a> Desk<'a> {
     }
 }
 
-async fn run_local(invocation: &Invocation, slots: &LocalSlots, throttled: bool) -> io::Result<ExitStatus> {
+/// Runs a command here, throttled if there are `slots` to wait for.
+async fn run_local(invocation: &Invocation, slots: Option<&LocalSlots>, kind: JobKind) -> io::Result<ExitStatus> {
     use std::os::unix::process::ExitStatusExt;
-    let slot = if throttled { Some(slots.take().await?) } else { None };
+    let slot = match slots {
+        Some(slots) => Some(slots.take(kind).await?),
+        None => None,
+    };
     let mut command = fallback::command(invocation);
     command.current_dir(&invocation.cwd).env("PWD", OsString::from(&invocation.cwd));
     let status = tokio::process::Command::from(command).kill_on_drop(true).status().await?;

@@ -25,7 +25,9 @@ pub mod session;
 pub mod settings;
 pub mod signals;
 pub mod single;
+pub mod slots;
 mod survey;
+mod value;
 pub mod visibility;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};

@@ -3,12 +3,13 @@
 //!
 //! Every mistake is collected before any is reported, and each names where it was made, the key, and what would be right.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::ErrorKind;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::value::{Value, address, boolean, duration, list, mounts, names, nice, path, paths, positive, size};
 
 /// What happens when the cluster cannot take a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub struct Settings {
     pub fallback: Fallback,
     /// How many throttled local runs at once; `None` is one per CPU.
     pub local_slots: Option<usize>,
+    /// Memory in bytes that a throttled local run must find beside those that have just begun; a link four times as
+    /// much. 0 does not look.
+    pub local_memory: u64,
     /// How long to try to reach the server before a job was submitted.
     pub connect_timeout: Duration,
     /// How long to try to reach the server again after the connection was lost with jobs submitted. Longer than the
@@ -81,6 +85,7 @@ impl Default for Settings {
             priority: 0,
             fallback: Fallback::Limited,
             local_slots: None,
+            local_memory: 512 << 20,
             connect_timeout: Duration::from_secs(1),
             reattach_timeout: Duration::from_secs(15),
             visibility_timeout: Duration::from_secs(60),
@@ -123,6 +128,7 @@ const KEYS: &[(&str, Setter)] = &[
         Ok(())
     }),
     ("fs_mount", |s, v| put(&mut s.fs_mounts, mounts(v))),
+    ("local_memory", |s, v| put(&mut s.local_memory, size(v))),
     ("local_slots", |s, v| put(&mut s.local_slots, positive(v).map(|number| Some(number as usize)))),
     ("log_file", |s, v| put(&mut s.log_file, path(v).map(Some))),
     ("pass_env", |s, v| put(&mut s.pass_env, list(v).map(names))),
@@ -134,115 +140,12 @@ const KEYS: &[(&str, Setter)] = &[
     ("visibility_timeout", |s, v| put(&mut s.visibility_timeout, duration(v))),
 ];
 
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
 fn put<T>(place: &mut T, value: Result<T, &'static str>) -> Result<(), &'static str> {
     *place = value?;
     Ok(())
 }
 
-fn names(list: Vec<OsString>) -> Vec<String> {
-    list.iter().map(|name| name.to_string_lossy().into_owned()).collect()
-}
-
-fn paths(list: Vec<OsString>) -> Vec<PathBuf> {
-    list.into_iter().map(PathBuf::from).collect()
-}
-
 type Setter = fn(&mut Settings, &Value) -> Result<(), &'static str>;
-
-/// A raw value: text from the environment or a flag, or something typed from a file.
-enum Value {
-    Text(OsString),
-    Toml(toml::Value),
-}
-
-impl Value {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => text.to_str(),
-            Self::Toml(value) => value.as_str(),
-        }
-    }
-}
-
-fn positive(value: &Value) -> Result<u32, &'static str> {
-    let number = match value {
-        Value::Toml(toml::Value::Integer(number)) => u32::try_from(*number).ok(),
-        _ => value.text().and_then(|text| text.parse().ok()),
-    };
-    number.filter(|&number| number > 0).ok_or("must be a whole number from 1")
-}
-
-fn nice(value: &Value) -> Result<i32, &'static str> {
-    let number = match value {
-        Value::Toml(toml::Value::Integer(number)) => i32::try_from(*number).ok(),
-        _ => value.text().and_then(|text| text.parse().ok()),
-    };
-    number.filter(|number| (-20..=19).contains(number)).ok_or("must be a whole number from -20 to 19")
-}
-
-fn duration(value: &Value) -> Result<Duration, &'static str> {
-    let wrong = "must be a duration such as `500ms`, `3m` or `1m30s`, of at most a year";
-    let parsed = value.text().and_then(|text| humantime::parse_duration(text).ok());
-    // Longer ones overflow the clock when they are added to it.
-    parsed.filter(|&duration| duration <= A_YEAR).ok_or(wrong)
-}
-
-fn boolean(value: &Value) -> Result<bool, &'static str> {
-    match value {
-        Value::Toml(toml::Value::Boolean(boolean)) => Some(*boolean),
-        _ => match value.text() {
-            Some("1" | "true" | "yes" | "on") => Some(true),
-            Some("" | "0" | "false" | "no" | "off") => Some(false),
-            _ => None,
-        },
-    }
-    .ok_or("must be `true` or `false`")
-}
-
-fn address(value: &Value) -> Result<String, &'static str> {
-    let wrong = "must be HOST:PORT, for example `localhost:50051`";
-    let text = value.text().ok_or(wrong)?;
-    let (host, port) = text.rsplit_once(':').ok_or(wrong)?;
-    if host.is_empty() || port.parse::<u16>().is_err() {
-        return Err(wrong);
-    }
-    Ok(text.to_owned())
-}
-
-fn path(value: &Value) -> Result<PathBuf, &'static str> {
-    let text = match value {
-        Value::Text(text) => text.clone(),
-        Value::Toml(value) => OsString::from(value.as_str().ok_or("must be a path")?),
-    };
-    if text.is_empty() { Err("must be a path, not empty") } else { Ok(PathBuf::from(text)) }
-}
-
-/// A list: an array of a file, or text with `:` between its parts, as in `PATH`.
-fn list(value: &Value) -> Result<Vec<OsString>, &'static str> {
-    match value {
-        Value::Toml(toml::Value::Array(items)) => {
-            let texts = items.iter().map(|item| item.as_str().map(OsString::from));
-            texts.collect::<Option<_>>().ok_or("must be a list of texts")
-        }
-        Value::Toml(value) => Ok(split(value.as_str().ok_or("must be a text or a list of texts")?.as_ref())),
-        Value::Text(text) => Ok(split(text)),
-    }
-}
-
-fn split(text: &OsStr) -> Vec<OsString> {
-    let parts = text.as_bytes().split(|&byte| byte == b':').filter(|part| !part.is_empty());
-    parts.map(|part| OsString::from_vec(part.to_vec())).collect()
-}
-
-fn mounts(value: &Value) -> Result<Vec<PathBuf>, &'static str> {
-    let mounts = paths(list(value)?);
-    if mounts.is_empty() || mounts.iter().any(|mount| !mount.is_absolute()) {
-        return Err("must be one or more absolute paths, with `:` between them");
-    }
-    Ok(mounts)
-}
 
 /// A setting given on the command line: its name as in files, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]

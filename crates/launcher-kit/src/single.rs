@@ -12,13 +12,14 @@ use proto::v1;
 
 use crate::decide::{Invocation, Travels};
 use crate::exit::{self, End};
-use crate::fallback::{self, LocalSlot, LocalSlots};
+use crate::fallback;
 use crate::link;
 use crate::log::Log;
 use crate::output::Unprinted;
 use crate::session::{Answer, Done, Session};
 use crate::settings::{Fallback, Settings};
 use crate::signals::Signals;
+use crate::slots::{LocalSlot, LocalSlots};
 use crate::visibility;
 
 /// What the flow of a command needs to know.
@@ -115,11 +116,11 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
     };
     let addresses = match link::resolve(&context.settings.server_addr) {
         Ok(addresses) => addresses,
-        Err(error) => return here(context, &mut signals, &error.to_string()).await,
+        Err(error) => return here(context, &mut signals, travels.kind, &error.to_string()).await,
     };
     let mut session = Session::new(context.settings, context.log, context.software, addresses);
     let order = ids(&travels.jobs);
-    let repeatable = travels.whole.repeatable;
+    let (kind, repeatable) = (travels.kind, travels.whole.repeatable);
     session.submit(travels.jobs);
     let mut parts: BTreeMap<JobId, Done> = BTreeMap::new();
     let mut home = None;
@@ -141,7 +142,7 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
         }
     }
     match home {
-        Some(why) => here(context, &mut signals, &why).await,
+        Some(why) => here(context, &mut signals, kind, &why).await,
         None => Ending::Done(order.iter().filter_map(|id| parts.remove(id)).collect()),
     }
 }
@@ -179,14 +180,15 @@ pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, Missed> {
 }
 
 /// The cluster does not take it: what `--fallback` says.
-async fn here(context: &Context<'_>, signals: &mut Signals, why: &str) -> Ending {
+async fn here(context: &Context<'_>, signals: &mut Signals, kind: JobKind, why: &str) -> Ending {
+    let settings = context.settings;
     context.log.note(|| format!("not at the cluster: {why}"));
-    match context.settings.fallback {
+    match settings.fallback {
         Fallback::Never => return Ending::Refused(format!("the cluster does not take the job: {why}")),
         Fallback::Always => return Ending::Here(None),
         Fallback::Limited => {}
     }
-    let slots = match LocalSlots::open(context.settings.local_slots, context.runtime_dir.clone()) {
+    let slots = match LocalSlots::open(settings.local_slots, settings.local_memory, context.runtime_dir.clone()) {
         Ok(slots) => slots,
         Err(error) => {
             context.log.note(|| format!("local runs are not throttled: {error}"));
@@ -195,7 +197,7 @@ async fn here(context: &Context<'_>, signals: &mut Signals, why: &str) -> Ending
     };
     tokio::select! { biased;
         number = signals.next() => Ending::Interrupted(number),
-        slot = slots.take() => match slot {
+        slot = slots.take(kind) => match slot {
             Ok(slot) => Ending::Here(Some(slot)),
             Err(error) => {
                 context.log.note(|| format!("local runs are not throttled: {error}"));
