@@ -65,9 +65,15 @@ impl Cluster {
 
     /// Starts the server, again at the same address after a crash.
     pub fn start_server(&mut self) {
+        self.start_server_with(&[]);
+    }
+
+    /// Starts the server with more flags.
+    pub fn start_server_with(&mut self, flags: &[&str]) {
         let mut command = self.command(binaries::path("distccd-server"));
         command.arg(format!("--server-addr={}", self.address()));
         command.arg(format!("--state-dir={}", self.root.path().join("state").display()));
+        command.args(flags);
         let server = Daemon::start("distccd-server", &mut command);
         let _ = server.wait_for_line("address", |line| line.contains("serving"));
         self.server = Some(server);

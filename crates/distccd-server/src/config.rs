@@ -51,6 +51,9 @@ pub struct Cli {
     /// Jobs that may wait; more are sent home [default: 100000]
     #[arg(long, value_name = "N")]
     pub max_queued: Option<String>,
+    /// Jobs of one user that may wait; launchers of more wait and ask again [default: 50000]
+    #[arg(long, value_name = "N")]
+    pub max_queued_per_user: Option<String>,
     /// How long a job waits for a worker that can take it after one was lost or the server started [default: 5s]
     #[arg(long, value_name = "DUR")]
     pub fleet_grace: Option<String>,
@@ -114,6 +117,11 @@ impl Default for Config {
 /// Every setting.
 pub const KEYS: &[Key<Config>] = &[
     Key {
+        name: "ask_again",
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.ask_again = it),
+        show: |c| shown_duration(c.scheduler.ask_again),
+    },
+    Key {
         name: "fleet_grace",
         set: |c, raw| raw.as_duration().map(|it| c.scheduler.fleet_grace = it),
         show: |c| shown_duration(c.scheduler.fleet_grace),
@@ -155,6 +163,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| c.scheduler.max_queued.to_string(),
     },
     Key {
+        name: "max_queued_per_user",
+        set: |c, raw| raw.as_number(1).map(|it| c.scheduler.max_queued_per_user = small(it) as usize),
+        show: |c| c.scheduler.max_queued_per_user.to_string(),
+    },
+    Key {
         name: "prefetch",
         set: |c, raw| raw.as_number(0).map(|it| c.scheduler.prefetch = small(it)),
         show: |c| c.scheduler.prefetch.to_string(),
@@ -192,6 +205,7 @@ impl Cli {
             ("max_attempts", &self.max_attempts),
             ("prefetch", &self.prefetch),
             ("max_queued", &self.max_queued),
+            ("max_queued_per_user", &self.max_queued_per_user),
             ("fleet_grace", &self.fleet_grace),
             ("state_dir", &self.state_dir),
             ("journal", &self.journal),

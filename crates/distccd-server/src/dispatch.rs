@@ -17,6 +17,9 @@ use crate::session::outbox::Outbox;
 /// Directories remembered per worker between its full reports.
 const MAX_DIRS: usize = 4096;
 
+/// How many times longer than the first the longest pause of a job may be whose user has too many waiting.
+const LONGEST_WAIT: u32 = 8;
+
 /// The sessions and the books behind the scheduler's ids.
 pub struct Dispatch {
     incarnation: Incarnation,
@@ -32,6 +35,7 @@ pub struct Dispatch {
 
 struct Client {
     replies: Outbox<v1::LauncherReply>,
+    knows_waiting: bool,
     jobs: BTreeSet<JobId>,
 }
 
@@ -79,8 +83,7 @@ impl Dispatch {
             }
             Action::Complete { client, attempt } => self.complete(client, attempt),
             Action::RunLocally { client, job, reason } => self.send_home(client, job, &reason),
-            // Launchers of this version cannot be asked to wait: they queue themselves when they run commands locally.
-            Action::Wait { client, job, .. } => self.send_home(client, job, &LocalReason::QueueFull),
+            Action::Wait { client, job, delay } => self.ask_to_wait(client, job, delay),
             Action::Forget { job } => self.forget(job),
             Action::ForgetWorker { worker } => {
                 if let Some(gone) = self.workers.remove(&worker) {
@@ -96,8 +99,8 @@ impl Dispatch {
     // --- launchers ---
 
     /// Opens a launcher's session.
-    pub fn admit_client(&mut self, client: ClientId, replies: Outbox<v1::LauncherReply>) {
-        self.clients.insert(client, Client { replies, jobs: BTreeSet::new() });
+    pub fn admit_client(&mut self, client: ClientId, replies: Outbox<v1::LauncherReply>, knows_waiting: bool) {
+        self.clients.insert(client, Client { replies, knows_waiting, jobs: BTreeSet::new() });
     }
 
     /// Closes a launcher's session; false when it was closed before. The workers of its finished jobs may forget them.
@@ -168,6 +171,20 @@ impl Dispatch {
     fn send_home(&mut self, client: ClientId, job: JobId, reason: &LocalReason) {
         tracing::info!(%job, ?reason, "sent home");
         self.reply(client, launcher_reply::Message::RunLocally(local(job, in_words(reason))));
+    }
+
+    /// Launchers older than the answer run such jobs at home, where they queue among themselves.
+    fn ask_to_wait(&mut self, client: ClientId, job: JobId, delay: Duration) {
+        if !self.clients.get(&client).is_some_and(|session| session.knows_waiting) {
+            return self.send_home(client, job, &LocalReason::QueueFull);
+        }
+        tracing::debug!(%job, ?delay, "told to wait");
+        let wait = v1::Wait {
+            job: job.as_bytes().to_vec().into(),
+            delay_us: micros(delay),
+            longest_us: micros(delay.saturating_mul(LONGEST_WAIT)),
+        };
+        self.reply(client, launcher_reply::Message::Wait(wait));
     }
 
     /// Sends a launcher what it has not heard of a job's output; false when that is not there any more.
@@ -318,7 +335,6 @@ impl Dispatch {
 
     /// Tells a worker that it is in.
     pub fn welcome(&mut self, worker: WorkerId) {
-        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let hello = proto::version::hello(SOFTWARE, *self.incarnation.as_bytes(), &peer::host_name());
         let welcome = v1::Welcome {
             hello: Some(hello),
@@ -416,6 +432,10 @@ impl Dispatch {
             jobs_running: (snapshot.sent + snapshot.running + snapshot.cancelling) as u64,
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 const fn state_name(state: WorkerState) -> &'static str {

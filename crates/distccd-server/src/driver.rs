@@ -124,7 +124,9 @@ impl Driver {
 
     fn absorb(&mut self, fact: Fact) {
         match fact {
-            Fact::ClientJoined { client, replies } => self.dispatch.admit_client(client, replies),
+            Fact::ClientJoined { client, replies, knows_waiting } => {
+                self.dispatch.admit_client(client, replies, knows_waiting);
+            }
             Fact::Submitted { client, batch } => {
                 let jobs = batch.into_iter().map(|checked| {
                     let resubmitted = checked.job.resubmitted;

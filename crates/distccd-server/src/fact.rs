@@ -15,6 +15,8 @@ pub enum Fact {
         client: ClientId,
         /// Where its replies go.
         replies: Outbox<v1::LauncherReply>,
+        /// Whether it can be told to wait.
+        knows_waiting: bool,
     },
     /// A launcher submitted jobs, whose facts and commands were checked.
     Submitted {

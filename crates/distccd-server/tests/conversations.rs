@@ -95,7 +95,7 @@ async fn a_peer_of_another_major_version_is_told_both_versions() {
 
     for status in [launcher, worker] {
         assert_eq!(status.code(), Code::FailedPrecondition);
-        assert!(status.message().contains("9.7") && status.message().contains("1.0"), "{status:?}");
+        assert!(status.message().contains("9.7") && status.message().contains("speaks 1."), "{status:?}");
     }
 }
 
@@ -147,6 +147,42 @@ async fn a_user_may_submit_own_jobs_and_nobody_those_of_others() {
     };
     assert!(answers.await.reason.contains("no worker"));
     assert_eq!(end_of(foreign).await.code(), Code::PermissionDenied);
+}
+
+/// What the first answer is to the second of two jobs of a user who may have one waiting.
+async fn answer_beyond_the_limit(minor: u32) -> launcher_reply::Message {
+    let mut config = Config::default();
+    config.scheduler.max_queued_per_user = 1;
+    config.scheduler.ask_again = Duration::from_millis(300);
+    // Without a worker the first waits for as long as the story takes.
+    config.scheduler.fleet_grace = Duration::from_secs(3600);
+    let server = Server::start_with(config).await;
+    let me = rustix::process::geteuid().as_raw();
+    let hello = v1::Hello { protocol: Some(v1::ProtocolVersion { major: 1, minor }), ..hello(1) };
+    let jobs = [1, 2].map(|id| v1::Job { id: vec![id; 16].into(), ..job(me) });
+    let hello = launcher_message::Message::Hello(hello);
+    let mut replies = server.submit(vec![hello, batch(jobs.to_vec())]).await.unwrap();
+    loop {
+        match replies.message().await.unwrap().unwrap().message {
+            Some(launcher_reply::Message::Hello(_)) | None => {}
+            Some(answer) => return answer,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_too_many_jobs_waiting_is_told_when_to_come_again() {
+    let told = answer_beyond_the_limit(1).await;
+
+    let expected = v1::Wait { job: vec![2; 16].into(), delay_us: 300_000, longest_us: 2_400_000 };
+    assert_eq!(told, launcher_reply::Message::Wait(expected));
+}
+
+#[tokio::test]
+async fn a_launcher_that_cannot_be_told_to_wait_runs_the_job_at_home() {
+    let told = answer_beyond_the_limit(0).await;
+
+    assert!(matches!(&told, launcher_reply::Message::RunLocally(local) if local.job == vec![2; 16]), "{told:?}");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub mod link;
 pub mod list;
 pub mod log;
 pub mod output;
+mod patience;
 pub mod places;
 pub mod program;
 pub mod session;

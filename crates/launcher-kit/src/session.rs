@@ -17,6 +17,7 @@ use crate::draft::fresh_id;
 use crate::link::{Link, LinkError};
 use crate::log::Log;
 use crate::output::Output;
+use crate::patience::Patience;
 use crate::settings::Settings;
 
 /// Pauses between two tries to reach a server that went away.
@@ -77,6 +78,8 @@ pub struct Session<'a> {
     pending: BTreeMap<JobId, Pending>,
     /// Those of them that the present conversation has not carried.
     unsent: Vec<JobId>,
+    /// Those that the server told to come again.
+    patience: Patience,
     answers: VecDeque<(JobId, Answer)>,
 }
 
@@ -98,6 +101,7 @@ impl<'a> Session<'a> {
             pause: FIRST_PAUSE,
             pending: BTreeMap::new(),
             unsent: Vec::new(),
+            patience: Patience::default(),
             answers: VecDeque::new(),
         }
     }
@@ -135,9 +139,12 @@ impl<'a> Session<'a> {
                     self.opening = None;
                     self.on_opened(opened);
                 }
-                Some(link) => match link.receive().await {
-                    Ok(message) => self.on_message(message),
-                    Err(error) => self.on_lost(&error),
+                Some(link) => tokio::select! { biased;
+                    received = link.receive() => match received {
+                        Ok(message) => self.on_message(message),
+                        Err(error) => self.on_lost(&error),
+                    },
+                    () = self.patience.until_next() => self.come_again(),
                 },
             }
         }
@@ -185,7 +192,9 @@ impl<'a> Session<'a> {
                 self.link = Some(link);
                 self.linked_at = Some(Instant::now());
                 self.submitted = true;
+                // Also those that waited: this may be another server, with room for them.
                 self.unsent = self.pending.keys().copied().collect();
+                self.patience.end_pauses();
                 self.send_unsent();
             }
             Err(error) => {
@@ -207,6 +216,23 @@ impl<'a> Session<'a> {
             }
         }
         batches(jobs, self.settings).into_iter().for_each(|batch| link.send(batch));
+    }
+
+    /// Submits again what has waited long enough.
+    fn come_again(&mut self) {
+        self.unsent.extend(self.patience.take_due(Instant::now()));
+        self.send_unsent();
+    }
+
+    /// The server has forgotten the job and nothing of this submission runs. If that was the first one, so will be the
+    /// next; a job that was submitted to somebody before stays one of which some worker may know.
+    fn on_wait(&mut self, wait: &v1::Wait) {
+        let Some(id) = self.known(&wait.job) else { return };
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.sent = pending.job.resubmitted;
+        }
+        let pause = self.patience.note(id, wait, Instant::now());
+        self.log.note(|| format!("as many jobs of this user wait as one user may have: asking again in {pause:?}"));
     }
 
     fn on_lost(&mut self, error: &LinkError) {
@@ -247,6 +273,7 @@ impl<'a> Session<'a> {
 
     fn answer(&mut self, id: JobId, answer: Answer) {
         self.pending.remove(&id);
+        self.patience.forget(id);
         self.answers.push_back((id, answer));
     }
 
@@ -259,6 +286,7 @@ impl<'a> Session<'a> {
                     self.answer(id, Answer::Locally(local.reason));
                 }
             }
+            launcher_reply::Message::Wait(wait) => self.on_wait(&wait),
             // A second hello says nothing new.
             launcher_reply::Message::Cancelled(_) | launcher_reply::Message::Hello(_) => {}
         }

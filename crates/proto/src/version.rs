@@ -3,7 +3,16 @@
 use crate::v1;
 
 /// This build's protocol: same major, understood; minors only add.
-pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor: 0 };
+pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor: 1 };
+
+/// The first minor version in which launchers know the answer `Wait`.
+const WAITS_SINCE: u32 = 1;
+
+/// Whether a launcher that said this can be told to wait.
+#[must_use]
+pub fn knows_waiting(hello: &v1::Hello) -> bool {
+    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= WAITS_SINCE)
+}
 
 /// Why a peer's hello is not acceptable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +78,8 @@ mod tests {
 
         let error = check_hello(Some(&theirs), "distccd-server 0.1.0").unwrap_err().to_string();
 
-        assert!(error.contains("9.3") && error.contains("1.0"), "{error}");
+        let ours = format!("{}.{}", PROTOCOL.major, PROTOCOL.minor);
+        assert!(error.contains("9.3") && error.contains(&ours), "{error}");
         assert!(error.contains("distccd-worker 9.0.0") && error.contains("distccd-server 0.1.0"), "{error}");
     }
 
@@ -79,6 +89,16 @@ mod tests {
         theirs.protocol = Some(v1::ProtocolVersion { major: PROTOCOL.major, minor: PROTOCOL.minor + 7 });
 
         assert_eq!(check_hello(Some(&theirs), "us"), Ok(()));
+    }
+
+    #[test]
+    fn a_launcher_of_the_first_release_cannot_be_told_to_wait() {
+        let mut theirs = hello("distccd-launcher 0.1.0", [0; 16], "ash");
+        assert!(knows_waiting(&theirs));
+
+        theirs.protocol = Some(v1::ProtocolVersion { major: PROTOCOL.major, minor: 0 });
+
+        assert!(!knows_waiting(&theirs));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use proto::convert::job_id_from;
 use proto::limits::MAX_BATCH_JOBS;
 use proto::v1::submission_server::Submission;
 use proto::v1::{self, launcher_message, launcher_reply};
-use proto::version::check_hello;
+use proto::version::{check_hello, knows_waiting};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Gate;
@@ -42,13 +42,14 @@ impl Submission for Submit {
         let hello = if let Some(launcher_message::Message::Hello(hello)) = &first { Some(hello) } else { None };
         check_hello(hello, SOFTWARE).map_err(|error| status::of_hello(&error))?;
 
+        let knows_waiting = hello.is_some_and(knows_waiting);
         let client = self.gate.next_client();
         let (replies, outgoing) = outbox();
         let welcome = v1::LauncherReply { message: Some(launcher_reply::Message::Hello(self.gate.hello())) };
         // Nobody has let it fill up yet.
         let _ = replies.send(welcome);
         let refusal = replies.refusal();
-        self.gate.tell(Fact::ClientJoined { client, replies }).await?;
+        self.gate.tell(Fact::ClientJoined { client, replies, knows_waiting }).await?;
         let gate = self.gate.clone();
         tokio::spawn(listen(gate.clone(), client, proof, messages, refusal));
         Ok(Response::new(outgoing.on_drop(move || leave(gate, client))))
