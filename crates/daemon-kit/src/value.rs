@@ -154,6 +154,25 @@ impl Raw {
         Ok(parts.filter(|part| !part.is_empty()).map(str::to_owned).collect())
     }
 
+    /// The value as names with values: a table of a file, or a text of `name=value` with `,` between; sorted by name.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn as_table(&self) -> Result<Vec<(String, Self)>, String> {
+        let wrong = || "must be a table, or `name=value` with `,` between".to_owned();
+        let mut pairs: Vec<(String, Self)> = match &self.0.kind {
+            ValueKind::Table(table) => table.iter().map(|(name, value)| (name.clone(), Self(value.clone()))).collect(),
+            ValueKind::String(text) => {
+                let parts = text.split(',').filter(|part| !part.is_empty());
+                let pair = |part: &str| part.split_once('=').map(|(name, value)| (name.to_owned(), Self::text(value)));
+                parts.map(pair).collect::<Option<_>>().ok_or_else(wrong)?
+            }
+            _ => return Err(wrong()),
+        };
+        pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(pairs)
+    }
+
     /// The value as an absolute path, without trailing or doubled slashes, which would make another path of it.
     ///
     /// # Errors

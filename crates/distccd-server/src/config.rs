@@ -8,6 +8,7 @@ use daemon_kit::layers::{self, Key, Layers, Mistake, Origins, quoted, quoted_lis
 use daemon_kit::telemetry::LogFormat;
 use scheduler_core::Config as SchedulerConfig;
 
+use crate::people;
 use crate::state_dir::StateDir;
 
 /// The file that is read unless `--config` names another.
@@ -117,9 +118,24 @@ impl Default for Config {
 /// Every setting.
 pub const KEYS: &[Key<Config>] = &[
     Key {
+        name: "ageing",
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.ageing = it),
+        show: |c| shown_duration(c.scheduler.ageing),
+    },
+    Key {
         name: "ask_again",
         set: |c, raw| raw.as_duration().map(|it| c.scheduler.ask_again = it),
         show: |c| shown_duration(c.scheduler.ask_again),
+    },
+    Key {
+        name: "bench_after",
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.bench_after = small(it)),
+        show: |c| c.scheduler.bench_after.to_string(),
+    },
+    Key {
+        name: "bench_time",
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.bench_time = it),
+        show: |c| shown_duration(c.scheduler.bench_time),
     },
     Key {
         name: "fleet_grace",
@@ -136,7 +152,17 @@ pub const KEYS: &[Key<Config>] = &[
         set: |c, raw| raw.as_duration().map(|it| c.heartbeat = it),
         show: |c| shown_duration(c.heartbeat),
     },
+    Key {
+        name: "history_entries",
+        set: |c, raw| raw.as_number(1).map(|it| c.scheduler.history_entries = small(it) as usize),
+        show: |c| c.scheduler.history_entries.to_string(),
+    },
     Key { name: "insecure", set: |c, raw| raw.as_bool().map(|it| c.insecure = it), show: |c| c.insecure.to_string() },
+    Key {
+        name: "interactive_jobs",
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.interactive_jobs = small(it)),
+        show: |c| c.scheduler.interactive_jobs.to_string(),
+    },
     Key {
         name: "journal",
         set: |c, raw| raw.as_text().map(|it| c.journal = (it != "off").then(|| PathBuf::from(it))),
@@ -153,9 +179,24 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| quoted(c.log_format),
     },
     Key {
+        name: "look_ahead",
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.look_ahead = small(it) as usize),
+        show: |c| c.scheduler.look_ahead.to_string(),
+    },
+    Key {
         name: "max_attempts",
         set: |c, raw| raw.as_number(1).map(|it| c.scheduler.max_attempts = small(it)),
         show: |c| c.scheduler.max_attempts.to_string(),
+    },
+    Key {
+        name: "max_bench_time",
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.max_bench_time = it),
+        show: |c| shown_duration(c.scheduler.max_bench_time),
+    },
+    Key {
+        name: "max_losses",
+        set: |c, raw| raw.as_number(1).map(|it| c.scheduler.max_losses = small(it)),
+        show: |c| c.scheduler.max_losses.to_string(),
     },
     Key {
         name: "max_queued",
@@ -168,9 +209,19 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| c.scheduler.max_queued_per_user.to_string(),
     },
     Key {
+        name: "max_retained",
+        set: |c, raw| raw.as_number(1).map(|it| c.scheduler.max_retained = small(it) as usize),
+        show: |c| c.scheduler.max_retained.to_string(),
+    },
+    Key {
         name: "prefetch",
         set: |c, raw| raw.as_number(0).map(|it| c.scheduler.prefetch = small(it)),
         show: |c| c.scheduler.prefetch.to_string(),
+    },
+    Key {
+        name: "retain",
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.retain = it),
+        show: |c| shown_duration(c.scheduler.retain),
     },
     Key {
         name: "server_addr",
@@ -186,6 +237,21 @@ pub const KEYS: &[Key<Config>] = &[
         name: "stop_grace",
         set: |c, raw| raw.as_duration().map(|it| c.stop_grace = it),
         show: |c| shown_duration(c.stop_grace),
+    },
+    Key {
+        name: "urgent_users",
+        set: |c, raw| people::users(raw).map(|it| c.scheduler.urgent_users = it),
+        show: |c| people::shown_users(&c.scheduler.urgent_users),
+    },
+    Key {
+        name: "weights",
+        set: |c, raw| people::weights(raw).map(|it| c.scheduler.user_weights = it),
+        show: |c| people::shown_weights(&c.scheduler.user_weights),
+    },
+    Key {
+        name: "writers_per_dir",
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.writers_per_dir = small(it) as usize),
+        show: |c| c.scheduler.writers_per_dir.to_string(),
     },
 ];
 
@@ -240,6 +306,10 @@ fn impossible(config: &Config, origins: &Origins) -> Vec<Mistake> {
             format!("must be at most a third of `lease` ({lease}), or a late one loses the worker"),
         ));
     }
+    if config.scheduler.bench_time > config.scheduler.max_bench_time {
+        let longest = humantime::format_duration(config.scheduler.max_bench_time);
+        mistakes.push(wrong("bench_time", format!("must be at most `max_bench_time` ({longest})")));
+    }
     // The server itself needs no mount yet, so only one that somebody named must be there.
     let named = config.fs_mount.iter().filter(|_| origins.is_configured("fs_mount"));
     for mount in named.filter(|mount| !mount.is_dir()) {
@@ -289,6 +359,41 @@ mod tests {
 
         assert_eq!(config.scheduler.lease, Duration::from_secs(9));
         assert_eq!(config.server_addr, "[::1]:7");
+    }
+
+    #[test]
+    fn everything_wrong_with_how_users_share_is_told_at_once_and_says_what_would_be_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("server.toml");
+        let text =
+            "bench_time = '2h'\nageing = '0s'\nmax_losses = 0\nurgent_users = ['no-such-user']\n[weights]\n0 = 0\n";
+        std::fs::write(&file, text).unwrap();
+        let cli = Cli { config: Some(file), ..Cli::default() };
+
+        let mistakes = load(&cli, &|_| None).unwrap_err();
+
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 5, "{texts:#?}");
+        assert!(texts.iter().any(|text| text.contains("`bench_time`: must be at most `max_bench_time` (10m)")));
+        assert!(texts.iter().any(|text| text.contains("`ageing`: `0s` must be a duration above zero")));
+        assert!(texts.iter().any(|text| text.contains("`max_losses`: `0` must be a whole number from 1")));
+        assert!(texts.iter().any(|text| text.contains("`no-such-user` is no user of this machine")), "{texts:#?}");
+        assert!(texts.iter().any(|text| text.contains("`weights`") && text.contains("from 1 to 10000")), "{texts:#?}");
+    }
+
+    #[test]
+    fn what_is_printed_of_how_users_share_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("server.toml");
+        std::fs::write(&file, "fs_mount = '/'\nurgent_users = ['root', '77']\n[weights]\nroot = 400\n77 = 50\n")
+            .unwrap();
+        let cli = Cli { config: Some(file.clone()), ..Cli::default() };
+        let config = load(&cli, &|_| None).unwrap();
+        assert_eq!(config.scheduler.user_weights.values().copied().collect::<Vec<_>>(), [400, 50]);
+
+        std::fs::write(&file, show(&config)).unwrap();
+
+        assert_eq!(load(&cli, &|_| None).unwrap(), config);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod fact;
 pub mod history;
 pub mod journal;
 pub mod peer;
+mod people;
 pub mod service;
 pub mod session;
 pub mod state_dir;

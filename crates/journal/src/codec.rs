@@ -1,7 +1,7 @@
 //! Values as bytes: numbers in 7-bit groups, lists after their length, enums after a tag. Whatever comes in, reading
 //! neither panics nor allocates more than there are bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// These bytes are no such value.
@@ -157,6 +157,19 @@ impl<K: Record + Ord, V: Record> Record for BTreeMap<K, V> {
     fn get(from: &mut Bytes<'_>) -> Result<Self, Undecodable> {
         let length = usize::get(from)?;
         (0..length).map(|_| Ok((K::get(from)?, V::get(from)?))).collect()
+    }
+}
+
+/// In order, so equal sets are equal bytes.
+impl<T: Record + Ord> Record for BTreeSet<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.len().put(out);
+        self.iter().for_each(|item| item.put(out));
+    }
+
+    fn get(from: &mut Bytes<'_>) -> Result<Self, Undecodable> {
+        let length = usize::get(from)?;
+        (0..length).map(|_| T::get(from)).collect()
     }
 }
 

@@ -99,8 +99,8 @@ structure! {
     BatchHint { size, timeout }
     Config {
         lease, max_attempts, max_losses, prefetch, fleet_grace, max_queued, max_queued_per_user, ask_again, retain,
-        max_retained, user_weights, interactive_jobs, ageing, look_ahead, writers_per_dir, history_entries, bench_after,
-        bench_time, max_bench_time, hash_seed,
+        max_retained, user_weights, urgent_users, interactive_jobs, ageing, look_ahead, writers_per_dir, history_entries,
+        bench_after, bench_time, max_bench_time, hash_seed,
     }
     HistoryEntry { key, duration, memory }
     JobFacts { user, build, kind, toolchain, mounts, dirs, input_bytes, batch, repeatable, priority, output, cpu_class }

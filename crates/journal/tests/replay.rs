@@ -46,7 +46,12 @@ fn job(number: u8) -> Input {
 
 /// Four steps, the last of which fails the attempt that the second led to.
 fn recorded() -> Vec<u8> {
-    let config = Config { max_attempts: 1, user_weights: [(UserId::new(5), 300)].into(), ..Config::default() };
+    let config = Config {
+        max_attempts: 1,
+        user_weights: [(UserId::new(5), 300)].into(),
+        urgent_users: [UserId::new(6)].into(),
+        ..Config::default()
+    };
     let (mut scheduler, mut actions) = (Scheduler::new(config.clone()).expect("settings"), Vec::new());
     let mut journal = Writer::start(Vec::new(), &config, &[]).expect("memory takes everything");
     let load = WorkerLoad { memory_available: 5, foreign_load_centi: 250 };

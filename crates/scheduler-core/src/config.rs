@@ -1,6 +1,6 @@
 //! Settings, checked once at start so that the scheduler never meets a wrong one.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt;
 use core::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub max_retained: usize,
     /// Shares of slot time, in hundredths of the usual share; a user who is not named has 100.
     pub user_weights: BTreeMap<UserId, u32>,
+    /// Users, beside root, whose negative priorities count against other users too.
+    pub urgent_users: BTreeSet<UserId>,
     /// A build with at most so many jobs outstanding is interactive: it gets four times its share of its user's slots.
     /// 0 makes none of them so.
     pub interactive_jobs: u32,
@@ -71,6 +73,7 @@ impl Default for Config {
             retain: Duration::from_secs(60),
             max_retained: 1_000_000,
             user_weights: BTreeMap::new(),
+            urgent_users: BTreeSet::new(),
             interactive_jobs: 4,
             ageing: Duration::from_secs(60),
             look_ahead: 4,

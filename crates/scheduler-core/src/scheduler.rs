@@ -194,6 +194,7 @@ impl Scheduler {
 fn sharing(config: &Config) -> Sharing {
     Sharing {
         user_weights: config.user_weights.clone(),
+        urgent_users: config.urgent_users.clone(),
         interactive_jobs: config.interactive_jobs,
         ageing: config.ageing,
     }

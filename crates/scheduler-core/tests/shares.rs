@@ -2,7 +2,7 @@
 
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::ids::{BuildId, JobId, OutputKey, UserId};
@@ -182,4 +182,21 @@ fn what_is_handed_back_unstarted_costs_its_user_nothing() {
 
     assert_eq!(world.attempts_of(ann[0]), 2, "it is ann's turn still");
     assert!(!world.is_sent(bob[0]));
+}
+
+/// Whose job of two is next, of one who calls it urgent and of one who came before and does not.
+fn next_beside_an_urgent_one(urgent: u32, urgent_users: BTreeSet<UserId>) -> &'static str {
+    let (mut world, mut running) = one_slot(Config { urgent_users, ..Config::default() });
+    let usual = world.submit_all(LAUNCHER, vec![job_of(BOB, 2); 40]);
+    let urgent = world.submit_all(LAUNCHER, vec![nice(-20, job_of(urgent, 1)); 40]);
+    let all = [usual, urgent.clone()].concat();
+    let order = run(&mut world, &mut running, &all, 20, |_| 100);
+    if order.iter().filter(|job| urgent.contains(job)).count() > 15 { "the urgent ones" } else { "both in turn" }
+}
+
+#[test]
+fn urgency_counts_against_others_for_root_and_those_whom_root_allows_it() {
+    assert_eq!(next_beside_an_urgent_one(ANN, BTreeSet::new()), "both in turn");
+    assert_eq!(next_beside_an_urgent_one(ANN, BTreeSet::from([UserId::new(ANN)])), "the urgent ones");
+    assert_eq!(next_beside_an_urgent_one(0, BTreeSet::new()), "the urgent ones");
 }

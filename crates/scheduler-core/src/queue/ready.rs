@@ -1,7 +1,7 @@
 //! The jobs that wait, by user, build and lane. A link that no idle worker may take never blocks the compiles behind
 //! it. A decision costs by those whose turn it is and who cannot be served, not by the jobs that wait.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -90,8 +90,18 @@ pub(crate) struct Charge {
 pub(crate) struct Sharing {
     /// Hundredths of the usual share; who is not named has 100.
     pub(crate) user_weights: BTreeMap<UserId, u32>,
+    /// Who may be more urgent than others, beside root.
+    pub(crate) urgent_users: BTreeSet<UserId>,
     pub(crate) interactive_jobs: u32,
     pub(crate) ageing: Duration,
+}
+
+impl Sharing {
+    /// Whether a user may take slots from others by calling the own jobs urgent: as with `nice`, root and whom root
+    /// allows it.
+    fn may_be_urgent(&self, user: UserId) -> bool {
+        user.uid() == 0 || self.urgent_users.contains(&user)
+    }
 }
 
 /// The waiting jobs.
@@ -318,8 +328,10 @@ impl ReadyQueue {
         let build = self.users.get(&place.user).and_then(|user| user.builds.get(&place.build));
         let is_interactive = build.is_some_and(|it| it.waiting + it.held <= self.sharing.interactive_jobs);
         let boost = if is_interactive { INTERACTIVE_BOOST } else { 1 };
+        let among_users = weights::among_users(priority, self.sharing.may_be_urgent(place.user));
         Charge {
-            user: micros * weights::USUAL / weights::among_users(priority) * 100 / weight,
+            // Whoever paid nothing would always be next.
+            user: (micros * weights::USUAL / among_users * 100 / weight).max(1),
             build: micros * weights::USUAL / weights::among_builds(priority) / boost,
             micros,
             expected,

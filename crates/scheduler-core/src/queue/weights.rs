@@ -18,9 +18,11 @@ pub(crate) fn among_builds(priority: Priority) -> u64 {
     BY_NICE.get(index).copied().unwrap_or(USUAL)
 }
 
-/// Between users only modesty counts: nobody can take slots from others by calling the own jobs urgent.
-pub(crate) fn among_users(priority: Priority) -> u64 {
-    among_builds(priority).min(USUAL)
+/// Between users only modesty counts, unless this one may be urgent: nobody else can take slots from others by calling the
+/// own jobs urgent.
+pub(crate) fn among_users(priority: Priority, may_be_urgent: bool) -> u64 {
+    let weight = among_builds(priority);
+    if may_be_urgent { weight } else { weight.min(USUAL) }
 }
 
 #[cfg(test)]
@@ -35,8 +37,8 @@ mod tests {
     }
 
     #[test]
-    fn urgency_does_not_count_between_users() {
-        assert_eq!(among_users(Priority::MOST), USUAL);
-        assert_eq!(among_users(Priority::LEAST), 15);
+    fn urgency_counts_between_users_only_for_those_who_may() {
+        assert_eq!([false, true].map(|may| among_users(Priority::MOST, may)), [USUAL, 88_761]);
+        assert_eq!([false, true].map(|may| among_users(Priority::LEAST, may)), [15, 15]);
     }
 }
