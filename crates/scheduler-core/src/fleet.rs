@@ -88,6 +88,7 @@ impl Scheduler {
         for attempt in self.holdings.of_worker(id).to_vec() {
             self.on_attempt_lost(id, attempt, AttemptFailure::WorkerLost, out);
         }
+        self.holdings.forget(id);
         out.push(Action::ForgetWorker { worker: id });
     }
 

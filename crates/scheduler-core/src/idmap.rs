@@ -3,17 +3,20 @@
 //! could make lookups slow on purpose.
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
-use model::ids::JobId;
+use model::ids::{BuildId, DirKey, JobId, UserId, WorkerId};
+
+use crate::input::ClientId;
 
 /// What a table can be keyed by.
-pub(crate) trait Identity: Copy + Ord {
-    /// The bits that tell keys apart.
-    fn bits(self) -> (u64, u64);
+pub(crate) trait Identity: Clone + Ord {
+    /// The bits that tell keys apart, or a digest of them.
+    fn bits(&self) -> (u64, u64);
 }
 
 impl Identity for JobId {
-    fn bits(self) -> (u64, u64) {
+    fn bits(&self) -> (u64, u64) {
         let whole = u128::from_le_bytes(*self.as_bytes());
         #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
         let halves = (whole as u64, (whole >> 64) as u64);
@@ -22,8 +25,44 @@ impl Identity for JobId {
 }
 
 impl Identity for u64 {
-    fn bits(self) -> (u64, u64) {
-        (self, 0)
+    fn bits(&self) -> (u64, u64) {
+        (*self, 0)
+    }
+}
+
+impl Identity for ClientId {
+    fn bits(&self) -> (u64, u64) {
+        (self.0, 0)
+    }
+}
+
+impl Identity for UserId {
+    fn bits(&self) -> (u64, u64) {
+        (u64::from(self.uid()), 0)
+    }
+}
+
+impl Identity for BuildId {
+    fn bits(&self) -> (u64, u64) {
+        (self.digest(), 0)
+    }
+}
+
+impl Identity for WorkerId {
+    fn bits(&self) -> (u64, u64) {
+        (u64::from(self.number()), 0)
+    }
+}
+
+impl Identity for DirKey {
+    fn bits(&self) -> (u64, u64) {
+        (self.digest(), 0)
+    }
+}
+
+impl Identity for (DirKey, WorkerId) {
+    fn bits(&self) -> (u64, u64) {
+        (self.0.digest(), u64::from(self.1.number()))
     }
 }
 
@@ -35,57 +74,63 @@ pub(crate) struct IdMap<K, V> {
     seed: u64,
 }
 
-impl<K, V> Default for IdMap<K, V> {
-    fn default() -> Self {
-        Self { cells: Vec::new(), len: 0, seed: 0 }
-    }
-}
-
 impl<K: Identity, V> IdMap<K, V> {
     pub(crate) fn with_seed(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+        Self { cells: Vec::new(), len: 0, seed }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(crate) fn get(&self, key: K) -> Option<&V> {
-        let index = self.find(key)?;
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn get(&self, key: impl Borrow<K>) -> Option<&V> {
+        let index = self.find(key.borrow())?;
         self.cells[index].as_ref().map(|(_, value)| value)
     }
 
-    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        let index = self.find(key)?;
+    pub(crate) fn get_mut(&mut self, key: impl Borrow<K>) -> Option<&mut V> {
+        let index = self.find(key.borrow())?;
         self.cells[index].as_mut().map(|(_, value)| value)
     }
 
-    pub(crate) fn contains(&self, key: K) -> bool {
-        self.find(key).is_some()
+    pub(crate) fn contains(&self, key: impl Borrow<K>) -> bool {
+        self.find(key.borrow()).is_some()
     }
 
     /// Puts a value in; the one that was there comes out.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        if let Some(before) = self.get_mut(key) {
+        if let Some(before) = self.get_mut(&key) {
             return Some(core::mem::replace(before, value));
         }
-        if (self.len + 1) * 4 > self.cells.len() * 3 {
-            self.grow();
-        }
-        self.put(key, value);
-        self.len += 1;
+        self.add(key, value);
         None
     }
 
-    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
-        let mut gap = self.find(key)?;
+    /// The value of this key, which is put in if there is none.
+    pub(crate) fn get_or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
+        let index = match self.find(&key) {
+            Some(index) => index,
+            None => self.add(key, value()),
+        };
+        match &mut self.cells[index] {
+            Some((_, value)) => value,
+            None => unreachable!("it was found or put there"),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: impl Borrow<K>) -> Option<V> {
+        let mut gap = self.find(key.borrow())?;
         let (_, value) = self.cells[gap].take()?;
         self.len -= 1;
         let mask = self.cells.len() - 1;
         let mut next = (gap + 1) & mask;
         while let Some((key, _)) = &self.cells[next] {
             // It may move back to the gap unless its own place lies between the gap and it.
-            let home = self.home(*key);
+            let home = self.home(key);
             if next.wrapping_sub(home) & mask >= next.wrapping_sub(gap) & mask {
                 self.cells.swap(gap, next);
                 gap = next;
@@ -97,19 +142,19 @@ impl<K: Identity, V> IdMap<K, V> {
 
     /// The keys in their own order. Looks at everything.
     pub(crate) fn sorted_keys(&self) -> Vec<K> {
-        let mut keys: Vec<K> = self.cells.iter().flatten().map(|(key, _)| *key).collect();
+        let mut keys: Vec<K> = self.cells.iter().flatten().map(|(key, _)| key.clone()).collect();
         keys.sort_unstable();
         keys
     }
 
-    fn find(&self, key: K) -> Option<usize> {
+    fn find(&self, key: &K) -> Option<usize> {
         if self.cells.is_empty() {
             return None;
         }
         let mask = self.cells.len() - 1;
         let mut index = self.home(key);
         while let Some((other, _)) = &self.cells[index] {
-            if *other == key {
+            if other == key {
                 return Some(index);
             }
             index = (index + 1) & mask;
@@ -117,23 +162,34 @@ impl<K: Identity, V> IdMap<K, V> {
         None
     }
 
-    fn put(&mut self, key: K, value: V) {
+    fn add(&mut self, key: K, value: V) -> usize {
+        if (self.len + 1) * 4 > self.cells.len() * 3 {
+            self.grow();
+        }
+        self.len += 1;
+        self.put(key, value)
+    }
+
+    fn put(&mut self, key: K, value: V) -> usize {
         let mask = self.cells.len() - 1;
-        let mut index = self.home(key);
+        let mut index = self.home(&key);
         while self.cells[index].is_some() {
             index = (index + 1) & mask;
         }
         self.cells[index] = Some((key, value));
+        index
     }
 
     fn grow(&mut self) {
         let size = (self.cells.len() * 2).max(8);
         let before = core::mem::take(&mut self.cells);
         self.cells.resize_with(size, || None);
-        before.into_iter().flatten().for_each(|(key, value)| self.put(key, value));
+        before.into_iter().flatten().for_each(|(key, value)| {
+            self.put(key, value);
+        });
     }
 
-    fn home(&self, key: K) -> usize {
+    fn home(&self, key: &K) -> usize {
         let (low, high) = key.bits();
         let mixed = fold(fold(low ^ self.seed, 0x9e37_79b9_7f4a_7c15) ^ high, 0xd6e8_feb8_6659_fd93 ^ self.seed);
         #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
@@ -166,6 +222,10 @@ mod tests {
                 assert_eq!(map.insert(key, round), model.insert(key, round));
             } else {
                 assert_eq!(map.remove(key), model.remove(&key));
+            }
+            if state % 7 == 0 {
+                let (here, there) = (map.get_or_insert_with(key + 1, || round), model.entry(key + 1).or_insert(round));
+                assert_eq!(here, there);
             }
             assert_eq!(map.len(), model.len());
             assert_eq!(map.get(key), model.get(&key));

@@ -1,22 +1,54 @@
 //! Which worker is warm for which directories. Memory is bounded: so many directories a worker, the coldest go first.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use model::ids::{DirKey, WorkerId};
 
+use crate::idmap::IdMap;
+
 /// Directories remembered for one worker.
 const MAX_DIRS: usize = 256;
 
-/// Workers and the directories that their caches are believed to hold.
+/// The directories of one worker, most recently used last. The forgotten ones are cut off many at a time.
 #[derive(Debug, Default)]
+struct Recent {
+    dirs: Vec<DirKey>,
+    forgotten: usize,
+}
+
+impl Recent {
+    fn known(&mut self) -> &mut [DirKey] {
+        &mut self.dirs[self.forgotten..]
+    }
+
+    fn len(&self) -> usize {
+        self.dirs.len() - self.forgotten
+    }
+
+    fn forget_coldest(&mut self) -> DirKey {
+        let coldest = self.dirs[self.forgotten];
+        self.forgotten += 1;
+        if self.forgotten == MAX_DIRS {
+            self.dirs.drain(..self.forgotten);
+            self.forgotten = 0;
+        }
+        coldest
+    }
+}
+
+/// Workers and the directories that their caches are believed to hold.
+#[derive(Debug)]
 pub(crate) struct Affinity {
-    /// Most recently used last.
-    dirs: BTreeMap<WorkerId, Vec<DirKey>>,
-    workers: BTreeMap<DirKey, BTreeSet<WorkerId>>,
+    dirs: IdMap<WorkerId, Recent>,
+    /// In the order of their ids.
+    workers: IdMap<DirKey, Vec<WorkerId>>,
 }
 
 impl Affinity {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { dirs: IdMap::with_seed(seed), workers: IdMap::with_seed(seed) }
+    }
+
     /// Believes the worker's own report, most recently used first, instead of what was believed before.
     pub(crate) fn replace(&mut self, worker: WorkerId, report: &[DirKey]) {
         self.forget(worker);
@@ -26,27 +58,32 @@ impl Affinity {
 
     /// The worker is about to use this directory.
     pub(crate) fn touch(&mut self, worker: WorkerId, dir: DirKey) {
-        let known = self.dirs.entry(worker).or_default();
-        if let Some(place) = known.iter().rposition(|&other| other == dir) {
-            known[place..].rotate_left(1);
+        let recent = self.dirs.get_or_insert_with(worker, Recent::default);
+        let warm = self.workers.get_or_insert_with(dir, Vec::new);
+        let Err(place) = warm.binary_search(&worker) else {
+            let known = recent.known();
+            if let Some(place) = known.iter().rposition(|&other| other == dir) {
+                known[place..].rotate_left(1);
+            }
             return;
-        }
-        known.push(dir);
-        self.workers.entry(dir).or_default().insert(worker);
-        if known.len() > MAX_DIRS {
-            let coldest = known.remove(0);
+        };
+        warm.insert(place, worker);
+        recent.dirs.push(dir);
+        if recent.len() > MAX_DIRS {
+            let coldest = recent.forget_coldest();
             self.unlink(coldest, worker);
         }
     }
 
     pub(crate) fn forget(&mut self, worker: WorkerId) {
-        for dir in self.dirs.remove(&worker).unwrap_or_default() {
+        let Some(mut recent) = self.dirs.remove(worker) else { return };
+        for &mut dir in recent.known() {
             self.unlink(dir, worker);
         }
     }
 
     pub(crate) fn is_warm(&self, worker: WorkerId, dir: DirKey) -> bool {
-        self.workers.get(&dir).is_some_and(|warm| warm.contains(&worker))
+        self.workers.get(dir).is_some_and(|warm| warm.binary_search(&worker).is_ok())
     }
 
     /// How warm a worker is for a job's directories, the output's first. The output's directory outweighs all others
@@ -60,20 +97,21 @@ impl Affinity {
 
     /// The workers that are warm for this directory, in the order of their ids.
     pub(crate) fn warm_for(&self, dir: DirKey) -> impl Iterator<Item = WorkerId> + '_ {
-        self.workers.get(&dir).into_iter().flatten().copied()
+        self.workers.get(dir).into_iter().flatten().copied()
     }
 
     /// How many directories a worker is believed to be warm for.
     pub(crate) fn count(&self, worker: WorkerId) -> usize {
-        self.dirs.get(&worker).map_or(0, Vec::len)
+        self.dirs.get(worker).map_or(0, Recent::len)
     }
 
     fn unlink(&mut self, dir: DirKey, worker: WorkerId) {
-        if let Some(warm) = self.workers.get_mut(&dir) {
-            warm.remove(&worker);
-            if warm.is_empty() {
-                self.workers.remove(&dir);
-            }
+        let Some(warm) = self.workers.get_mut(dir) else { return };
+        if let Ok(place) = warm.binary_search(&worker) {
+            warm.remove(place);
+        }
+        if warm.is_empty() {
+            self.workers.remove(dir);
         }
     }
 }
@@ -90,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_output_directory_outweighs_all_others_together() {
-        let mut affinity = Affinity::default();
+        let mut affinity = Affinity::new(7);
         affinity.replace(ASH, &[dir(1)]);
         affinity.replace(WorkerId::new(2), &[dir(2), dir(3)]);
 
@@ -101,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_coldest_directory_is_forgotten_first() {
-        let mut affinity = Affinity::default();
+        let mut affinity = Affinity::new(7);
         (0..=MAX_DIRS).for_each(|digest| affinity.touch(ASH, dir(digest)));
 
         assert_eq!(affinity.warmth(ASH, &[dir(0)]), 0);
@@ -111,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_report_replaces_what_was_believed() {
-        let mut affinity = Affinity::default();
+        let mut affinity = Affinity::new(7);
         affinity.touch(ASH, dir(7));
 
         affinity.replace(ASH, &[dir(8)]);

@@ -60,6 +60,7 @@ impl Scheduler {
     /// The first setting that cannot be.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
+        let seed = config.hash_seed;
         Ok(Self {
             retry: RetryPolicy { max_attempts: config.max_attempts, max_losses: config.max_losses },
             benching: BenchPolicy {
@@ -68,21 +69,21 @@ impl Scheduler {
                 longest_term: config.max_bench_time,
             },
             workers: WorkerTable::new(config.prefetch),
-            jobs: JobTable::new(config.hash_seed),
-            queue: ReadyQueue::new(sharing(&config), config.hash_seed),
-            holdings: Holdings::new(config.hash_seed),
-            retention: Retention::new(config.hash_seed),
-            history: History::new(config.history_entries, config.hash_seed),
+            jobs: JobTable::new(seed),
+            queue: ReadyQueue::new(sharing(&config), seed),
+            holdings: Holdings::new(seed),
+            retention: Retention::new(seed),
+            history: History::new(config.history_entries, seed),
             config,
             now: Timestamp::ZERO,
             epoch: None,
             last_loss: Timestamp::ZERO,
             stopping: false,
-            classes: Classes::default(),
-            affinity: Affinity::default(),
+            classes: Classes::new(seed),
+            affinity: Affinity::new(seed),
             recalls: Recalls::default(),
             spare: Spare::new(),
-            timers: Timers::default(),
+            timers: Timers::new(seed),
             orphan_ends: BTreeMap::new(),
             kept: BTreeMap::new(),
         })

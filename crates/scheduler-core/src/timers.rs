@@ -1,9 +1,12 @@
 //! Deadlines ordered by (time, key): one deadline a key, due ones leave in an order that never depends on chance.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use model::ids::{JobId, WorkerId};
 use model::time::Timestamp;
+
+use crate::idmap::{IdMap, Identity};
 
 /// What a deadline is about. The order breaks ties between deadlines of the same microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,14 +29,33 @@ pub(crate) enum Timer {
     Ageing,
 }
 
+impl Identity for Timer {
+    fn bits(&self) -> (u64, u64) {
+        match self {
+            Self::Lease(worker) => (u64::from(worker.number()), 1),
+            Self::BenchOver(worker) => (u64::from(worker.number()), 2),
+            Self::Company(job) => job.bits(),
+            Self::Orphan(job) => (job.bits().0, !job.bits().1),
+            Self::AdoptionOver => (0, 3),
+            Self::FleetGraceOver => (0, 4),
+            Self::Retention => (0, 5),
+            Self::Ageing => (0, 6),
+        }
+    }
+}
+
 /// The pending deadlines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
     order: BTreeSet<(Timestamp, Timer)>,
-    when: BTreeMap<Timer, Timestamp>,
+    when: IdMap<Timer, Timestamp>,
 }
 
 impl Timers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { order: BTreeSet::new(), when: IdMap::with_seed(seed) }
+    }
+
     /// Sets the key's only deadline, replacing an earlier one.
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
         self.clear(timer);
@@ -42,7 +64,7 @@ impl Timers {
     }
 
     pub(crate) fn clear(&mut self, timer: Timer) {
-        if let Some(at) = self.when.remove(&timer) {
+        if let Some(at) = self.when.remove(timer) {
             self.order.remove(&(at, timer));
         }
     }
@@ -62,11 +84,12 @@ impl Timers {
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.when.contains_key(&timer)
+        self.when.contains(timer)
     }
 
-    pub(crate) fn pending(&self) -> impl Iterator<Item = Timer> + '_ {
-        self.when.keys().copied()
+    /// All of them, in order.
+    pub(crate) fn pending(&self) -> Vec<Timer> {
+        self.when.sorted_keys()
     }
 }
 
@@ -79,7 +102,7 @@ mod tests {
 
     #[test]
     fn deadlines_of_one_moment_leave_in_the_order_of_their_keys() {
-        let mut timers = Timers::default();
+        let mut timers = Timers::new(7);
         timers.set(BIRCH, Timestamp::from_millis(5));
         timers.set(ASH, Timestamp::from_millis(5));
 
@@ -90,7 +113,7 @@ mod tests {
 
     #[test]
     fn setting_a_deadline_again_replaces_it() {
-        let mut timers = Timers::default();
+        let mut timers = Timers::new(7);
         timers.set(ASH, Timestamp::from_millis(5));
 
         timers.set(ASH, Timestamp::from_millis(9));

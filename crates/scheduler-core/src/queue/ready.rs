@@ -39,12 +39,18 @@ struct Build {
     held: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct User {
-    builds: BTreeMap<BuildId, Build>,
+    builds: IdMap<BuildId, Build>,
     shares: Shares<BuildId>,
     ripe_builds: usize,
     waiting: usize,
+}
+
+impl User {
+    fn new(seed: u64) -> Self {
+        Self { builds: IdMap::with_seed(seed), shares: Shares::new(seed), ripe_builds: 0, waiting: 0 }
+    }
 }
 
 /// Which jobs of a lane may go.
@@ -107,21 +113,22 @@ impl Sharing {
 /// The waiting jobs.
 #[derive(Debug)]
 pub(crate) struct ReadyQueue {
-    users: BTreeMap<UserId, User>,
+    users: IdMap<UserId, User>,
     shares: Shares<UserId>,
     places: IdMap<JobId, Place>,
-    by_class: BTreeMap<ClassId, usize>,
+    by_class: IdMap<ClassId, usize>,
     /// What jobs lately took of what was expected, in 1024ths: turns are charged in advance, and a newcomer must not
     /// wait until the others' charges for what they will never use are given back.
     truth: u64,
     arrivals: u64,
     sharing: Sharing,
+    seed: u64,
 }
 
 impl ReadyQueue {
     pub(crate) fn new(sharing: Sharing, seed: u64) -> Self {
-        let (users, shares, places) = (BTreeMap::new(), Shares::default(), IdMap::with_seed(seed));
-        Self { users, shares, places, by_class: BTreeMap::new(), truth: 1024, arrivals: 0, sharing }
+        let (users, shares, places) = (IdMap::with_seed(seed), Shares::new(seed), IdMap::with_seed(seed));
+        Self { users, shares, places, by_class: IdMap::with_seed(seed), truth: 1024, arrivals: 0, sharing, seed }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -138,7 +145,7 @@ impl ReadyQueue {
 
     /// How many jobs of this user wait.
     pub(crate) fn len_of(&self, user: UserId) -> usize {
-        self.users.get(&user).map_or(0, |user| user.waiting)
+        self.users.get(user).map_or(0, |user| user.waiting)
     }
 
     pub(crate) fn push(&mut self, job: JobId, asking: Asking) {
@@ -153,12 +160,12 @@ impl ReadyQueue {
         let Asking { user, build, class, since, .. } = asking;
         let place = Place { user, build, class, since, rank };
         self.places.insert(job, place);
-        *self.by_class.entry(class).or_default() += 1;
+        *self.by_class.get_or_insert_with(class, || 0) += 1;
         self.shares.join(user);
-        let account = self.users.entry(user).or_default();
+        let account = self.users.get_or_insert_with(user, || User::new(self.seed));
         account.waiting += 1;
         account.shares.join(build);
-        account.builds.entry(build).or_default().waiting += 1;
+        account.builds.get_or_insert_with(build, Build::default).waiting += 1;
         let entry = Entry { job, company: asking.company, green: asking.company > 1 && !asking.in_front };
         self.change_lane(&place, |lane| lane.insert(since, rank, entry));
     }
@@ -178,8 +185,8 @@ impl ReadyQueue {
     ) -> Option<JobId> {
         let overdue = self.overdue(now);
         let mut of_user = |user: UserId| {
-            let user = self.users.get(&user)?;
-            let mut of_build = |build| next_of(user.builds.get(&build)?, which, overdue, &mut open);
+            let user = self.users.get(user)?;
+            let mut of_build = |build| next_of(user.builds.get(build)?, which, overdue, &mut open);
             match which {
                 Readiness::Any => user.shares.in_order().find_map(&mut of_build),
                 Readiness::Ripe => user.shares.ripe_in_order().find_map(&mut of_build),
@@ -219,9 +226,9 @@ impl ReadyQueue {
         let Some(place) = self.places.get(job).copied() else { return Charge::default() };
         let charge = self.cost(&place);
         self.shares.charge(place.user, charge.user);
-        if let Some(user) = self.users.get_mut(&place.user) {
+        if let Some(user) = self.users.get_mut(place.user) {
             user.shares.charge(place.build, charge.build);
-            if let Some(build) = user.builds.get_mut(&place.build) {
+            if let Some(build) = user.builds.get_mut(place.build) {
                 build.held += 1;
             }
         }
@@ -245,9 +252,9 @@ impl ReadyQueue {
             self.truth = self.truth - self.truth / 8 + u64::try_from(truth).unwrap_or(1024) / 8;
         }
         self.shares.settle(user, charge.user, real(charge.user));
-        let Some(account) = self.users.get_mut(&user) else { return };
+        let Some(account) = self.users.get_mut(user) else { return };
         account.shares.settle(build, charge.build, real(charge.build));
-        if let Some(served) = account.builds.get_mut(&build) {
+        if let Some(served) = account.builds.get_mut(build) {
             served.held = served.held.saturating_sub(1);
         }
         self.drop_if_idle(user, build);
@@ -256,16 +263,16 @@ impl ReadyQueue {
     /// Takes the job out without its having had a turn.
     pub(crate) fn remove(&mut self, job: JobId) {
         let Some(place) = self.places.remove(job) else { return };
-        if let Some(waiting) = self.by_class.get_mut(&place.class) {
+        if let Some(waiting) = self.by_class.get_mut(place.class) {
             *waiting -= 1;
             if *waiting == 0 {
-                self.by_class.remove(&place.class);
+                self.by_class.remove(place.class);
             }
         }
         self.change_lane(&place, |lane| lane.remove(place.since, place.rank));
-        let Some(user) = self.users.get_mut(&place.user) else { return };
+        let Some(user) = self.users.get_mut(place.user) else { return };
         user.waiting -= 1;
-        if let Some(build) = user.builds.get_mut(&place.build) {
+        if let Some(build) = user.builds.get_mut(place.build) {
             build.waiting -= 1;
             if build.waiting == 0 {
                 user.shares.leave(place.build);
@@ -284,14 +291,13 @@ impl ReadyQueue {
 
     /// Whether jobs of this class wait.
     pub(crate) fn has_class(&self, class: ClassId) -> bool {
-        self.by_class.contains_key(&class)
+        self.by_class.contains(class)
     }
 
     /// The classes of waiting jobs, with when the oldest job of each came. Looks at every lane.
     pub(crate) fn classes(&self) -> BTreeMap<ClassId, Timestamp> {
         let mut classes = BTreeMap::new();
-        let builds = self.users.values().flat_map(|user| user.builds.values());
-        for (&class, lane) in builds.flat_map(|build| &build.lanes) {
+        for (&class, lane) in self.builds().flat_map(|build| &build.lanes) {
             let Some(oldest) = lane.oldest() else { continue };
             classes.entry(class).and_modify(|known: &mut Timestamp| *known = oldest.min(*known)).or_insert(oldest);
         }
@@ -300,15 +306,20 @@ impl ReadyQueue {
 
     /// The waiting jobs of one class, in no order that means anything but always the same.
     pub(crate) fn of_class(&self, class: ClassId) -> Vec<JobId> {
-        let builds = self.users.values().flat_map(|user| user.builds.values());
-        let lanes = builds.filter_map(|build| build.lanes.get(&class));
+        let lanes = self.builds().filter_map(|build| build.lanes.get(&class));
         lanes.flat_map(Lane::jobs).map(|(_, job)| job).collect()
+    }
+
+    /// All builds, by user and by id.
+    fn builds(&self) -> impl Iterator<Item = &Build> {
+        let users = self.users.sorted_keys().into_iter().filter_map(|user| self.users.get(user));
+        users.flat_map(|user| user.builds.sorted_keys().into_iter().filter_map(|build| user.builds.get(build)))
     }
 
     /// Users, builds of the user, and jobs of the lane that have their turn before this job does.
     pub(crate) fn ahead_of(&self, job: JobId) -> Option<(usize, usize, usize)> {
         let place = self.places.get(job)?;
-        let user = self.users.get(&place.user)?;
+        let user = self.users.get(place.user)?;
         let users = self.shares.in_order().position(|other| other == place.user)?;
         let builds = user.shares.in_order().position(|other| other == place.build)?;
         Some((users, builds, self.lane(place)?.before(place.rank)))
@@ -325,7 +336,7 @@ impl ReadyQueue {
         let micros = (expected * self.truth / 1024).max(LEAST_COST);
         let priority = Priority::from_nice(i32::from(place.rank.nice));
         let weight = u64::from(self.sharing.user_weights.get(&place.user).copied().unwrap_or(100)).max(1);
-        let build = self.users.get(&place.user).and_then(|user| user.builds.get(&place.build));
+        let build = self.users.get(place.user).and_then(|user| user.builds.get(place.build));
         let is_interactive = build.is_some_and(|it| it.waiting + it.held <= self.sharing.interactive_jobs);
         let boost = if is_interactive { INTERACTIVE_BOOST } else { 1 };
         let among_users = weights::among_users(priority, self.sharing.may_be_urgent(place.user));
@@ -339,13 +350,13 @@ impl ReadyQueue {
     }
 
     fn lane(&self, place: &Place) -> Option<&Lane> {
-        self.users.get(&place.user)?.builds.get(&place.build)?.lanes.get(&place.class)
+        self.users.get(place.user)?.builds.get(place.build)?.lanes.get(&place.class)
     }
 
     /// Changes a lane, and keeps account of which builds and users have something ripe.
     fn change_lane(&mut self, place: &Place, change: impl FnOnce(&mut Lane)) {
-        let Some(user) = self.users.get_mut(&place.user) else { return };
-        let Some(build) = user.builds.get_mut(&place.build) else { return };
+        let Some(user) = self.users.get_mut(place.user) else { return };
+        let Some(build) = user.builds.get_mut(place.build) else { return };
         let lane = build.lanes.entry(place.class).or_default();
         let was_ripe = !lane.is_empty() && lane.is_ripe();
         change(lane);
@@ -362,25 +373,28 @@ impl ReadyQueue {
     }
 
     fn drop_if_idle(&mut self, user: UserId, build: BuildId) {
-        let Some(account) = self.users.get_mut(&user) else { return };
-        if account.builds.get(&build).is_some_and(|it| it.waiting == 0 && it.held == 0) {
-            account.builds.remove(&build);
+        let Some(account) = self.users.get_mut(user) else { return };
+        if account.builds.get(build).is_some_and(|it| it.waiting == 0 && it.held == 0) {
+            account.builds.remove(build);
         }
         if account.builds.is_empty() {
-            self.users.remove(&user);
+            self.users.remove(user);
         }
     }
 
     /// The counts and lists agree.
     pub(crate) fn check(&self) {
-        self.shares.check(|user| self.users.get(&user).is_some_and(|it| it.waiting > 0));
-        assert_eq!(self.by_class.values().sum::<usize>(), self.places.len(), "waiting jobs by class");
-        assert_eq!(self.users.values().map(|user| user.waiting).sum::<usize>(), self.places.len(), "waiting jobs");
-        for user in self.users.values() {
-            user.shares.check(|build| user.builds.get(&build).is_some_and(|it| it.waiting > 0));
-            let ripe = user.builds.values().filter(|build| build.ripe_lanes > 0).count();
+        self.shares.check(|user| self.users.get(user).is_some_and(|it| it.waiting > 0));
+        let by_class = self.by_class.sorted_keys().into_iter().filter_map(|class| self.by_class.get(class));
+        assert_eq!(by_class.sum::<usize>(), self.places.len(), "waiting jobs by class");
+        let users = || self.users.sorted_keys().into_iter().filter_map(|user| self.users.get(user));
+        assert_eq!(users().map(|user| user.waiting).sum::<usize>(), self.places.len(), "waiting jobs");
+        for user in users() {
+            user.shares.check(|build| user.builds.get(build).is_some_and(|it| it.waiting > 0));
+            let builds = || user.builds.sorted_keys().into_iter().filter_map(|build| user.builds.get(build));
+            let ripe = builds().filter(|build| build.ripe_lanes > 0).count();
             assert_eq!(ripe, user.ripe_builds, "ripe builds");
-            for build in user.builds.values() {
+            for build in builds() {
                 build.lanes.values().for_each(Lane::check);
                 let ripe = build.lanes.values().filter(|lane| lane.is_ripe()).count();
                 assert_eq!(ripe, build.ripe_lanes, "ripe lanes");

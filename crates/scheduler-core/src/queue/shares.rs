@@ -2,7 +2,9 @@
 //! user. (Start-time fair queueing: each account has a virtual time that a charge moves on; a newcomer starts where
 //! the others are, so neither absence nor coming and going earns credit.)
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
+
+use crate::idmap::{IdMap, Identity};
 
 /// Accounts that are kept for those who have nothing waiting; the ones furthest behind are forgotten first.
 const MAX_RESTING: usize = 4_096;
@@ -20,7 +22,7 @@ struct Account {
 /// The accounts, and those who wait in the order of their turns.
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
-    accounts: BTreeMap<K, Account>,
+    accounts: IdMap<K, Account>,
     waiting: BTreeSet<(u64, K)>,
     ripe: BTreeSet<(u64, K)>,
     resting: BTreeSet<(u64, K)>,
@@ -28,14 +30,12 @@ pub(crate) struct Shares<K> {
     floor: u64,
 }
 
-impl<K> Default for Shares<K> {
-    fn default() -> Self {
+impl<K: Copy + Identity> Shares<K> {
+    pub(crate) fn new(seed: u64) -> Self {
         let (waiting, ripe, resting) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { accounts: BTreeMap::new(), waiting, ripe, resting, floor: 0 }
+        Self { accounts: IdMap::with_seed(seed), waiting, ripe, resting, floor: 0 }
     }
-}
 
-impl<K: Copy + Ord> Shares<K> {
     /// Has something waiting from now on.
     pub(crate) fn join(&mut self, key: K) {
         // A refund may have moved whoever is next back below the floor.
@@ -50,33 +50,29 @@ impl<K: Copy + Ord> Shares<K> {
 
     /// Has nothing waiting any more.
     pub(crate) fn leave(&mut self, key: K) {
-        if self.accounts.contains_key(&key) {
-            self.change(key, |account| {
-                account.waits = false;
-                account.ripe = false;
-            });
+        let is_known = self.change_known(key, |account| {
+            account.waits = false;
+            account.ripe = false;
+        });
+        if is_known {
             self.forget_resting();
         }
     }
 
     pub(crate) fn set_ripe(&mut self, key: K, ripe: bool) {
-        if self.accounts.get(&key).is_some_and(|account| account.ripe != ripe) {
-            self.change(key, |account| account.ripe = ripe);
-        }
+        self.change_known(key, |account| account.ripe = ripe);
     }
 
     /// Slot time was, or will be, used.
     pub(crate) fn charge(&mut self, key: K, amount: u64) {
-        if self.accounts.contains_key(&key) {
-            self.change(key, |account| account.passed = account.passed.saturating_add(amount));
-        }
+        self.change_known(key, |account| account.passed = account.passed.saturating_add(amount));
     }
 
     /// Of the slot time that had been charged, so much was really used.
     pub(crate) fn settle(&mut self, key: K, charged: u64, used: u64) {
-        if self.accounts.contains_key(&key) {
-            self.change(key, |account| account.passed = account.passed.saturating_sub(charged).saturating_add(used));
-        }
+        self.change_known(key, |account| {
+            account.passed = account.passed.saturating_sub(charged).saturating_add(used);
+        });
     }
 
     /// Those who wait, the one whose turn it is first.
@@ -90,32 +86,34 @@ impl<K: Copy + Ord> Shares<K> {
     }
 
     fn change(&mut self, key: K, change: impl FnOnce(&mut Account)) {
-        let before = self.accounts.get(&key).copied();
-        let mut account = before.unwrap_or_default();
-        change(&mut account);
-        if before == Some(account) {
-            return;
+        self.accounts.get_or_insert_with(key, || {
+            self.resting.insert((0, key));
+            Account::default()
+        });
+        self.change_known(key, change);
+    }
+
+    /// Whether there is such an account.
+    fn change_known(&mut self, key: K, change: impl FnOnce(&mut Account)) -> bool {
+        let Some(account) = self.accounts.get_mut(key) else { return false };
+        let before = *account;
+        change(account);
+        let after = *account;
+        if before == after {
+            return true;
         }
-        if let Some(before) = before {
-            self.delist(key, before);
-        }
-        self.accounts.insert(key, account);
-        match account.waits {
-            true => self.waiting.insert((account.passed, key)),
-            false => self.resting.insert((account.passed, key)),
+        let listed = |account: Account| {
+            let entry = (account.passed, key);
+            (account.waits.then_some(entry), account.ripe.then_some(entry), (!account.waits).then_some(entry))
         };
-        if account.ripe {
-            self.ripe.insert((account.passed, key));
-        }
+        let ((waiting, ripe, resting), now) = (listed(before), listed(after));
+        replace(&mut self.waiting, waiting, now.0);
+        replace(&mut self.ripe, ripe, now.1);
+        replace(&mut self.resting, resting, now.2);
         if let Some(&(least, _)) = self.waiting.first() {
             self.floor = self.floor.max(least);
         }
-    }
-
-    fn delist(&mut self, key: K, account: Account) {
-        self.waiting.remove(&(account.passed, key));
-        self.ripe.remove(&(account.passed, key));
-        self.resting.remove(&(account.passed, key));
+        true
     }
 
     /// Who rests at or below the floor would come back at the floor anyway.
@@ -126,17 +124,30 @@ impl<K: Copy + Ord> Shares<K> {
                 return;
             }
             self.resting.remove(&(passed, key));
-            self.accounts.remove(&key);
+            self.accounts.remove(key);
         }
     }
 
     /// Whoever waits is listed once, and nobody else is.
     pub(crate) fn check(&self, waits: impl Fn(K) -> bool) {
-        let listed = self.accounts.iter().filter(|(_, account)| account.waits);
+        let keys = self.accounts.sorted_keys();
+        let listed = keys.iter().filter_map(|key| self.accounts.get(key)).filter(|account| account.waits);
         assert_eq!(listed.count(), self.waiting.len(), "accounts that wait");
         assert!(self.in_order().all(&waits), "an account without jobs waits");
         assert!(self.ripe.is_subset(&self.waiting), "an account is ripe and waits for nothing");
         assert!(self.resting.len() <= MAX_RESTING + 1, "accounts are kept for ever");
+    }
+}
+
+fn replace<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        set.remove(&before);
+    }
+    if let Some(after) = after {
+        set.insert(after);
     }
 }
 
@@ -145,13 +156,19 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    impl Identity for &'static str {
+        fn bits(&self) -> (u64, u64) {
+            (model::ids::fnv1a(self.as_bytes()), 0)
+        }
+    }
+
     fn order(shares: &Shares<&'static str>) -> Vec<&'static str> {
         shares.in_order().collect()
     }
 
     #[test]
     fn who_has_had_least_goes_first() {
-        let mut shares = Shares::default();
+        let mut shares = Shares::new(7);
         ["ann", "bob", "cid"].into_iter().for_each(|name| shares.join(name));
 
         shares.charge("ann", 30);
@@ -162,7 +179,7 @@ mod tests {
 
     #[test]
     fn absence_earns_nothing() {
-        let mut shares = Shares::default();
+        let mut shares = Shares::new(7);
         shares.join("ann");
         shares.charge("ann", 100);
 
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn coming_and_going_forgives_nothing() {
-        let mut shares = Shares::default();
+        let mut shares = Shares::new(7);
         ["ann", "bob"].into_iter().for_each(|name| shares.join(name));
         shares.charge("ann", 100);
 
@@ -186,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_was_not_used_is_given_back() {
-        let mut shares = Shares::default();
+        let mut shares = Shares::new(7);
         ["ann", "bob"].into_iter().for_each(|name| shares.join(name));
         shares.charge("ann", 100);
         shares.charge("bob", 50);

@@ -1,6 +1,6 @@
 //! Demands, interned and counted, each with the groups of workers that meet it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use model::ids::WorkerId;
@@ -8,6 +8,7 @@ use model::ids::WorkerId;
 use super::demand::Demand;
 use super::group::{Group, GroupId};
 use super::table::WorkerTable;
+use crate::idmap::{IdMap, Identity};
 
 /// Classes that nobody uses any more but that are kept, because the next job of the same build wants them again.
 const MAX_UNUSED: usize = 256;
@@ -27,24 +28,35 @@ struct Class {
 }
 
 /// All classes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Classes {
-    by_demand: BTreeMap<Demand, ClassId>,
-    classes: BTreeMap<ClassId, Class>,
+    by_demand: IdMap<Demand, ClassId>,
+    classes: IdMap<ClassId, Class>,
     /// Used classes that no worker can take. A silent worker may come back, and counts.
     stranded: BTreeSet<ClassId>,
     unused: usize,
     next: u64,
 }
 
+impl Identity for ClassId {
+    fn bits(&self) -> (u64, u64) {
+        (self.0, 0)
+    }
+}
+
 impl Classes {
+    pub(crate) fn new(seed: u64) -> Self {
+        let (by_demand, classes) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
+        Self { by_demand, classes, stranded: BTreeSet::new(), unused: 0, next: 0 }
+    }
+
     /// The class of this demand, which is kept until as many `release` calls.
     pub(crate) fn acquire(&mut self, demand: Demand, workers: &WorkerTable) -> ClassId {
         let id = match self.by_demand.get(&demand) {
             Some(&id) => id,
             None => self.intern(demand, workers),
         };
-        if let Some(class) = self.classes.get_mut(&id) {
+        if let Some(class) = self.classes.get_mut(id) {
             class.users += 1;
             if class.users == 1 {
                 self.unused -= 1;
@@ -55,7 +67,7 @@ impl Classes {
     }
 
     pub(crate) fn release(&mut self, id: ClassId) {
-        let Some(class) = self.classes.get_mut(&id) else { return };
+        let Some(class) = self.classes.get_mut(id) else { return };
         class.users -= 1;
         if class.users > 0 {
             return;
@@ -70,7 +82,7 @@ impl Classes {
 
     /// Whether this worker could take jobs of the class if it had nothing else to do.
     pub(crate) fn is_able(&self, id: ClassId, worker_id: WorkerId, workers: &WorkerTable) -> bool {
-        let (Some(class), Some(worker)) = (self.classes.get(&id), workers.get(worker_id)) else { return false };
+        let (Some(class), Some(worker)) = (self.classes.get(id), workers.get(worker_id)) else { return false };
         worker.is_present()
             && class.groups.binary_search(&worker.group()).is_ok()
             && worker.memory() >= class.demand.memory
@@ -88,12 +100,12 @@ impl Classes {
 
     /// The groups whose workers can take the class, as far as abilities go.
     pub(crate) fn groups<'a>(&self, id: ClassId, workers: &'a WorkerTable) -> impl Iterator<Item = &'a Group> {
-        let groups = self.classes.get(&id).into_iter().flat_map(|class| &class.groups);
+        let groups = self.classes.get(id).into_iter().flat_map(|class| &class.groups);
         groups.filter_map(|&group| workers.group(group))
     }
 
     pub(crate) fn demand(&self, id: ClassId) -> Option<&Demand> {
-        self.classes.get(&id).map(|class| &class.demand)
+        self.classes.get(id).map(|class| &class.demand)
     }
 
     /// What is reserved for each job of the class, in bytes.
@@ -110,18 +122,19 @@ impl Classes {
     }
 
     pub(crate) fn kept(&self, id: ClassId) -> Option<WorkerId> {
-        self.classes.get(&id).and_then(|class| class.kept)
+        self.classes.get(id).and_then(|class| class.kept)
     }
 
     pub(crate) fn set_kept(&mut self, id: ClassId, worker: Option<WorkerId>) {
-        if let Some(class) = self.classes.get_mut(&id) {
+        if let Some(class) = self.classes.get_mut(id) {
             class.kept = worker;
         }
     }
 
     /// A group of workers came, or (it is not in the table) went.
     pub(crate) fn on_group_changed(&mut self, group: GroupId, workers: &WorkerTable) {
-        for class in self.classes.values_mut() {
+        for id in self.classes.sorted_keys() {
+            let Some(class) = self.classes.get_mut(id) else { continue };
             let offer = workers.group(group).map(|group| &group.abilities);
             let is_able = offer.is_some_and(|offer| class.demand.unmet_by(offer).is_none());
             match (class.groups.binary_search(&group), is_able) {
@@ -136,12 +149,15 @@ impl Classes {
 
     /// A worker came, went, drains, was benched or let back: who can take what?
     pub(crate) fn on_fleet_changed(&mut self, workers: &WorkerTable) {
-        let used: Vec<_> = self.classes.iter().filter(|(_, class)| class.users > 0).map(|(&id, _)| id).collect();
-        used.into_iter().for_each(|id| self.judge(id, workers));
+        for id in self.classes.sorted_keys() {
+            if self.classes.get(id).is_some_and(|class| class.users > 0) {
+                self.judge(id, workers);
+            }
+        }
     }
 
     fn judge(&mut self, id: ClassId, workers: &WorkerTable) {
-        let Some(class) = self.classes.get(&id) else { return };
+        let Some(class) = self.classes.get(id) else { return };
         let has_able = self.groups(id, workers).any(|group| group.able(&class.demand).next().is_some());
         if has_able {
             self.stranded.remove(&id);
@@ -162,15 +178,19 @@ impl Classes {
     }
 
     fn drop_class(&mut self, id: ClassId) {
-        if let Some(class) = self.classes.remove(&id) {
+        if let Some(class) = self.classes.remove(id) {
             self.by_demand.remove(&class.demand);
             self.unused -= 1;
         }
     }
 
+    fn iter(&self) -> impl Iterator<Item = (ClassId, &Class)> {
+        self.classes.sorted_keys().into_iter().filter_map(|id| Some((id, self.classes.get(id)?)))
+    }
+
     /// Recomputes what is kept up to date and compares.
     pub(crate) fn check(&self, workers: &WorkerTable) {
-        for (&id, class) in &self.classes {
+        for (id, class) in self.iter() {
             let able = workers.groups().filter(|(_, group)| class.demand.unmet_by(&group.abilities).is_none());
             assert!(able.map(|(group, _)| group).eq(class.groups.iter().copied()), "groups of {class:?}");
             let is_stranded = !workers.iter().any(|(worker, _)| self.is_able(id, worker, workers));
@@ -180,6 +200,6 @@ impl Classes {
                 assert_eq!(kept_for, Some(id), "{worker:?} is kept for {class:?} and does not know");
             }
         }
-        assert_eq!(self.unused, self.classes.values().filter(|class| class.users == 0).count());
+        assert_eq!(self.unused, self.iter().filter(|(_, class)| class.users == 0).count());
     }
 }

@@ -7,6 +7,7 @@ use model::ids::{CpuClass, DirKey, ToolchainKey, UserId, WorkerId};
 use model::job::{JobFacts, JobKind};
 
 use crate::action::Unmet;
+use crate::idmap::Identity;
 use crate::input::WorkerFacts;
 
 /// Everything about a job that makes a worker fit or unfit for it.
@@ -45,6 +46,18 @@ impl Abilities {
             toolchains: sorted(&facts.toolchains),
             mounts: sorted(&facts.mounts),
         }
+    }
+}
+
+impl Identity for Demand {
+    fn bits(&self) -> (u64, u64) {
+        let step = |digest: u64, value: u64| (digest ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+        let toolchain = self.toolchain.map_or(0, |key| key.digest().wrapping_add(1));
+        let cpu_class = self.cpu_class.map_or(0, |class| class.digest().wrapping_add(1));
+        let who = u64::from(self.user.uid()) << 1 | u64::from(self.link);
+        let digest = [who, toolchain, cpu_class, self.memory].into_iter().fold(0, step);
+        let digest = self.mounts.iter().fold(digest, |digest, mount| step(digest, mount.digest()));
+        (digest, self.avoid.iter().fold(0, |digest, worker| step(digest, u64::from(worker.number()))))
     }
 }
 

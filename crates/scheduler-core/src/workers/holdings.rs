@@ -1,7 +1,6 @@
 //! Which attempts are at which worker, as far as we know: sent and not ended, or named by the worker when it
 //! registered. Whatever stands here may be executing, and a job with an attempt here gets no other.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use model::ids::{Attempt, DirKey, JobId, WorkerId};
@@ -35,36 +34,33 @@ struct Account {
 pub(crate) struct Holdings {
     /// In the order of their numbers and workers; mostly one.
     by_job: IdMap<JobId, Vec<Note>>,
-    by_worker: BTreeMap<WorkerId, Account>,
+    by_worker: IdMap<WorkerId, Account>,
     /// Attempts of each worker that write into each directory.
-    writing: BTreeMap<(DirKey, WorkerId), u32>,
+    writing: IdMap<(DirKey, WorkerId), u32>,
     /// Workers that write into each directory.
-    writers: BTreeMap<DirKey, usize>,
+    writers: IdMap<DirKey, usize>,
 }
 
 impl Holdings {
     pub(crate) fn new(seed: u64) -> Self {
-        let (by_job, by_worker) = (IdMap::with_seed(seed), BTreeMap::new());
-        Self { by_job, by_worker, writing: BTreeMap::new(), writers: BTreeMap::new() }
+        let (by_job, by_worker) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
+        Self { by_job, by_worker, writing: IdMap::with_seed(seed), writers: IdMap::with_seed(seed) }
     }
 
     /// The attempt is at the worker, where so many bytes are reserved for it and it writes into that directory.
     pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt, memory: u64, dir: Option<DirKey>) {
         let live = (attempt.number, worker);
-        if self.by_job.get(attempt.job).is_none() {
-            self.by_job.insert(attempt.job, Vec::with_capacity(1));
-        }
-        let Some(notes) = self.by_job.get_mut(attempt.job) else { return };
+        let notes = self.by_job.get_or_insert_with(attempt.job, || Vec::with_capacity(1));
         let Err(place) = notes.binary_search_by_key(&live, |note| note.live) else { return };
         notes.insert(place, Note { live, cancelled: false, memory, dir });
-        let account = self.by_worker.entry(worker).or_default();
+        let account = self.by_worker.get_or_insert_with(worker, Account::default);
         account.attempts.push(attempt);
         account.reserved = account.reserved.saturating_add(memory);
         if let Some(dir) = dir {
-            let attempts = self.writing.entry((dir, worker)).or_default();
+            let attempts = self.writing.get_or_insert_with((dir, worker), || 0);
             *attempts += 1;
             if *attempts == 1 {
-                *self.writers.entry(dir).or_default() += 1;
+                *self.writers.get_or_insert_with(dir, || 0) += 1;
             }
         }
     }
@@ -77,12 +73,9 @@ impl Holdings {
         if notes.is_empty() {
             self.by_job.remove(attempt.job);
         }
-        if let Some(account) = self.by_worker.get_mut(&worker) {
+        if let Some(account) = self.by_worker.get_mut(worker) {
             account.attempts.retain(|other| *other != attempt);
             account.reserved = account.reserved.saturating_sub(note.memory);
-            if account.attempts.is_empty() {
-                self.by_worker.remove(&worker);
-            }
         }
         if let Some(dir) = note.dir {
             self.stop_writing(dir, worker);
@@ -92,20 +85,20 @@ impl Holdings {
 
     /// How many workers write into this directory, and whether this one does.
     pub(crate) fn writers(&self, dir: DirKey, worker: WorkerId) -> (usize, bool) {
-        (self.writers.get(&dir).copied().unwrap_or(0), self.writing.contains_key(&(dir, worker)))
+        (self.writers.get(dir).copied().unwrap_or(0), self.writing.contains((dir, worker)))
     }
 
     fn stop_writing(&mut self, dir: DirKey, worker: WorkerId) {
-        let Some(attempts) = self.writing.get_mut(&(dir, worker)) else { return };
+        let Some(attempts) = self.writing.get_mut((dir, worker)) else { return };
         *attempts -= 1;
         if *attempts > 0 {
             return;
         }
-        self.writing.remove(&(dir, worker));
-        if let Some(writers) = self.writers.get_mut(&dir) {
+        self.writing.remove((dir, worker));
+        if let Some(writers) = self.writers.get_mut(dir) {
             *writers -= 1;
             if *writers == 0 {
-                self.writers.remove(&dir);
+                self.writers.remove(dir);
             }
         }
     }
@@ -136,12 +129,12 @@ impl Holdings {
 
     /// What this worker was given, in the order of its being sent.
     pub(crate) fn of_worker(&self, worker: WorkerId) -> &[Attempt] {
-        self.by_worker.get(&worker).map_or(&[], |account| account.attempts.as_slice())
+        self.by_worker.get(worker).map_or(&[], |account| account.attempts.as_slice())
     }
 
     /// How many attempts are at a worker, and the bytes reserved for them.
     pub(crate) fn count(&self, worker: WorkerId) -> (u32, u64) {
-        let Some(account) = self.by_worker.get(&worker) else { return (0, 0) };
+        let Some(account) = self.by_worker.get(worker) else { return (0, 0) };
         (u32::try_from(account.attempts.len()).unwrap_or(u32::MAX), account.reserved)
     }
 
@@ -150,8 +143,17 @@ impl Holdings {
         self.by_job.sorted_keys()
     }
 
+    /// Whoever holds something, in the order of their ids. Looks at all of them.
     pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerId> + '_ {
-        self.by_worker.keys().copied()
+        let workers = self.by_worker.sorted_keys().into_iter();
+        workers.filter(|&worker| !self.of_worker(worker).is_empty())
+    }
+
+    /// The worker is lost, and with it the account of what it held, which is nothing by now.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        if self.of_worker(worker).is_empty() {
+            self.by_worker.remove(worker);
+        }
     }
 
     fn note(&self, worker: WorkerId, attempt: Attempt) -> Option<&Note> {
@@ -160,13 +162,17 @@ impl Holdings {
 
     /// The two views agree.
     pub(crate) fn check(&self) {
-        let listed: usize = self.by_worker.values().map(|account| account.attempts.len()).sum();
+        let workers = self.by_worker.sorted_keys();
+        let accounts = || workers.iter().filter_map(|&worker| Some((worker, self.by_worker.get(worker)?)));
+        let listed: usize = accounts().map(|(_, account)| account.attempts.len()).sum();
         let indexed: usize = self.jobs().iter().map(|&job| self.of_job(job).count()).sum();
         assert_eq!(listed, indexed, "attempts by worker and by job");
         let notes = self.jobs().into_iter().filter_map(|job| self.by_job.get(job)).flatten();
-        assert_eq!(notes.filter(|note| note.dir.is_some()).count(), self.writing.values().sum::<u32>() as usize);
-        assert_eq!(self.writing.len(), self.writers.values().sum::<usize>(), "workers that write into directories");
-        for (&worker, account) in &self.by_worker {
+        let writing = self.writing.sorted_keys().into_iter().filter_map(|key| self.writing.get(key));
+        assert_eq!(notes.filter(|note| note.dir.is_some()).count(), writing.sum::<u32>() as usize);
+        let writers = self.writers.sorted_keys().into_iter().filter_map(|dir| self.writers.get(dir));
+        assert_eq!(self.writing.len(), writers.sum::<usize>(), "workers that write into directories");
+        for (worker, account) in accounts() {
             let notes = account.attempts.iter().map(|&attempt| self.note(worker, attempt));
             let reserved = notes.fold(0u64, |sum, note| match note {
                 Some(note) => sum.saturating_add(note.memory),

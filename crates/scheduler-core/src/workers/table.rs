@@ -9,6 +9,7 @@ use super::demand::Abilities;
 use super::group::{Group, GroupId, Listing};
 use super::health::Health;
 use super::pace::Pace;
+use crate::idmap::IdMap;
 use crate::input::{WorkerFacts, WorkerLoad};
 
 /// Whether a worker is spoken with.
@@ -135,7 +136,7 @@ impl Worker {
 /// All registered workers.
 #[derive(Debug)]
 pub(crate) struct WorkerTable {
-    workers: BTreeMap<WorkerId, Worker>,
+    workers: IdMap<WorkerId, Worker>,
     groups: BTreeMap<GroupId, Group>,
     by_abilities: BTreeMap<Abilities, GroupId>,
     next_group: u32,
@@ -147,22 +148,24 @@ pub(crate) struct WorkerTable {
 impl WorkerTable {
     /// An empty fleet whose workers may hold up to `prefetch` attempts beyond their slots.
     pub(crate) fn new(prefetch: u32) -> Self {
-        let (workers, groups, by_abilities) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        // The server numbers workers itself: nobody can choose numbers that are slow to look up.
+        let (workers, groups, by_abilities) = (IdMap::with_seed(0), BTreeMap::new(), BTreeMap::new());
         Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0 }
     }
 
     pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
-        self.workers.get(&id)
+        self.workers.get(id)
     }
 
+    /// All workers, in the order of their ids. Costs a sorted list of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.workers.iter().map(|(&id, worker)| (id, worker))
+        self.workers.sorted_keys().into_iter().filter_map(|id| Some((id, self.workers.get(id)?)))
     }
 
     /// Adds a worker, or takes note of other abilities. A group that is new is named: classes have to judge it.
     pub(crate) fn register(&mut self, id: WorkerId, facts: WorkerFacts) -> (Option<GroupId>, Option<GroupId>) {
         let abilities = Abilities::new(&facts);
-        let before = self.workers.get(&id).map(|worker| worker.group);
+        let before = self.workers.get(id).map(|worker| worker.group);
         let is_same = before.is_some_and(|group| self.groups.get(&group).is_some_and(|it| it.abilities == abilities));
         if is_same {
             self.update(id, |worker| {
@@ -196,7 +199,7 @@ impl WorkerTable {
 
     /// Changes a worker and whatever follows from it. Nothing happens if there is no such worker.
     pub(crate) fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else { return };
         let before = Listing::of(id, worker, self.prefetch);
         change(worker);
         let (group, after) = (worker.group, Listing::of(id, worker, self.prefetch));
@@ -212,14 +215,14 @@ impl WorkerTable {
     }
 
     pub(crate) fn excuse(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get_mut(&id) {
+        if let Some(worker) = self.workers.get_mut(id) {
             worker.excused = true;
         }
     }
 
     /// For what no list depends on.
     pub(crate) fn set_spare(&mut self, id: WorkerId, spare: Option<ClassId>) {
-        if let Some(worker) = self.workers.get_mut(&id) {
+        if let Some(worker) = self.workers.get_mut(id) {
             worker.spare = spare;
         }
     }
@@ -254,7 +257,7 @@ impl WorkerTable {
     }
 
     fn detach(&mut self, id: WorkerId) -> Option<Worker> {
-        let worker = self.workers.remove(&id)?;
+        let worker = self.workers.remove(id)?;
         let before = Listing::of(id, &worker, self.prefetch);
         self.relist(worker.group, before, Listing::default());
         if let Some(group) = self.groups.get_mut(&worker.group) {
