@@ -1,14 +1,31 @@
 //! A compiler that waits: it says that it runs, and goes on when the story opens its gate.
+//!
+//! They speak over an abstract socket (unix(7)). What an isolated attempt writes to the mount is seen by nobody before
+//! its commit, and what appears there meanwhile need not be seen by the attempt; nor does it know the number that others
+//! have for it: the kernel tells us that.
 
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::daemon::{eventually, within};
 
 /// A directory with a compiler that compiles only once its gate is open.
 pub struct Gate {
-    dir: PathBuf,
-    name: String,
+    compiler: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    open: bool,
+    waiting: Vec<UnixStream>,
+    pids: Vec<u32>,
 }
 
 impl Gate {
@@ -21,19 +38,24 @@ impl Gate {
     /// Puts such a compiler into `dir`; it then runs the one of this name on the `PATH`.
     #[must_use]
     pub fn new_for(dir: &Path, name: &str) -> Self {
-        let shown = dir.display();
-        let script = format!(
-            "#!/bin/sh\necho $$ >> '{shown}/running'\n\
-             while [ ! -e '{shown}/open' ]; do sleep 0.02; done\nexec {name} \"$@\"\n"
-        );
-        write_executable(&dir.join(name), &script);
-        Self { dir: dir.to_owned(), name: name.to_owned() }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let address = format!("distccd-gate-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let listener = SocketAddr::from_abstract_name(&address).and_then(|address| UnixListener::bind_addr(&address));
+        let state = Arc::new(Mutex::new(State::default()));
+        let keeper = Arc::clone(&state);
+        let listener = listener.unwrap();
+        // It ends with the test's process.
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| arrive(&keeper, stream)));
+        let compiler = dir.join(name);
+        std::fs::write(compiler.with_added_extension("gate"), format!("{address}\n{name}\n")).unwrap();
+        std::fs::copy(program(), &compiler).unwrap();
+        Self { compiler, state }
     }
 
     /// The compiler's path.
     #[must_use]
     pub fn compiler(&self) -> PathBuf {
-        self.dir.join(&self.name)
+        self.compiler.clone()
     }
 
     /// Waits until `count` of them have started; their pids, in the order of their starts.
@@ -48,14 +70,56 @@ impl Gate {
     /// The pids of all that have started so far.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let text = std::fs::read_to_string(self.dir.join("running")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pids.clone()
     }
 
-    /// Lets them go on.
+    /// Lets them go on, and those that come later.
     pub fn open(&self) {
-        std::fs::write(self.dir.join("open"), "").unwrap();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open = true;
+        state.waiting.drain(..).for_each(let_through);
     }
+
+    /// Has those that come later wait again.
+    pub fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).open = false;
+    }
+}
+
+fn arrive(state: &Mutex<State>, stream: UnixStream) {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.pids.push(peer(&stream));
+    if state.open { let_through(stream) } else { state.waiting.push(stream) }
+}
+
+fn let_through(mut stream: UnixStream) {
+    // Whoever was killed meanwhile does not hear it.
+    let _ = stream.write_all(b"!");
+}
+
+/// The pid of the process at the other end, as this process knows it.
+fn peer(stream: &UnixStream) -> u32 {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of_val(&peer)).expect("a small size");
+    // SAFETY: `peer` is live and of the length that is said.
+    let answer = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+    u32::try_from(peer.pid).expect("a pid")
+}
+
+/// The waiting compiler, a binary of this package: Cargo builds it for every test of it.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    // target/PROFILE/deps/THIS-TEST
+    test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps").join("gate")
 }
 
 /// Writes an executable file.

@@ -10,4 +10,5 @@ pub mod daemon;
 pub mod fidelity;
 pub mod gate;
 pub mod run;
+pub mod tracer;
 pub mod tree;
