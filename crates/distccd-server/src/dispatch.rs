@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
 use proto::convert::{attempt_ref, dir_keys};
 use proto::v1::{self, launcher_reply, worker_order};
-use scheduler_core::{Action, ClientId, LocalReason, Snapshot, Unmet, WorkerState};
+use scheduler_core::{Action, ClientId, Commit, HeldAttempt, LocalReason, Snapshot, Unmet, WorkerState};
 
 use crate::SOFTWARE;
 use crate::books::{Books, Telling};
@@ -74,7 +74,10 @@ impl Dispatch {
     /// Carries out an order of the scheduler.
     pub fn perform(&mut self, action: Action) {
         match action {
-            Action::Assign { worker, attempts } => self.assign(worker, &attempts),
+            Action::Assign { worker, attempts, commit } => self.assign(worker, &attempts, commit),
+            Action::PermitCommit { worker, attempt } => {
+                self.order(worker, worker_order::Message::PermitCommit(attempts(&[attempt])));
+            }
             Action::Cancel { worker, attempt } => {
                 self.order(worker, worker_order::Message::Cancel(attempts(&[attempt])));
             }
@@ -223,12 +226,12 @@ impl Dispatch {
 
     // --- attempts ---
 
-    fn assign(&mut self, worker: WorkerId, assigned: &[Attempt]) {
-        let assignments = assigned.iter().filter_map(|&attempt| self.assignment(attempt)).collect();
+    fn assign(&mut self, worker: WorkerId, assigned: &[Attempt], commit: Commit) {
+        let assignments = assigned.iter().filter_map(|&attempt| self.assignment(attempt, commit)).collect();
         self.order(worker, worker_order::Message::Assign(v1::AssignBatch { assignments }));
     }
 
-    fn assignment(&self, attempt: Attempt) -> Option<v1::Assignment> {
+    fn assignment(&self, attempt: Attempt, commit: Commit) -> Option<v1::Assignment> {
         let job = self.books.get(attempt.job)?.job.as_ref()?;
         Some(v1::Assignment {
             attempt: Some(attempt_ref(attempt)),
@@ -237,14 +240,15 @@ impl Dispatch {
             dirs: job.dirs.clone(),
             inputs: job.inputs.clone(),
             outputs: job.outputs.clone(),
+            when_permitted: commit == Commit::WhenPermitted,
         })
     }
 
     /// Makes room for what a worker will say of the attempts that it brings along, which may be another server's. The
     /// scheduler says when to forget them.
-    pub fn note_held(&mut self, holding: &[Attempt]) {
-        for attempt in holding {
-            self.books.entry(attempt.job);
+    pub fn note_held(&mut self, holding: &[HeldAttempt]) {
+        for held in holding {
+            self.books.entry(held.attempt.job);
         }
     }
 

@@ -209,6 +209,11 @@ impl Driver {
                     self.step(Input::AttemptStarted { worker, attempt });
                 }
             }
+            worker_message::Message::Ready(ready) => {
+                for attempt in ready.attempts.iter().filter_map(|attempt| attempt_from(Some(attempt)).ok()) {
+                    self.step(Input::AttemptReady { worker, attempt });
+                }
+            }
             worker_message::Message::Output(chunk) => {
                 if let Ok(attempt) = attempt_from(chunk.attempt.as_ref()) {
                     self.dispatch.pass_output(attempt, chunk);
@@ -281,6 +286,7 @@ fn worker_facts(register: &v1::Register) -> WorkerFacts {
         mounts: register.mounts.iter().map(|mount| DirKey::of_path(mount)).collect(),
         only_user: (!register.any_user).then(|| UserId::new(register.uid)),
         memory: register.memory,
+        isolates: register.isolates,
     }
 }
 

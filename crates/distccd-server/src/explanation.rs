@@ -66,6 +66,7 @@ const fn kind_name(kind: PlacementKind) -> &'static str {
         PlacementKind::Company => "company",
         PlacementKind::KeptFree => "kept free",
         PlacementKind::Adopted => "adopted",
+        PlacementKind::SecondAttempt => "second attempt",
     }
 }
 

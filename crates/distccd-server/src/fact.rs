@@ -1,8 +1,8 @@
 //! What the sessions tell the driver.
 
-use model::ids::{Attempt, JobId, WorkerId};
+use model::ids::{JobId, WorkerId};
 use proto::v1;
-use scheduler_core::ClientId;
+use scheduler_core::{ClientId, HeldAttempt};
 use tokio::sync::oneshot;
 
 use crate::session::outbox::Outbox;
@@ -42,7 +42,7 @@ pub enum Fact {
         /// What it says of itself.
         register: Box<v1::Register>,
         /// Its attempts.
-        holding: Vec<Attempt>,
+        holding: Vec<HeldAttempt>,
         /// Where its orders go.
         orders: Outbox<v1::WorkerOrder>,
         /// Tells its session the number it got, and which conversation of the worker this is.

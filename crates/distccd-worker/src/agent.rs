@@ -189,6 +189,8 @@ impl Agent {
                 tracing::debug!(%attempt, back, "recalled by the server");
             }),
             Order::HeartbeatAck(ack) => self.lease.on_heartbeat_ack(ack.sequence),
+            // None was assigned that waits for it.
+            Order::PermitCommit(_) => {}
             Order::ResultsReceived(list) => {
                 wire::attempts(&list).into_iter().for_each(|attempt| self.books.on_results_received(attempt));
             }
@@ -214,12 +216,16 @@ impl Agent {
     }
 
     fn on_assignment(&mut self, assignment: v1::Assignment) {
+        let when_permitted = assignment.when_permitted;
         let (attempt, task) = match wire::assignment(assignment) {
             Ok(read) => read,
             Err(error) => return tracing::warn!("dropped an assignment: {error}"),
         };
         let refusal = match task {
             Err(error) => Some(AttemptFailure::Refused(error.to_string())),
+            Ok(_) if when_permitted => {
+                Some(AttemptFailure::Refused("this worker does not isolate what its attempts write".to_owned()))
+            }
             Ok(_) if !matches!(self.drain, Drain::No) => Some(AttemptFailure::HandedBack),
             Ok(task) => match self.refusal(&task) {
                 None => {

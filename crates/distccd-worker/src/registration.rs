@@ -49,6 +49,9 @@ impl Registration {
             cpu_class: self.host.cpu_class.map_or(0, CpuClass::digest),
             holding,
             draining,
+            // Until attempts are isolated here, none is second to another.
+            isolates: false,
+            unpermitted: Vec::new(),
         }
     }
 }

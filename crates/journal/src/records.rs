@@ -6,7 +6,8 @@ use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
-    Action, ClientId, Config, HistoryEntry, Input, LocalReason, SubmittedJob, WorkerFacts, WorkerLoad,
+    Action, ClientId, Commit, Config, HeldAttempt, HistoryEntry, Input, LocalReason, SubmittedJob, WorkerFacts,
+    WorkerLoad,
 };
 
 use crate::codec::{Bytes, Record, Undecodable};
@@ -100,14 +101,16 @@ structure! {
     Config {
         lease, max_attempts, max_losses, prefetch, fleet_grace, max_queued, max_queued_per_user, ask_again, retain,
         max_retained, user_weights, urgent_users, interactive_jobs, ageing, look_ahead, writers_per_dir, history_entries,
-        bench_after, bench_time, max_bench_time, hash_seed,
+        bench_after, bench_time, max_bench_time, speculation, speculation_factor, speculation_after, speculation_share,
+        hash_seed,
     }
+    HeldAttempt { attempt, commit }
     HistoryEntry { key, duration, memory }
     JobFacts { user, build, kind, toolchain, mounts, dirs, input_bytes, batch, repeatable, priority, output, cpu_class }
     Outcome { exit, usage }
     ResourceUsage { wall, user, system, peak_memory }
     SubmittedJob { id, facts, resubmitted }
-    WorkerFacts { incarnation, slots, linking, toolchains, mounts, only_user, memory, cpu_class }
+    WorkerFacts { incarnation, slots, linking, toolchains, mounts, only_user, memory, cpu_class, isolates }
     WorkerLoad { memory_available, foreign_load_centi }
 }
 
@@ -125,6 +128,7 @@ variants! {
         7 HandedBack,
         8 Cancelled,
     }
+    Commit { 0 WhenDone, 1 WhenPermitted, }
     Input {
         0 JobsSubmitted { client, jobs },
         1 JobsCancelled { client, jobs },
@@ -139,6 +143,7 @@ variants! {
         10 AttemptEnded { worker, attempt, result },
         11 Stopping,
         12 Wake,
+        13 AttemptReady { worker, attempt },
     }
 }
 
@@ -146,10 +151,11 @@ variants! {
 impl Written for Action {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Assign { worker, attempts } => {
+            Self::Assign { worker, attempts, commit } => {
                 out.push(0);
                 worker.put(out);
                 attempts.put(out);
+                commit.put(out);
             }
             Self::Cancel { worker, attempt } => {
                 out.push(1);
@@ -185,6 +191,11 @@ impl Written for Action {
             Self::ForgetWorker { worker } => {
                 out.push(7);
                 worker.put(out);
+            }
+            Self::PermitCommit { worker, attempt } => {
+                out.push(8);
+                worker.put(out);
+                attempt.put(out);
             }
         }
     }

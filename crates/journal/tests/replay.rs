@@ -20,6 +20,7 @@ fn worker() -> Input {
         mounts: vec![DirKey::new(1)],
         only_user: Some(UserId::new(1000)),
         memory: 1 << 40,
+        isolates: true,
         cpu_class: Some(CpuClass::new(88)),
     };
     Input::WorkerRegistered { worker: ASH, facts, holding: vec![] }
@@ -63,7 +64,7 @@ fn recorded() -> Vec<u8> {
         actions.clear();
         scheduler.step(now, input, &mut actions);
         journal.after(step, &actions).expect("memory takes everything");
-        if let Some(Action::Assign { worker, attempts }) = actions.first() {
+        if let Some(Action::Assign { worker, attempts, .. }) = actions.first() {
             let result = Err(AttemptFailure::SpawnFailed("no such program: ö".to_owned()));
             inputs.push(Input::AttemptEnded { worker: *worker, attempt: attempts[0], result });
         }
@@ -86,7 +87,7 @@ fn a_history_that_decided_decides_again() {
     let mut actions = Vec::new();
     teacher.step(Timestamp::ZERO, worker(), &mut actions);
     teacher.step(Timestamp::ZERO, job(1), &mut actions);
-    let Some(Action::Assign { worker: ash, attempts }) = actions.first() else { panic!("{actions:?}") };
+    let Some(Action::Assign { worker: ash, attempts, .. }) = actions.first() else { panic!("{actions:?}") };
     let usage = ResourceUsage { wall: Duration::from_secs(1), peak_memory: 1 << 42, ..ResourceUsage::default() };
     let result = Ok(Outcome { exit: ExitStatus::Code(0), usage });
     let ended = Input::AttemptEnded { worker: *ash, attempt: attempts[0], result };

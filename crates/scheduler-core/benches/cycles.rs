@@ -78,6 +78,7 @@ impl Cluster {
             mounts: vec![DirKey::new(1)],
             only_user: None,
             memory: 64 << 30,
+            isolates: true,
         };
         self.step(Input::WorkerRegistered { worker, facts, holding: vec![] });
     }
@@ -87,7 +88,7 @@ impl Cluster {
         self.now = self.now + Duration::from_micros(1);
         self.scheduler.step(self.now, input, &mut self.actions);
         for action in self.actions.drain(..) {
-            if let Action::Assign { worker, attempts } = action {
+            if let Action::Assign { worker, attempts, .. } = action {
                 self.running.extend(attempts.into_iter().map(|attempt| (worker, attempt)));
             }
         }

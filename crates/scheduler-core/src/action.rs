@@ -6,7 +6,7 @@ use core::time::Duration;
 use model::ids::{Attempt, JobId, WorkerId};
 use model::outcome::AttemptFailure;
 
-use crate::input::ClientId;
+use crate::input::{ClientId, Commit};
 
 /// An order to the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,16 @@ pub enum Action {
         worker: WorkerId,
         /// What, the first to start first.
         attempts: Vec<Attempt>,
+        /// When they may commit.
+        commit: Commit,
+    },
+    /// Tell the worker that this attempt, which was assigned [`Commit::WhenPermitted`], may commit as soon as it is
+    /// done, or now if it is.
+    PermitCommit {
+        /// Whom.
+        worker: WorkerId,
+        /// What.
+        attempt: Attempt,
     },
     /// Tell the worker to kill this attempt, or forget it if it has not started. It answers with `AttemptEnded`.
     Cancel {

@@ -55,6 +55,16 @@ pub struct Config {
     pub bench_time: Duration,
     /// How long it is benched at the most.
     pub max_bench_time: Duration,
+    /// Whether jobs that run far too long, or whose worker fell silent, get second attempts on idle slots. Only jobs
+    /// that may be repeated, and only on workers that isolate.
+    pub speculation: bool,
+    /// How many times longer than predicted, and than jobs of its build lately run at the most against their
+    /// predictions, a job must have run; hundredths, at least 100.
+    pub speculation_factor: u32,
+    /// How long it must have run at the least.
+    pub speculation_after: Duration,
+    /// Second attempts at once at the most, in hundredths of the jobs at workers; one is always allowed.
+    pub speculation_share: u32,
     /// Scatters the hash tables, so that nobody can choose ids that make them slow. No decision depends on it.
     pub hash_seed: u64,
 }
@@ -82,6 +92,10 @@ impl Default for Config {
             bench_after: 3,
             bench_time: Duration::from_secs(10),
             max_bench_time: Duration::from_secs(600),
+            speculation: true,
+            speculation_factor: 200,
+            speculation_after: Duration::from_secs(2),
+            speculation_share: 10,
             hash_seed: 0x5851_f42d_4c95_7f2d,
         }
     }
@@ -95,12 +109,20 @@ pub enum ConfigError {
         /// Which setting.
         field: &'static str,
     },
+    /// The named setting must not be below this.
+    TooSmall {
+        /// Which setting.
+        field: &'static str,
+        /// The least that it may be.
+        least: u32,
+    },
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MustBePositive { field } => write!(f, "`{field}` must be above zero"),
+            Self::TooSmall { field, least } => write!(f, "`{field}` must be at least {least}"),
         }
     }
 }
@@ -122,10 +144,14 @@ impl Config {
             ("ask_again", !self.ask_again.is_zero()),
             ("ageing", !self.ageing.is_zero()),
             ("bench_time", !self.bench_time.is_zero()),
+            ("speculation_after", !self.speculation_after.is_zero()),
             ("user_weights", self.user_weights.values().all(|&weight| weight > 0)),
         ];
         match positive.into_iter().find(|(_, holds)| !holds) {
             Some((field, _)) => Err(ConfigError::MustBePositive { field }),
+            None if self.speculation_factor < 100 => {
+                Err(ConfigError::TooSmall { field: "speculation_factor", least: 100 })
+            }
             None => Ok(()),
         }
     }

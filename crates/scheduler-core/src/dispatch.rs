@@ -8,6 +8,7 @@ use model::job::JobKind;
 
 use crate::action::Action;
 use crate::explain::{Placement, PlacementKind};
+use crate::input::Commit;
 use crate::jobs::{Hold, Job, JobState, Progress, Turn};
 use crate::placement::{self, Candidate};
 use crate::queue::Asking;
@@ -23,7 +24,7 @@ const MAX_WARM: usize = 16;
 /// Directories of a job that are asked for warm workers.
 const MAX_DIRS: usize = 4;
 /// Warm workers looked at for one directory, and workers with room for one memory need, busy ones included.
-const MAX_LOOKS: usize = 64;
+pub(crate) const MAX_LOOKS: usize = 64;
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
@@ -39,7 +40,8 @@ impl Scheduler {
             self.fill_idle_slots(&mut sending);
         }
         self.send_ahead(&mut sending);
-        out.extend(sending.into_iter().map(|(worker, attempts)| Action::Assign { worker, attempts }));
+        let assign = |(worker, attempts)| Action::Assign { worker, attempts, commit: Commit::WhenDone };
+        out.extend(sending.into_iter().map(assign));
         self.recall_for_idle_slots(out);
     }
 
@@ -139,7 +141,7 @@ impl Scheduler {
         firsts.min().map(|(_, worker)| worker)
     }
 
-    fn fits(&self, demand: &Demand, worker: WorkerId) -> bool {
+    pub(crate) fn fits(&self, demand: &Demand, worker: WorkerId) -> bool {
         let has_memory = || self.workers.get(worker).is_some_and(|worker| worker.free_memory() >= demand.memory);
         demand.avoid.binary_search(&worker).is_err() && (demand.memory == 0 || has_memory())
     }
@@ -217,7 +219,7 @@ impl Scheduler {
         Some((best.worker, placement))
     }
 
-    fn candidate(&self, job: &Job, id: WorkerId) -> Option<Candidate> {
+    pub(crate) fn candidate(&self, job: &Job, id: WorkerId) -> Option<Candidate> {
         let worker: &Worker = self.workers.get(id)?;
         Some(Candidate {
             worker: id,
@@ -240,7 +242,7 @@ impl Scheduler {
         job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(worker, dir));
         let class = job.class;
         self.jobs.move_to(id, JobState::Held(hold));
-        self.put_attempt(worker, hold.attempt(id));
+        self.put_attempt(worker, hold.attempt(id), Commit::WhenDone);
         if let Some(class) = class.filter(|class| self.kept.get(class) == Some(&worker)) {
             self.stop_keeping(class);
         }

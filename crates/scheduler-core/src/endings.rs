@@ -26,13 +26,19 @@ enum Role {
     /// Nobody submitted the job to us.
     Orphan,
     Current(Hold),
+    /// The second attempt, while the first goes on.
+    Second(Hold),
     /// One that must not go on.
     Stray,
 }
 
 impl Scheduler {
     pub(crate) fn on_attempt_started(&mut self, worker: WorkerId, attempt: Attempt) {
-        let Role::Current(hold) = self.role(worker, attempt) else { return };
+        let hold = match self.role(worker, attempt) {
+            Role::Current(hold) => hold,
+            Role::Second(_) => return self.seconds.on_progress(attempt.job, Progress::Started),
+            Role::Orphan | Role::Stray => return,
+        };
         if hold.progress == Progress::Started {
             return;
         }
@@ -40,6 +46,7 @@ impl Scheduler {
         self.jobs.move_to(attempt.job, JobState::Held(Hold { progress: Progress::Started, ..hold }));
         self.refresh_spare(worker);
         self.on_turn_started(attempt.job, worker, hold.placement.kind);
+        self.watch(attempt, worker);
     }
 
     pub(crate) fn on_attempt_ended(
@@ -57,6 +64,8 @@ impl Scheduler {
         }
         match &result {
             Ok(outcome) => self.on_done(attempt.job, worker, outcome, out),
+            // The turn is the first attempt's.
+            Err(_) if matches!(role, Role::Second(_)) => {}
             Err(failure) => self.end_turn(attempt.job, failure),
         }
         let result = result.map(|_| ());
@@ -65,6 +74,11 @@ impl Scheduler {
             Role::Current(hold) => match result {
                 Ok(()) => self.settle(attempt.job, Next::Complete(attempt.number), out),
                 Err(failure) => self.on_attempt_failed(attempt.job, worker, failure, hold.progress, out),
+            },
+            Role::Second(hold) => match result {
+                // Without permission: the worker is wrong, and what it did is done.
+                Ok(()) => self.settle(attempt.job, Next::Complete(attempt.number), out),
+                Err(failure) => self.on_second_failed(attempt.job, hold, &failure, out),
             },
             Role::Stray => self.on_stray_ended(attempt, result, out),
         }
@@ -80,15 +94,18 @@ impl Scheduler {
     ) {
         let role = self.role(worker, attempt);
         self.take_attempt(worker, attempt);
+        if let Role::Second(hold) = role {
+            return self.on_second_failed(attempt.job, hold, &failure, out);
+        }
         self.end_turn(attempt.job, &failure);
         match role {
             Role::Orphan => self.close_orphan(attempt.job, out),
             Role::Current(hold) => self.on_attempt_failed(attempt.job, worker, failure, hold.progress, out),
-            Role::Stray => self.on_stray_ended(attempt, Err(failure), out),
+            Role::Second(_) | Role::Stray => self.on_stray_ended(attempt, Err(failure), out),
         }
     }
 
-    /// A job's only attempt ended without an outcome: is there another?
+    /// A job's current attempt ended without an outcome: is there another, or is there to be?
     pub(crate) fn on_attempt_failed(
         &mut self,
         id: JobId,
@@ -114,29 +131,41 @@ impl Scheduler {
                 if avoid {
                     self.avoid(id, worker);
                 }
-                self.settle(id, Next::Queue { in_front }, out);
+                if !self.promote(id, out) {
+                    self.settle(id, Next::Queue { in_front }, out);
+                }
             }
+            // What runs already may as well go on.
+            Verdict::GiveUp if self.promote(id, out) => {}
             Verdict::GiveUp => self.settle(id, Next::SendHome(LocalReason::AttemptsExhausted(failure)), out),
         }
     }
 
-    /// Does with a job what `next` says: at once if nothing of it is at any worker, and else when that has ended.
+    /// Does with a job what `next` says: at once if nothing of it is at any worker, and else when that has ended. An
+    /// attempt that waits for permission to commit never gets it any more, so answers need not wait for its end.
     ///
     /// An inherited job waits for the end of the adoption time besides, even with an outcome in hand: an earlier
     /// server may have given it to several workers one after the other, and only one of them has spoken yet.
     pub(crate) fn settle(&mut self, id: JobId, next: Next, out: &mut Vec<Action>) {
         self.clear_recall(id);
         let next = self.last_word(id, next);
+        self.seconds.remove(id);
+        self.cancel_all_but(id, None, out);
+        let holders: Vec<_> = self.holdings.of_job(id).map(|((_, worker), _)| worker).collect();
         let may_be_elsewhere = next != Next::Forget && self.jobs.get(id).is_some_and(|job| job.inherited);
-        if may_be_elsewhere || self.holdings.has_live(id) {
-            self.cancel_all_but(id, None, out);
-            let holder = self.jobs.get(id).and_then(Job::hold).map(|hold| hold.worker);
+        let must_end = match next {
+            Next::Queue { .. } => self.holdings.has_live(id),
+            Next::Forget | Next::SendHome(_) | Next::Complete(_) => self.holdings.may_commit(id),
+        };
+        if may_be_elsewhere || must_end {
             self.jobs.move_to(id, JobState::Cancelling { next });
-            if let Some(holder) = holder {
-                self.refresh_spare(holder);
-            }
-            return;
+        } else {
+            self.conclude(id, next, out);
         }
+        holders.into_iter().for_each(|holder| self.refresh_spare(holder));
+    }
+
+    fn conclude(&mut self, id: JobId, next: Next, out: &mut Vec<Action>) {
         match next {
             Next::Forget => self.forget(id, out),
             Next::Queue { in_front } => self.enqueue(id, in_front),
@@ -182,7 +211,10 @@ impl Scheduler {
             None => Role::Orphan,
             Some(job) => match job.hold() {
                 Some(hold) if hold.is(worker, attempt) => Role::Current(hold),
-                _ => Role::Stray,
+                _ => match self.seconds.get(attempt.job) {
+                    Some(hold) if hold.is(worker, attempt) => Role::Second(hold),
+                    _ => Role::Stray,
+                },
             },
         }
     }
@@ -236,8 +268,9 @@ impl Scheduler {
             (Ok(()), _) => {}
             (Err(failure), _) => job.half_done |= retry::may_have_begun(failure, true),
         }
-        if let Some(next) = next {
-            self.settle(id, next, out);
+        match next {
+            Some(next) => self.settle(id, next, out),
+            None => self.on_predecessor_ended(attempt, result.is_ok(), out),
         }
     }
 

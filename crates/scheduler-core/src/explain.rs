@@ -47,11 +47,26 @@ pub enum Condition {
         started: bool,
         /// Why it is there.
         placement: Placement,
+        /// It may not commit yet: the attempt before it has not ended, or nobody knows whether it has.
+        awaits_permission: bool,
+        /// Where else it is tried, if it is.
+        second: Option<SecondAttempt>,
     },
     /// For the end of attempts that must not go on.
     Cancelling,
     /// For nothing: it was answered.
     Done,
+}
+
+/// A second attempt, while the first goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondAttempt {
+    /// Where it is.
+    pub worker: WorkerId,
+    /// Which try it is.
+    pub number: u32,
+    /// Whether it was heard to start.
+    pub started: bool,
 }
 
 /// How many workers cannot take a job now, each counted once under the first reason that holds.
@@ -131,6 +146,8 @@ pub enum PlacementKind {
     KeptFree,
     /// The worker had it when it registered.
     Adopted,
+    /// A slot was idle, and the first attempt runs far too long, or its worker's connection is broken.
+    SecondAttempt,
 }
 
 impl Scheduler {
@@ -161,6 +178,12 @@ impl Scheduler {
                 number: hold.number,
                 started: hold.progress == Progress::Started,
                 placement: hold.placement,
+                awaits_permission: self.holdings.awaits_permission(hold.worker, hold.attempt(id)),
+                second: self.seconds.get(id).map(|second| SecondAttempt {
+                    worker: second.worker,
+                    number: second.number,
+                    started: second.progress == Progress::Started,
+                }),
             },
             JobState::Cancelling { .. } => Condition::Cancelling,
             JobState::Done { .. } => Condition::Done,

@@ -1,6 +1,6 @@
 //! What workers tell about themselves: that they are there, what they hold, how they fare, that they go.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use model::ids::{Attempt, DirKey, JobId, WorkerId};
@@ -8,7 +8,7 @@ use model::outcome::AttemptFailure;
 
 use crate::action::Action;
 use crate::explain::{Placement, PlacementKind};
-use crate::input::{WorkerFacts, WorkerLoad};
+use crate::input::{Commit, HeldAttempt, WorkerFacts, WorkerLoad};
 use crate::jobs::{Hold, Job, JobState, Next, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
@@ -19,7 +19,7 @@ impl Scheduler {
         &mut self,
         id: WorkerId,
         facts: WorkerFacts,
-        holding: &[Attempt],
+        holding: &[HeldAttempt],
         out: &mut Vec<Action>,
     ) {
         let (new_group, gone_group) = self.workers.register(id, facts.within_reason());
@@ -28,7 +28,9 @@ impl Scheduler {
         }
         self.on_heard_from(id);
         self.classes.on_fleet_changed(&self.workers);
+        self.postpone_permits();
         self.reconcile(id, holding, out);
+        self.permit_again(out);
         self.refresh_spare(id);
     }
 
@@ -58,6 +60,7 @@ impl Scheduler {
             self.workers.update(id, |worker| worker.liveness = Liveness::Silent);
             self.refresh_spare(id);
             self.note_loss();
+            self.suspect_all_of(id);
         }
     }
 
@@ -85,11 +88,12 @@ impl Scheduler {
         }
         self.affinity.forget(id);
         self.note_loss();
+        // First: what follows counts on its being gone.
+        out.push(Action::ForgetWorker { worker: id });
         for attempt in self.holdings.of_worker(id).to_vec() {
             self.on_attempt_lost(id, attempt, AttemptFailure::WorkerLost, out);
         }
         self.holdings.forget(id);
-        out.push(Action::ForgetWorker { worker: id });
     }
 
     /// A job that nobody can take waits from now for somebody to come (back).
@@ -109,6 +113,7 @@ impl Scheduler {
         self.jobs.move_to(job, JobState::Held(Hold { worker, number, progress: Progress::Unsure, placement }));
         self.refresh_spare(worker);
         self.cancel_all_but(job, Some((number, worker)), out);
+        self.permit_if_safe(job, out);
         if self.stopping {
             self.recall_for_stop(job, out);
         }
@@ -119,26 +124,39 @@ impl Scheduler {
     }
 
     /// Compares what a worker says it holds with what we believed, and believes the worker.
-    fn reconcile(&mut self, id: WorkerId, holding: &[Attempt], out: &mut Vec<Action>) {
-        let holding: BTreeSet<_> = holding.iter().copied().collect();
+    fn reconcile(&mut self, id: WorkerId, holding: &[HeldAttempt], out: &mut Vec<Action>) {
+        let holding: BTreeMap<_, _> = holding.iter().map(|held| (held.attempt, held.commit)).collect();
         for attempt in self.holdings.of_worker(id).to_vec() {
-            if holding.contains(&attempt) {
-                self.on_still_held(id, attempt, out);
-            } else {
-                self.on_missing(id, attempt, out);
+            match holding.get(&attempt) {
+                Some(&commit) => self.on_still_held(id, attempt, commit, out),
+                None => self.on_missing(id, attempt, out),
             }
         }
-        for attempt in holding {
+        for (attempt, commit) in holding {
             if !self.holdings.contains(id, attempt) {
-                self.on_found(id, attempt, out);
+                self.on_found(id, attempt, commit, out);
             }
         }
     }
 
     /// We were right; but what was said while the connection broke may be lost.
-    fn on_still_held(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
+    fn on_still_held(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit, out: &mut Vec<Action>) {
+        // What it knows; a permission that was lost on its way is given anew, if it still can be.
+        self.holdings.set_commit(worker, attempt, commit);
+        self.permit_if_safe(attempt.job, out);
         if self.holdings.is_cancelled(worker, attempt) {
             out.push(Action::Cancel { worker, attempt });
+            return;
+        }
+        if let Some(second) = self.seconds.get(attempt.job).filter(|hold| hold.is(worker, attempt)) {
+            if commit == Commit::WhenDone {
+                // It must not: it has not been told, and yet it says so.
+                self.seconds.remove(attempt.job);
+                let first = self.jobs.get(attempt.job).and_then(Job::hold).map(|hold| (hold.number, hold.worker));
+                self.cancel_all_but(attempt.job, first, out);
+            } else if second.progress == Progress::Sent {
+                self.seconds.on_progress(attempt.job, Progress::Unsure);
+            }
             return;
         }
         let Some(hold) = self.jobs.get(attempt.job).and_then(Job::hold) else { return };
@@ -153,15 +171,16 @@ impl Scheduler {
 
     /// The worker never got it, and then it is as good as handed back; or it lost it.
     fn on_missing(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
-        let hold = self.jobs.get(attempt.job).and_then(Job::hold);
+        let second = self.seconds.get(attempt.job).filter(|hold| hold.is(worker, attempt));
+        let hold = second.or_else(|| self.jobs.get(attempt.job).and_then(Job::hold));
         let never_arrived = hold.is_some_and(|hold| hold.is(worker, attempt) && hold.progress == Progress::Sent);
         let failure = if never_arrived { AttemptFailure::HandedBack } else { AttemptFailure::WorkerLost };
         self.on_attempt_lost(worker, attempt, failure, out);
     }
 
     /// The worker has something that this server did not give it: work of an earlier server, or of an earlier lease.
-    fn on_found(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
-        self.put_attempt(worker, attempt);
+    fn on_found(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit, out: &mut Vec<Action>) {
+        self.put_attempt(worker, attempt, commit);
         self.workers.excuse(worker);
         let id = attempt.job;
         let Some(job) = self.jobs.get_mut(id) else {
@@ -176,7 +195,12 @@ impl Scheduler {
                 self.adopt(id, worker, attempt.number, out);
             }
             JobState::Held(hold) => {
-                let current = (hold.number, hold.worker);
+                let (current, held) = ((hold.number, hold.worker), hold.attempt(id));
+                // Who may commit goes before who may not.
+                if commit == Commit::WhenDone && self.holdings.awaits_permission(hold.worker, held) {
+                    return self.adopt(id, worker, attempt.number, out);
+                }
+                self.seconds.remove(id);
                 self.cancel_all_but(id, Some(current), out);
             }
             JobState::Cancelling { .. } | JobState::Done { .. } => self.cancel_all_but(id, None, out),

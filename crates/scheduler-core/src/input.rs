@@ -41,7 +41,7 @@ pub enum Input {
         /// What it can do.
         facts: WorkerFacts,
         /// Every attempt that it holds: waiting, running, or ended with the end not yet acknowledged.
-        holding: Vec<Attempt>,
+        holding: Vec<HeldAttempt>,
     },
     /// A worker was heard from; its lease runs anew.
     WorkerAlive {
@@ -80,6 +80,14 @@ pub enum Input {
         /// Which.
         attempt: Attempt,
     },
+    /// An attempt that was assigned [`Commit::WhenPermitted`] has come to its end and waits for the permission to
+    /// commit. Said again on every connection until it has it.
+    AttemptReady {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        attempt: Attempt,
+    },
     /// An attempt ended, one way or another. Late and repeated reports are recognised and dropped.
     AttemptEnded {
         /// Where.
@@ -93,6 +101,33 @@ pub enum Input {
     Stopping,
     /// Only time passed.
     Wake,
+}
+
+/// When an attempt may make its outputs visible to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Commit {
+    /// When it is done.
+    #[default]
+    WhenDone,
+    /// When it is done and [`crate::Action::PermitCommit`] has come: another attempt of the job may be executing.
+    /// Only workers that isolate are given such an attempt.
+    WhenPermitted,
+}
+
+/// An attempt as a worker names it when it registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldAttempt {
+    /// Which.
+    pub attempt: Attempt,
+    /// Whether it may commit without our saying so: what was permitted counts as [`Commit::WhenDone`].
+    pub commit: Commit,
+}
+
+impl From<Attempt> for HeldAttempt {
+    /// One that may commit when it is done, as most do.
+    fn from(attempt: Attempt) -> Self {
+        Self { attempt, commit: Commit::WhenDone }
+    }
 }
 
 /// A job as submitted.
@@ -127,6 +162,8 @@ pub struct WorkerFacts {
     pub only_user: Option<model::ids::UserId>,
     /// Its memory in bytes; 0 when unknown. More than [`MAX_MEMORY`] counts as that.
     pub memory: u64,
+    /// Whether nothing that its attempts write is seen by others before they commit.
+    pub isolates: bool,
 }
 
 /// The most slots that a worker is believed to have.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use model::ids::JobId;
+use model::ids::{Attempt, JobId};
 use model::job::JobFacts;
 
 use crate::action::{Action, LocalReason};
@@ -11,6 +11,7 @@ use crate::input::{ClientId, MAX_BATCH, MAX_DEMANDED_MOUNTS, MAX_JOB_DIRS, Submi
 use crate::jobs::{Answer, Job, JobState, Next, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
+use crate::workers::holdings::Live;
 
 impl Scheduler {
     pub(crate) fn on_jobs_submitted(&mut self, client: ClientId, jobs: Vec<SubmittedJob>, out: &mut Vec<Action>) {
@@ -46,7 +47,11 @@ impl Scheduler {
             let next = match job.state() {
                 JobState::AwaitingAdoption => Next::Queue { in_front: false },
                 JobState::Cancelling { next } => next.clone(),
-                JobState::Waiting | JobState::Held(_) | JobState::Done { .. } => continue,
+                JobState::Held(_) => {
+                    self.permit_if_safe(id, out);
+                    continue;
+                }
+                JobState::Waiting | JobState::Done { .. } => continue,
             };
             self.settle(id, next, out);
         }
@@ -148,7 +153,9 @@ impl Scheduler {
             self.settle(id, Next::Complete(number), out);
             return;
         }
-        let running = self.holdings.of_job(id).rev().find(|&(_, cancelled)| !cancelled).map(|(live, _)| live);
+        let going_on = || self.holdings.of_job(id).rev().filter(|&(_, cancelled)| !cancelled).map(|(live, _)| live);
+        let waits = |&(number, worker): &Live| self.holdings.awaits_permission(worker, Attempt { job: id, number });
+        let running = going_on().find(|live| !waits(live)).or_else(|| going_on().next());
         match (running, end) {
             (Some((number, worker)), _) => self.adopt(id, worker, number, out),
             (None, Some(OrphanEnd { worker, result: Err(failure), .. })) => {

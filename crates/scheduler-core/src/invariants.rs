@@ -23,6 +23,7 @@ impl Scheduler {
         for (id, job) in self.jobs.iter() {
             self.check_job(id, job);
         }
+        self.check_second_attempts();
         self.check_workers();
         self.check_nobody_waits_in_vain();
         self.check_timers();
@@ -48,9 +49,30 @@ impl Scheduler {
         }
         assert!(!job.inherited || self.is_adoption_open(), "{id:?} is inherited for ever");
         let current = job.hold().map(|hold| (hold.number, hold.worker));
+        let second = self.seconds.get(id).map(|hold| (hold.number, hold.worker));
         for (live, cancelled) in self.holdings.of_job(id) {
-            assert!(cancelled || Some(live) == current, "{id:?} has a second live attempt {live:?}");
+            let is_known = Some(live) == current || Some(live) == second;
+            assert!(cancelled || is_known, "{id:?} has another live attempt {live:?}");
             assert!(live.0 <= job.last_number, "{id:?} may reuse the number of {live:?}");
+        }
+    }
+
+    /// Of two attempts that go on one may commit, and whoever alone is left is not kept waiting.
+    fn check_second_attempts(&self) {
+        for (id, second) in self.seconds.iter() {
+            let Some(first) = self.jobs.get(id).and_then(Job::hold) else { panic!("{id:?} has a second attempt only") };
+            let attempt = second.attempt(id);
+            assert!(self.holdings.awaits_permission(second.worker, attempt), "{attempt} may commit beside the first");
+            assert!(!self.holdings.is_cancelled(second.worker, attempt), "{attempt} is the second and cancelled");
+            let waits = self.holdings.awaits_permission(first.worker, first.attempt(id));
+            assert!(!waits, "neither attempt of {id:?} may commit");
+            assert_ne!(first.worker, second.worker, "{id:?} is twice at one worker");
+        }
+        for (id, job) in self.jobs.iter() {
+            let Some(hold) = job.hold() else { continue };
+            let waits = self.holdings.awaits_permission(hold.worker, hold.attempt(id));
+            let safe = self.holdings.only_it_may_commit(hold.worker, hold.attempt(id));
+            assert!(!waits || !safe || job.inherited, "{id:?} waits for nobody's end with its commit");
         }
     }
 
@@ -98,7 +120,7 @@ impl Scheduler {
                 Timer::AdoptionOver | Timer::FleetGraceOver => true,
                 Timer::Company(job) => self.queue.contains(job),
                 Timer::Orphan(job) => self.jobs.get(job).is_none(),
-                Timer::Retention | Timer::Ageing => true,
+                Timer::Retention | Timer::Ageing | Timer::Stragglers => true,
                 Timer::BenchOver(worker) => self.workers.get(worker).is_some_and(|it| it.health.is_benched()),
             };
             assert!(has_owner, "{timer:?} is about nothing");
@@ -107,6 +129,7 @@ impl Scheduler {
         assert!(self.workers.iter().all(|(id, _)| has(Timer::Lease(id))), "a worker without a lease");
         assert!(self.orphan_ends.keys().all(|&id| has(Timer::Orphan(id))), "a result that is never let go of");
         self.retention.check(has(Timer::Retention));
+        self.stragglers.check(has(Timer::Stragglers));
         let benched = self.workers.iter().filter(|(_, worker)| worker.health.is_benched());
         assert!(benched.map(|(id, _)| id).all(|id| has(Timer::BenchOver(id))), "a worker is benched for ever");
         let orphans = self.holdings.jobs().into_iter().filter(|&id| self.jobs.get(id).is_none());

@@ -24,6 +24,7 @@
 //!     mounts: vec![],
 //!     only_user: None,
 //!     memory: 8 << 30,
+//!     isolates: true,
 //! };
 //! scheduler.step(Timestamp::ZERO, Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
 //!
@@ -33,15 +34,17 @@
 //! scheduler.step(Timestamp::from_millis(3), submitted, &mut actions);
 //!
 //! // A real driver would now send each order to the session of its worker or launcher.
-//! assert!(matches!(&actions[..], [Action::Assign { worker, attempts }] if *worker == ash && attempts.len() == 1));
+//! assert!(matches!(&actions[..], [Action::Assign { worker, attempts, .. }] if *worker == ash && attempts.len() == 1));
 //! # Ok::<(), scheduler_core::ConfigError>(())
 //! ```
 //!
 //! # What is promised after every step
 //! [`Scheduler::check_invariants`] checks these; the properties and `scheduler-sim` run it after every step.
-//! - No two attempts of a job are live. An attempt is live from its `Assign`, or from a worker's naming it when it
-//!   registers, until that worker reports its end, registers without it, or is lost. While one is live that must not
-//!   go on, its job waits for that and nothing else happens to it.
+//! - No two live attempts of a job may both commit. An attempt is live from its `Assign`, or from a worker's naming it
+//!   when it registers, until that worker reports its end, registers without it, or is lost. A second attempt may be
+//!   live beside the first if both are isolated, but then it may not commit before `PermitCommit`, which is not ordered
+//!   while another is live that may; there is never a third that goes on. While an attempt is live that must not go on and may
+//!   commit, its job waits for that and nothing else happens to it.
 //! - An attempt number is never used again for a job while anybody may remember it.
 //! - A submission is answered once, to the launcher that asked last, unless that launcher took it back.
 //! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company. (A worker
@@ -68,6 +71,14 @@
 //! earlier server (`resubmitted`) unless the worker that runs it has said so: after that, whoever has not is dead.
 //! Nor does it answer for such a job before, not even with an outcome in hand: that may be of an attempt which the
 //! earlier server had given up, and the one that followed it still runs on a worker that has not spoken yet.
+//!
+//! # Second attempts
+//! A job that has run far longer than predicted, and than the jobs of its build do against their predictions, gets a
+//! second attempt while slots idle ([`Config::speculation`]); so do, at once, the attempts of a worker whose connection
+//! broke. The second runs to its end and says so ([`Input::AttemptReady`]); then the first is cancelled, and when it has
+//! ended without an outcome, or its worker's lease is over, the second may commit ([`Action::PermitCommit`]). An outcome
+//! of the first that comes before is the job's outcome, and the second is cancelled, for whose end nobody need wait: it
+//! never got its permission. Nobody's share is charged for a second attempt: nobody else could use the slot.
 //!
 //! # What is expected of the driver
 //! - A worker's facts arrive in the order in which it sent them; its registration comes first on every connection,
@@ -101,7 +112,9 @@ mod recalls;
 mod retention;
 mod retry;
 mod scheduler;
+mod second_attempts;
 mod snapshot;
+mod stragglers;
 mod stranded;
 mod taking_back;
 mod timers;
@@ -110,8 +123,8 @@ mod workers;
 
 pub use action::{Action, LocalReason, Unmet};
 pub use config::{Config, ConfigError};
-pub use explain::{Condition, Explanation, Obstacles, Placement, PlacementKind, TurnOrder};
+pub use explain::{Condition, Explanation, Obstacles, Placement, PlacementKind, SecondAttempt, TurnOrder};
 pub use history::{Basis, HistoryEntry, Prediction};
-pub use input::{ClientId, Input, SubmittedJob, WorkerFacts, WorkerLoad};
+pub use input::{ClientId, Commit, HeldAttempt, Input, SubmittedJob, WorkerFacts, WorkerLoad};
 pub use scheduler::Scheduler;
 pub use snapshot::{Snapshot, WorkerState, WorkerStatus};

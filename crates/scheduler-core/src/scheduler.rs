@@ -10,7 +10,7 @@ use crate::action::Action;
 use crate::config::{Config, ConfigError};
 use crate::endings::OrphanEnd;
 use crate::history::{History, HistoryEntry};
-use crate::input::Input;
+use crate::input::{Commit, Input};
 use crate::jobs::{Job, JobTable};
 use crate::locality::Affinity;
 use crate::queue::ReadyQueue;
@@ -18,6 +18,8 @@ use crate::queue::ready::Sharing;
 use crate::recalls::Recalls;
 use crate::retention::Retention;
 use crate::retry::RetryPolicy;
+use crate::second_attempts::SecondAttempts;
+use crate::stragglers::Stragglers;
 use crate::taking_back::Spare;
 use crate::timers::{Timer, Timers};
 use crate::workers::{BenchPolicy, ClassId, Classes, Holdings, WorkerTable};
@@ -49,6 +51,10 @@ pub struct Scheduler {
     pub(crate) retention: Retention,
     /// What jobs took before.
     pub(crate) history: History,
+    /// Attempts beside the first ones of jobs.
+    pub(crate) seconds: SecondAttempts,
+    /// Jobs that may need them.
+    pub(crate) stragglers: Stragglers,
     /// Workers that are kept free for jobs that have waited too long for memory.
     pub(crate) kept: BTreeMap<ClassId, WorkerId>,
 }
@@ -85,6 +91,8 @@ impl Scheduler {
             spare: Spare::new(),
             timers: Timers::new(seed),
             orphan_ends: BTreeMap::new(),
+            seconds: SecondAttempts::default(),
+            stragglers: Stragglers::default(),
             kept: BTreeMap::new(),
         })
     }
@@ -99,6 +107,7 @@ impl Scheduler {
         self.absorb(input, out);
         self.send_stranded_home(out);
         self.place_ready_jobs(out);
+        self.make_second_attempts(out);
     }
 
     /// When [`Input::Wake`] is wanted if nothing else happens before; `None` while only facts can change anything.
@@ -139,6 +148,7 @@ impl Scheduler {
                 Timer::Retention => self.on_retention_over(out),
                 Timer::BenchOver(worker) => self.on_bench_over(worker),
                 Timer::Ageing => self.keep_for_the_overdue(),
+                Timer::Stragglers => self.stragglers.on_time(),
             }
         }
     }
@@ -157,6 +167,7 @@ impl Scheduler {
             Input::WorkerDraining { worker } => self.on_worker_draining(worker),
             Input::WorkerGone { worker } => self.lose_worker(worker, out),
             Input::AttemptStarted { worker, attempt } => self.on_attempt_started(worker, attempt),
+            Input::AttemptReady { worker, attempt } => self.on_attempt_ready(worker, attempt, out),
             Input::AttemptEnded { worker, attempt, result } => self.on_attempt_ended(worker, attempt, result, out),
             Input::Stopping => self.on_stopping(out),
             Input::Wake => {}
@@ -164,11 +175,11 @@ impl Scheduler {
     }
 
     /// From now on the attempt may be executing at the worker.
-    pub(crate) fn put_attempt(&mut self, worker: WorkerId, attempt: Attempt) {
+    pub(crate) fn put_attempt(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) {
         let job = self.jobs.get(attempt.job);
         let memory = job.and_then(|job| job.class).map_or(0, |class| self.classes.memory(class));
         let dir = job.and_then(|job| job.facts.dirs.first().copied());
-        self.holdings.add(worker, attempt, memory, dir);
+        self.holdings.add(worker, attempt, commit, memory, dir);
         self.recount(worker);
     }
 

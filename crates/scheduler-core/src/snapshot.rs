@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub sent: usize,
     /// Jobs whose attempt is known to have started.
     pub running: usize,
+    /// Of both, jobs that have a second attempt beside the first.
+    pub doubled: usize,
     /// Jobs that wait for the end of an attempt that must not go on.
     pub cancelling: usize,
 }
@@ -61,7 +63,7 @@ impl Scheduler {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let workers = self.workers.iter().map(|(id, worker)| self.status(id, worker)).collect();
-        let mut snapshot = Snapshot { workers, ..Snapshot::default() };
+        let mut snapshot = Snapshot { workers, doubled: self.seconds.len(), ..Snapshot::default() };
         for (_, job) in self.jobs.iter() {
             match job.state() {
                 JobState::AwaitingAdoption | JobState::Waiting => snapshot.waiting += 1,

@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     BenchOver(WorkerId),
     /// Jobs that wait for memory may have waited too long.
     Ageing,
+    /// Jobs may have run too long, and slots for second attempts be idle.
+    Stragglers,
 }
 
 impl Identity for Timer {
@@ -40,6 +42,7 @@ impl Identity for Timer {
             Self::FleetGraceOver => (0, 4),
             Self::Retention => (0, 5),
             Self::Ageing => (0, 6),
+            Self::Stragglers => (0, 7),
         }
     }
 }

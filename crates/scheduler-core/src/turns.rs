@@ -45,6 +45,10 @@ impl Scheduler {
         let took = took.filter(|_| outcome.exit.is_success());
         self.history.learn(&job.facts, took, outcome.usage.peak_memory.min(MAX_MEMORY));
         if let Some(took) = took {
+            if self.config.speculation {
+                let build = (job.facts.user, job.facts.build);
+                self.stragglers.learn(build, job.prediction.duration, took, now);
+            }
             let predicted = (job.prediction.basis == Basis::Output).then_some(job.prediction.duration);
             self.workers.update(worker, |worker| worker.pace.on_ran(predicted, took));
         }

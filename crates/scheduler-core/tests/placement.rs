@@ -199,7 +199,7 @@ fn placing_costs_by_the_lanes_and_not_by_the_jobs_that_wait() {
     world.step(now, scheduler_core::Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
 
     while let Some(action) = actions.pop() {
-        let Action::Assign { worker, attempts } = action else { continue };
+        let Action::Assign { worker, attempts, .. } = action else { continue };
         for attempt in attempts {
             assigned += 1;
             now = now + std::time::Duration::from_micros(10);

@@ -1,7 +1,7 @@
 //! Whatever happens, in whatever order: the promises hold. Histories are arbitrary, far beyond what a correct driver
 //! and correct workers could produce, except that time does not run backwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
@@ -10,7 +10,9 @@ use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
+use scheduler_core::{
+    Action, ClientId, Commit, Config, HeldAttempt, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
+};
 
 /// Milliseconds since the last fact, and the fact.
 type History = Vec<(u64, Input)>;
@@ -29,6 +31,9 @@ fn config() -> Config {
         bench_time: Duration::from_millis(100),
         history_entries: 16,
         writers_per_dir: 1,
+        speculation_factor: 100,
+        speculation_after: Duration::from_millis(50),
+        speculation_share: 50,
         ..Config::default()
     }
 }
@@ -80,10 +85,12 @@ fn worker_facts() -> impl Strategy<Value = WorkerFacts> {
     let toolchains = vec((0..2u64).prop_map(ToolchainKey::new), 0..3);
     let only_user = proptest::option::weighted(0.2, (0..2u32).prop_map(UserId::new));
     let slots = prop_oneof![9 => 0..4u32, 1 => Just(u32::MAX)];
-    let facts = (slots, prop::bool::weighted(0.7), toolchains, only_user, size());
-    facts.prop_map(|(slots, linking, toolchains, only_user, memory)| {
+    let bools = (prop::bool::weighted(0.7), prop::bool::weighted(0.8));
+    let facts = (slots, bools, toolchains, only_user, size());
+    facts.prop_map(|(slots, (linking, isolates), toolchains, only_user, memory)| {
         let incarnation = Incarnation::from_bytes([0; 16]);
-        WorkerFacts { incarnation, slots, linking, toolchains, cpu_class: None, mounts: vec![], only_user, memory }
+        let (cpu_class, mounts) = (None, vec![]);
+        WorkerFacts { incarnation, slots, linking, toolchains, cpu_class, mounts, only_user, memory, isolates }
     })
 }
 
@@ -112,7 +119,9 @@ fn result() -> impl Strategy<Value = Result<Outcome, AttemptFailure>> {
 }
 
 fn input() -> impl Strategy<Value = Input> {
-    let (lists, holding) = (vec(job_id(), 0..3), vec(attempt(), 0..4));
+    let commit = prop_oneof![3 => Just(Commit::WhenDone), 1 => Just(Commit::WhenPermitted)];
+    let held = (attempt(), commit).prop_map(|(attempt, commit)| HeldAttempt { attempt, commit });
+    let (lists, holding) = (vec(job_id(), 0..3), vec(held, 0..4));
     prop_oneof![
         8 => (client_id(), jobs()).prop_map(|(client, jobs)| Input::JobsSubmitted { client, jobs }),
         2 => (client_id(), lists).prop_map(|(client, jobs)| Input::JobsCancelled { client, jobs }),
@@ -126,6 +135,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => worker_id().prop_map(|worker| Input::WorkerDraining { worker }),
         1 => worker_id().prop_map(|worker| Input::WorkerGone { worker }),
         5 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptStarted { worker, attempt }),
+        3 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptReady { worker, attempt }),
         8 => (worker_id(), attempt(), result())
             .prop_map(|(worker, attempt, result)| Input::AttemptEnded { worker, attempt, result }),
         2 => Just(Input::Wake),
@@ -183,20 +193,22 @@ impl Expectations {
     }
 }
 
-/// What may be executing, told from the public language alone.
+/// What may be executing, and whether it may commit, told from the public language alone.
 #[derive(Default)]
 struct Executing {
-    at: BTreeSet<(WorkerId, Attempt)>,
-    registered: BTreeSet<WorkerId>,
+    at: BTreeMap<(WorkerId, Attempt), Commit>,
+    /// Whether each isolates.
+    registered: BTreeMap<WorkerId, bool>,
 }
 
 impl Executing {
     fn on_input(&mut self, input: &Input) {
         match input {
-            Input::WorkerRegistered { worker, holding, .. } => {
-                self.registered.insert(*worker);
-                self.at.retain(|(at, _)| at != worker);
-                self.at.extend(holding.iter().map(|&attempt| (*worker, attempt)));
+            Input::WorkerRegistered { worker, holding, facts } => {
+                self.registered.insert(*worker, facts.isolates);
+                self.at.retain(|(at, _), _| at != worker);
+                // The last word on an attempt that is named twice.
+                self.at.extend(holding.iter().map(|held| ((*worker, held.attempt), held.commit)));
             }
             Input::AttemptEnded { worker, attempt, .. } => {
                 self.at.remove(&(*worker, *attempt));
@@ -206,15 +218,34 @@ impl Executing {
     }
 
     fn on_lost(&mut self, worker: WorkerId) {
-        self.at.retain(|(at, _)| *at != worker);
+        self.at.retain(|(at, _), _| *at != worker);
         self.registered.remove(&worker);
     }
 
-    fn on_assigned(&mut self, worker: WorkerId, attempt: Attempt) {
-        let other = self.at.iter().find(|(_, live)| live.job == attempt.job);
-        assert_eq!(other, None, "{attempt} was assigned while another may be executing");
-        assert!(self.registered.contains(&worker), "{attempt} was assigned to a stranger");
-        self.at.insert((worker, attempt));
+    fn others(&self, worker: WorkerId, attempt: Attempt) -> Vec<WorkerId> {
+        let others = self.at.keys().filter(|&&(at, live)| live.job == attempt.job && (at, live) != (worker, attempt));
+        others.map(|&(at, _)| at).collect()
+    }
+
+    fn on_assigned(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) {
+        let others = self.others(worker, attempt);
+        assert!(self.registered.contains_key(&worker), "{attempt} was assigned to a stranger");
+        if commit == Commit::WhenPermitted {
+            assert_eq!(others.len(), 1, "{attempt} is the second of {others:?}");
+            let isolated = others.iter().chain([&worker]).all(|worker| self.registered[worker]);
+            assert!(isolated, "{attempt} is a second attempt, and one of the two can be seen before it commits");
+        } else {
+            assert_eq!(others, [], "{attempt} was assigned while another may be executing");
+        }
+        self.at.insert((worker, attempt), commit);
+    }
+
+    fn on_permitted(&mut self, worker: WorkerId, attempt: Attempt) {
+        let may_commit =
+            self.at.iter().filter(|((_, live), commit)| live.job == attempt.job && **commit == Commit::WhenDone);
+        assert_eq!(may_commit.count(), 0, "{attempt} may commit beside another, or already");
+        let before = self.at.insert((worker, attempt), Commit::WhenDone);
+        assert_eq!(before, Some(Commit::WhenPermitted), "{attempt} is permitted what it cannot do any more");
     }
 }
 
@@ -249,16 +280,17 @@ proptest! {
     }
 
     #[test]
-    fn no_attempt_is_assigned_while_another_of_its_job_may_be_executing(history in history()) {
+    fn no_attempt_may_commit_while_another_of_its_job_may_be_executing(history in history()) {
         let mut executing = Executing::default();
         run(&history, |_, input, actions| {
             executing.on_input(input);
             for action in actions {
                 match action {
                     Action::ForgetWorker { worker } => executing.on_lost(*worker),
-                    Action::Assign { worker, attempts } => {
-                        attempts.iter().for_each(|&attempt| executing.on_assigned(*worker, attempt));
+                    Action::Assign { worker, attempts, commit } => {
+                        attempts.iter().for_each(|&attempt| executing.on_assigned(*worker, attempt, *commit));
                     }
+                    Action::PermitCommit { worker, attempt } => executing.on_permitted(*worker, *attempt),
                     _ => {}
                 }
             }

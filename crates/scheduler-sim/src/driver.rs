@@ -43,6 +43,7 @@ impl Driver {
         let journal = journal.unwrap_or_else(|error| panic!("memory takes everything: {error}"));
         let waiting = Waiting::new(config.lease);
         let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
+        let share = config.speculation_share as usize;
         let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
         let mut driver = Self {
             scheduler,
@@ -52,7 +53,7 @@ impl Driver {
             links: BTreeMap::new(),
             next_worker: 1,
             outcomes: BTreeSet::new(),
-            ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0)),
+            ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0), share),
             waiting,
             journal,
         };
@@ -124,6 +125,10 @@ impl Driver {
             }
             WorkerSays::Warmth(dirs) => self.feed(now, Input::WorkerWarmth { worker, dirs }),
             WorkerSays::Started(attempt) => self.feed(now, Input::AttemptStarted { worker, attempt }),
+            WorkerSays::Ready(attempt) => {
+                self.ledger.on_decided(attempt.job);
+                self.feed(now, Input::AttemptReady { worker, attempt })
+            }
             WorkerSays::Ended(attempt, result) => {
                 match &result {
                     Ok(_) => drop(self.outcomes.insert(attempt)),
@@ -200,14 +205,22 @@ impl Driver {
 
     fn carry_out(&mut self, action: Action) -> Option<Wish> {
         match action {
-            Action::Assign { worker, attempts } => {
+            Action::Assign { worker, attempts, commit } => {
                 let reserved = |job| self.scheduler.explain(job).map_or(0, |explanation| explanation.reserved);
-                self.ledger.on_assigned(worker, &attempts, reserved);
-                self.tell(worker, Order::Assign(attempts))
+                self.ledger.on_assigned(worker, &attempts, commit, reserved);
+                self.tell(worker, Order::Assign(attempts, commit))
             }
-            Action::Cancel { worker, attempt } => self.tell(worker, Order::Cancel(attempt)),
+            Action::PermitCommit { worker, attempt } => {
+                self.ledger.on_permitted(worker, attempt);
+                self.tell(worker, Order::Permit(attempt))
+            }
+            Action::Cancel { worker, attempt } => {
+                self.ledger.on_decided(attempt.job);
+                self.tell(worker, Order::Cancel(attempt))
+            }
             Action::Recall { worker, attempt } => self.tell(worker, Order::Recall(attempt)),
             Action::Complete { client, attempt } => {
+                self.ledger.on_decided(attempt.job);
                 self.waiting.on_closed(attempt.job);
                 assert!(self.outcomes.contains(&attempt), "{attempt} is to be completed without an outcome");
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
@@ -216,6 +229,7 @@ impl Driver {
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
             }
             Action::Forget { job } => {
+                self.ledger.on_decided(job);
                 self.waiting.on_closed(job);
                 self.outcomes.retain(|attempt| attempt.job != job);
                 None

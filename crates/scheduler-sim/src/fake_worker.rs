@@ -1,5 +1,6 @@
 //! A worker as it ought to be: starts what it has slots for, tells what becomes of it until it is sure to have been
-//! heard, and kills everything in time when it may not be heard any more.
+//! heard, and kills everything in time when it may not be heard any more. Isolated, it waits with a commit for which it
+//! was not permitted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use model::ids::{Attempt, DirKey, Incarnation, JobId};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
-use scheduler_core::{WorkerFacts, WorkerLoad};
+use scheduler_core::{Commit, HeldAttempt, WorkerFacts, WorkerLoad};
 
 use crate::checks::Checks;
+use crate::checks::executions::Execution;
 use crate::messages::{Ending, Order, WorkerSays};
 use crate::network::LinkId;
 use crate::rng::Rng;
@@ -57,6 +59,15 @@ impl Surroundings<'_> {
     }
 }
 
+/// How far a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Executing,
+    /// It is done, and waits for the permission to commit.
+    Ready,
+    Dying,
+}
+
 /// One run of the worker daemon on a host.
 #[derive(Debug)]
 pub(crate) struct FakeWorker {
@@ -66,8 +77,9 @@ pub(crate) struct FakeWorker {
     slowness: u64,
     pub(crate) link: Option<LinkId>,
     waiting: VecDeque<Attempt>,
-    /// True for what is being killed.
-    running: BTreeMap<Attempt, bool>,
+    running: BTreeMap<Attempt, Phase>,
+    /// Of those that wait or run, those that must not commit before they are told.
+    unpermitted: BTreeSet<Attempt>,
     ended: BTreeMap<Attempt, Ending>,
     heartbeats: BTreeMap<u64, Timestamp>,
     sequence: u64,
@@ -85,6 +97,7 @@ impl FakeWorker {
             link: None,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
+            unpermitted: BTreeSet::new(),
             ended: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
             sequence: 0,
@@ -96,13 +109,23 @@ impl FakeWorker {
     /// A new link: says everything that the server may not know.
     pub(crate) fn on_connected(&mut self, link: LinkId, world: &mut Surroundings<'_>) {
         self.link = Some(link);
-        let holding = self.waiting.iter().chain(self.running.keys()).chain(self.ended.keys()).copied().collect();
+        let holding = self.waiting.iter().chain(self.running.keys()).chain(self.ended.keys());
+        let commit_of = |attempt| match self.unpermitted.contains(attempt) {
+            true => Commit::WhenPermitted,
+            false => Commit::WhenDone,
+        };
+        let holding = holding.map(|attempt| HeldAttempt { attempt: *attempt, commit: commit_of(attempt) }).collect();
         let sequence = self.next_sequence(world.now);
         world.say(WorkerSays::Register { sequence, facts: self.facts.clone(), holding });
         if self.draining {
             world.say(WorkerSays::Draining);
         }
-        self.running.keys().for_each(|&attempt| world.say(WorkerSays::Started(attempt)));
+        for (&attempt, &phase) in &self.running {
+            world.say(WorkerSays::Started(attempt));
+            if phase == Phase::Ready {
+                world.say(WorkerSays::Ready(attempt));
+            }
+        }
         for (&attempt, ending) in &self.ended {
             world.say(WorkerSays::Ended(attempt, ending.clone()));
         }
@@ -112,7 +135,8 @@ impl FakeWorker {
     pub(crate) fn on_order(&mut self, order: Order, world: &mut Surroundings<'_>) {
         match order {
             Order::Heard(sequence) => self.on_heard(sequence, world),
-            Order::Assign(attempts) => self.on_assigned(attempts, world),
+            Order::Assign(attempts, commit) => self.on_assigned(attempts, commit, world),
+            Order::Permit(attempt) => self.on_permitted(attempt, world),
             Order::Cancel(attempt) => self.on_cancel(attempt, world),
             Order::Recall(attempt) => {
                 if self.unqueue(attempt) {
@@ -131,9 +155,14 @@ impl FakeWorker {
             WorkerTimer::Heartbeat => self.on_heartbeat_due(world),
             WorkerTimer::LeaseOver if world.now >= self.lease_until => self.kill_everything(world),
             WorkerTimer::LeaseOver => {} // Renewed meanwhile, with a later deadline of its own.
-            WorkerTimer::Finished(attempt) if self.running.get(&attempt) == Some(&false) => {
+            WorkerTimer::Finished(attempt) if self.running.get(&attempt) == Some(&Phase::Executing) => {
                 let ending = how_it_ends(world);
-                self.stop(attempt, ending, world);
+                if ending.is_ok() && self.unpermitted.contains(&attempt) {
+                    self.running.insert(attempt, Phase::Ready);
+                    world.say(WorkerSays::Ready(attempt));
+                } else {
+                    self.stop(attempt, ending, world);
+                }
             }
             WorkerTimer::Killed(attempt) if self.running.contains_key(&attempt) => {
                 self.stop(attempt, Err(AttemptFailure::Cancelled), world);
@@ -167,12 +196,34 @@ impl FakeWorker {
         }
     }
 
-    fn on_assigned(&mut self, attempts: Vec<Attempt>, world: &mut Surroundings<'_>) {
+    fn on_assigned(&mut self, attempts: Vec<Attempt>, commit: Commit, world: &mut Surroundings<'_>) {
+        if commit == Commit::WhenPermitted {
+            assert!(
+                self.facts.isolates,
+                "{attempts:?} are to wait with their commit on a worker that does not isolate"
+            );
+            self.unpermitted.extend(&attempts);
+        }
         self.waiting.extend(attempts);
         if self.draining || world.now >= self.lease_until {
             self.hand_everything_back(world);
         }
         self.start_what_fits(world);
+    }
+
+    fn on_permitted(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
+        if !self.unpermitted.remove(&attempt) {
+            return; // It has ended, or been told before.
+        }
+        match self.running.get(&attempt) {
+            None | Some(Phase::Dying) => {}
+            Some(Phase::Executing) => world.checks.executions.on_permitted(attempt),
+            Some(Phase::Ready) => {
+                world.checks.executions.on_permitted(attempt);
+                let exit = ExitStatus::Code(0);
+                self.stop(attempt, Ok(Outcome { exit, usage: ResourceUsage::default() }), world);
+            }
+        }
     }
 
     fn on_cancel(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
@@ -223,8 +274,10 @@ impl FakeWorker {
                 continue;
             }
             let repeatable = !world.unrepeatable.contains(&attempt.job);
-            world.checks.executions.on_begun(self.host, self.facts.slots, attempt, repeatable);
-            self.running.insert(attempt, false);
+            let may_commit = !self.unpermitted.contains(&attempt);
+            let execution = Execution { host: self.host, attempt, isolated: self.facts.isolates, may_commit };
+            world.checks.executions.on_begun(execution, self.facts.slots, repeatable);
+            self.running.insert(attempt, Phase::Executing);
             world.say(WorkerSays::Started(attempt));
             let usual = if world.rng.percent(5) { world.rng.millis(2_000, 6_000) } else { world.rng.millis(10, 600) };
             let time = usual * u32::try_from(self.slowness).unwrap_or(100) / 100;
@@ -233,7 +286,7 @@ impl FakeWorker {
     }
 
     fn kill(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
-        self.running.insert(attempt, true);
+        self.running.insert(attempt, Phase::Dying);
         let time = world.rng.millis(0, 1) + world.lease / 20 * u32::try_from(world.rng.between(0, 2)).unwrap_or(0);
         world.after(time, WorkerTimer::Killed(attempt));
     }
@@ -247,6 +300,7 @@ impl FakeWorker {
     }
 
     fn end(&mut self, attempt: Attempt, ending: Ending, world: &mut Surroundings<'_>) {
+        self.unpermitted.remove(&attempt);
         self.ended.insert(attempt, ending.clone());
         world.say(WorkerSays::Ended(attempt, ending));
     }

@@ -6,8 +6,10 @@
 //! again, the server dies or stops and another takes over with empty books; some hosts fail all they are given,
 //! or flap, and some reports arrive a second time, late and out of order. Then everything heals, and every job that
 //! is still wanted must be answered. All the while independent checks watch:
-//! - no two attempts of a job *execute* at once, as the fake workers really run them; none executes after the
-//!   launcher was answered; what cannot be repeated starts once;
+//! - no two attempts of a job *execute* at once that may both be seen to write, as the fake workers really run them: a
+//!   second one runs only beside a first, both isolated, and waits with its commit until the first is dead; none that
+//!   may commit executes after the launcher was answered; what cannot be repeated starts once;
+//! - second attempts take idle slots only, and are not more than their share;
 //! - no worker runs more than its slots, is sent more than its slots and prefetch, or is sent anything while it
 //!   drains or is not connected;
 //! - every job is answered once, and as complete only if that attempt completed;

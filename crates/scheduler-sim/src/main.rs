@@ -28,17 +28,18 @@ fn main() -> io::Result<()> {
     if let Some(seed) = args.seed {
         return run_one(seed, args.journal.as_deref());
     }
-    let (mut started, mut completed, mut sent_home, mut faults) = (0, 0, 0, 0);
+    let (mut started, mut doubled, mut completed, mut sent_home, mut faults) = (0, 0, 0, 0, 0);
     for seed in args.from..args.from.saturating_add(args.seeds) {
         let report = scheduler_sim::run(seed);
         started += report.started;
+        doubled += report.doubled;
         completed += report.completed;
         sent_home += report.sent_home;
         faults += report.faults;
     }
     let seeds = args.seeds;
     println!(
-        "{seeds} worlds: {started} commands started, {completed} jobs completed, {sent_home} sent home, {faults} faults"
+        "{seeds} worlds: {started} commands started ({doubled} as second ones), {completed} jobs completed, {sent_home} sent home, {faults} faults"
     );
     Ok(())
 }

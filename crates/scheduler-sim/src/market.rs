@@ -191,7 +191,7 @@ impl Market {
         self.scheduler.step(self.now, input, &mut actions);
         for action in actions {
             match action {
-                Action::Assign { worker, attempts } => {
+                Action::Assign { worker, attempts, .. } => {
                     let worker = usize::try_from(worker.number()).unwrap_or(usize::MAX);
                     self.after(ONE_WAY, Event::Arrive(worker, attempts));
                 }
@@ -239,6 +239,7 @@ fn facts(slots: usize) -> WorkerFacts {
         only_user: None,
         memory: 64 << 30,
         cpu_class: None,
+        isolates: true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use model::ids::{Attempt, DirKey, JobId};
 use model::outcome::{AttemptFailure, Outcome};
-use scheduler_core::{SubmittedJob, WorkerFacts, WorkerLoad};
+use scheduler_core::{Commit, HeldAttempt, SubmittedJob, WorkerFacts, WorkerLoad};
 
 /// How an attempt ended.
 pub(crate) type Ending = Result<Outcome, AttemptFailure>;
@@ -14,7 +14,7 @@ pub(crate) enum WorkerSays {
     Register {
         sequence: u64,
         facts: WorkerFacts,
-        holding: Vec<Attempt>,
+        holding: Vec<HeldAttempt>,
     },
     Heartbeat {
         sequence: u64,
@@ -22,6 +22,8 @@ pub(crate) enum WorkerSays {
     },
     Warmth(Vec<DirKey>),
     Started(Attempt),
+    /// It is done and waits for the permission to commit.
+    Ready(Attempt),
     Ended(Attempt, Ending),
     Draining,
     Goodbye,
@@ -32,7 +34,9 @@ pub(crate) enum WorkerSays {
 pub(crate) enum Order {
     /// The server has heard this heartbeat or registration, and the lease runs from when it was sent.
     Heard(u64),
-    Assign(Vec<Attempt>),
+    Assign(Vec<Attempt>, Commit),
+    /// It may commit.
+    Permit(Attempt),
     Cancel(Attempt),
     Recall(Attempt),
     /// The end of this attempt need not be told again.

@@ -1,9 +1,13 @@
 //! The workers' door.
 
-use proto::convert::attempt_from;
+use std::collections::BTreeSet;
+
+use model::ids::Attempt;
+use proto::convert::{DecodeError, attempt_from};
 use proto::v1::fleet_server::Fleet;
 use proto::v1::{self, worker_message};
 use proto::version::check_hello;
+use scheduler_core::{Commit, HeldAttempt};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -46,8 +50,7 @@ impl Fleet for FleetService {
             return Err(status::of_hello(&proto::version::HelloError::Missing));
         };
         check_hello(register.hello.as_ref(), SOFTWARE).map_err(|error| status::of_hello(&error))?;
-        let holding = register.holding.iter().map(|attempt| attempt_from(Some(attempt))).collect::<Result<_, _>>();
-        let holding = holding.map_err(|error| status::of_decode(&error))?;
+        let holding = holding(&register).map_err(|error| status::of_decode(&error))?;
 
         let (orders, outgoing) = outbox();
         let (seat, seated) = oneshot::channel();
@@ -57,6 +60,18 @@ impl Fleet for FleetService {
         tokio::spawn(listen(gate.clone(), seat, messages));
         Ok(Response::new(outgoing.on_drop(move || leave(gate, seat))))
     }
+}
+
+fn holding(register: &v1::Register) -> Result<Vec<HeldAttempt>, DecodeError> {
+    let unpermitted = register.unpermitted.iter().map(|attempt| attempt_from(Some(attempt)));
+    let unpermitted = unpermitted.collect::<Result<BTreeSet<Attempt>, _>>()?;
+    let held = register.holding.iter().map(|attempt| attempt_from(Some(attempt)));
+    held.map(|attempt| {
+        let attempt = attempt?;
+        let waits = unpermitted.contains(&attempt);
+        Ok(HeldAttempt { attempt, commit: if waits { Commit::WhenPermitted } else { Commit::WhenDone } })
+    })
+    .collect()
 }
 
 fn leave(gate: Gate, seat: Seat) {

@@ -340,6 +340,7 @@ pub fn job(number: u8, command: v1::Command) -> v1::Assignment {
         dirs: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
+        when_permitted: false,
     }
 }
 

@@ -94,8 +94,8 @@ impl JobState {
     pub(crate) fn may_become(&self, next: &Self) -> bool {
         use JobState::{AwaitingAdoption, Cancelling, Done, Held, Waiting};
         match (self, next) {
-            // A worker's report only tells more about the same attempt.
-            (Held(before), Held(after)) => (before.worker, before.number) == (after.worker, after.number),
+            // A worker's report tells more about the attempt, or the job's second attempt takes the place of the first.
+            (Held(_), Held(_)) => true,
             (AwaitingAdoption | Waiting | Cancelling { next: Next::Queue { .. } }, Held(_)) => true,
             (AwaitingAdoption | Held(_) | Cancelling { .. }, Waiting | Cancelling { .. } | Done { .. }) => true,
             // Nothing of a waiting job is anywhere, so nothing need be cancelled.

@@ -29,6 +29,7 @@ pub(crate) struct Demand {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Abilities {
     linking: bool,
+    pub(crate) isolates: bool,
     only_user: Option<UserId>,
     cpu_class: Option<CpuClass>,
     /// Sorted, each once.
@@ -41,6 +42,7 @@ impl Abilities {
     pub(crate) fn new(facts: &WorkerFacts) -> Self {
         Self {
             linking: facts.linking,
+            isolates: facts.isolates,
             only_user: facts.only_user,
             cpu_class: facts.cpu_class,
             toolchains: sorted(&facts.toolchains),

@@ -1,11 +1,12 @@
 //! Which attempts are at which worker, as far as we know: sent and not ended, or named by the worker when it
-//! registered. Whatever stands here may be executing, and a job with an attempt here gets no other.
+//! registered. Whatever stands here may be executing, and a job with an attempt here gets no other that may commit.
 
 use alloc::vec::Vec;
 
 use model::ids::{Attempt, DirKey, JobId, WorkerId};
 
 use crate::idmap::IdMap;
+use crate::input::Commit;
 
 /// An attempt's number and its worker: after a restart of the server two workers may hold the same number.
 pub(crate) type Live = (u32, WorkerId);
@@ -16,6 +17,8 @@ struct Note {
     live: Live,
     /// A Cancel was ordered.
     cancelled: bool,
+    /// Whether it may commit when it is done, as far as it was told.
+    commit: Commit,
     /// Bytes reserved for it.
     memory: u64,
     /// Where it writes.
@@ -48,11 +51,11 @@ impl Holdings {
     }
 
     /// The attempt is at the worker, where so many bytes are reserved for it and it writes into that directory.
-    pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt, memory: u64, dir: Option<DirKey>) {
+    pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit, memory: u64, dir: Option<DirKey>) {
         let live = (attempt.number, worker);
         let notes = self.by_job.get_or_insert_with(attempt.job, || Vec::with_capacity(1));
         let Err(place) = notes.binary_search_by_key(&live, |note| note.live) else { return };
-        notes.insert(place, Note { live, cancelled: false, memory, dir });
+        notes.insert(place, Note { live, cancelled: false, commit, memory, dir });
         let account = self.by_worker.get_or_insert_with(worker, Account::default);
         account.attempts.push(attempt);
         account.reserved = account.reserved.saturating_add(memory);
@@ -108,6 +111,34 @@ impl Holdings {
         let notes = self.by_job.get_mut(attempt.job).into_iter().flatten();
         let mut found = notes.filter(|note| note.live == (attempt.number, worker));
         found.next().is_some_and(|note| !core::mem::replace(&mut note.cancelled, true))
+    }
+
+    /// What the attempt has been told of its commit.
+    pub(crate) fn set_commit(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) {
+        let notes = self.by_job.get_mut(attempt.job).into_iter().flatten();
+        notes.filter(|note| note.live == (attempt.number, worker)).for_each(|note| note.commit = commit);
+    }
+
+    /// Whether the attempt must not commit before it is told.
+    pub(crate) fn awaits_permission(&self, worker: WorkerId, attempt: Attempt) -> bool {
+        self.note(worker, attempt).is_some_and(|note| note.commit == Commit::WhenPermitted)
+    }
+
+    /// Whether an attempt of the job may be committing.
+    pub(crate) fn may_commit(&self, job: JobId) -> bool {
+        self.by_job.get(job).into_iter().flatten().any(|note| note.commit == Commit::WhenDone)
+    }
+
+    /// Whether nothing else of the job may be committing.
+    pub(crate) fn only_it_may_commit(&self, worker: WorkerId, attempt: Attempt) -> bool {
+        let notes = self.by_job.get(attempt.job).into_iter().flatten();
+        let mut others = notes.filter(|note| note.live != (attempt.number, worker));
+        others.all(|other| other.commit == Commit::WhenPermitted)
+    }
+
+    /// How many jobs have attempts at workers.
+    pub(crate) fn jobs_held(&self) -> usize {
+        self.by_job.len()
     }
 
     pub(crate) fn is_cancelled(&self, worker: WorkerId, attempt: Attempt) -> bool {

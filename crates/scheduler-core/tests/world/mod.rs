@@ -12,7 +12,7 @@ use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
-    Action, ClientId, Config, Explanation, HistoryEntry, Input, LocalReason, Scheduler, Snapshot, SubmittedJob,
+    Action, ClientId, Commit, Config, Explanation, HistoryEntry, Input, LocalReason, Scheduler, Snapshot, SubmittedJob,
     WorkerFacts, WorkerLoad,
 };
 
@@ -37,6 +37,10 @@ pub(crate) struct World {
     pub(crate) orders: Vec<Action>,
     /// Where each job was last sent, and as which attempt.
     pub(crate) sent: BTreeMap<JobId, (WorkerId, Attempt)>,
+    /// Where each job's second attempt was last sent, and which it is.
+    pub(crate) seconds: BTreeMap<JobId, (WorkerId, Attempt)>,
+    /// Permissions to commit, in order.
+    pub(crate) permitted: Vec<(WorkerId, Attempt)>,
     pub(crate) answers: Vec<(ClientId, JobId, Answer)>,
     pub(crate) forgotten: BTreeSet<JobId>,
 }
@@ -52,6 +56,8 @@ impl World {
             next_job: 1,
             orders: Vec::new(),
             sent: BTreeMap::new(),
+            seconds: BTreeMap::new(),
+            permitted: Vec::new(),
             answers: Vec::new(),
             forgotten: BTreeSet::new(),
         };
@@ -143,13 +149,15 @@ impl World {
         self.names.insert(name.to_owned(), worker);
         let mut facts = facts_of_a_worker(1);
         describe(&mut facts);
-        self.tell(Input::WorkerRegistered { worker, facts, holding: holding.to_vec() });
+        let holding = holding.iter().map(|&attempt| attempt.into()).collect();
+        self.tell(Input::WorkerRegistered { worker, facts, holding });
     }
 
     /// A known worker connects again, and says what it holds.
     pub(crate) fn reconnect(&mut self, name: &str, slots: u32, holding: &[Attempt]) -> Vec<Action> {
         let (worker, facts) = (self.id(name), facts_of_a_worker(slots));
-        self.tell(Input::WorkerRegistered { worker, facts, holding: holding.to_vec() })
+        let holding = holding.iter().map(|&attempt| attempt.into()).collect();
+        self.tell(Input::WorkerRegistered { worker, facts, holding })
     }
 
     pub(crate) fn disconnect(&mut self, name: &str) {
@@ -297,7 +305,11 @@ impl World {
 
     fn note(&mut self, action: &Action) {
         match action {
-            Action::Assign { worker, attempts } => {
+            Action::Assign { worker, attempts, commit: Commit::WhenPermitted } => {
+                self.seconds.extend(attempts.iter().map(|&attempt| (attempt.job, (*worker, attempt))));
+            }
+            Action::PermitCommit { worker, attempt } => self.permitted.push((*worker, *attempt)),
+            Action::Assign { worker, attempts, .. } => {
                 self.sent.extend(attempts.iter().map(|&attempt| (attempt.job, (*worker, attempt))));
             }
             Action::Complete { client, attempt } => {
@@ -324,6 +336,7 @@ pub(crate) fn facts_of_a_worker(slots: u32) -> WorkerFacts {
         mounts: vec![DirKey::new(1)],
         only_user: None,
         memory: 1 << 30,
+        isolates: false,
     }
 }
 

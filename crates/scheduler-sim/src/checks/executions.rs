@@ -1,26 +1,43 @@
-//! The ground truth: which commands really run, where.
+//! The ground truth: which commands really run, where, and whether others see what they write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::ids::{Attempt, JobId};
 
+/// A command that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Execution {
+    pub(crate) host: usize,
+    pub(crate) attempt: Attempt,
+    /// Nobody sees what it writes before it commits.
+    pub(crate) isolated: bool,
+    /// It commits when it is done, without asking.
+    pub(crate) may_commit: bool,
+}
+
 /// Every command that runs, and what is known of those that ran.
 #[derive(Debug, Default)]
 pub(crate) struct Executions {
-    running: BTreeMap<JobId, (usize, Attempt)>,
+    running: BTreeMap<JobId, Vec<Execution>>,
     on_host: BTreeMap<usize, u32>,
     completed: BTreeSet<Attempt>,
     begun: BTreeSet<JobId>,
     settled: BTreeSet<JobId>,
     count: u64,
+    doubled: u64,
 }
 
 impl Executions {
     /// A command starts on a host with so many slots.
-    pub(crate) fn on_begun(&mut self, host: usize, slots: u32, attempt: Attempt, repeatable: bool) {
-        let other = self.running.insert(attempt.job, (host, attempt));
-        assert_eq!(other, None, "{attempt} starts on host {host} while another attempt of the job runs");
-        assert!(!self.settled.contains(&attempt.job), "{attempt} starts though its launcher was answered");
+    pub(crate) fn on_begun(&mut self, begun: Execution, slots: u32, repeatable: bool) {
+        let Execution { host, attempt, isolated, may_commit } = begun;
+        assert!(isolated || may_commit, "{attempt} waits with its commit and is not isolated");
+        let running = self.running.entry(attempt.job).or_default();
+        running.push(begun);
+        Self::check_commits(running);
+        self.doubled += u64::from(running.len() > 1);
+        let settled = self.settled.contains(&attempt.job);
+        assert!(!settled || !may_commit, "{attempt} starts though its launcher was answered");
         let is_first = self.begun.insert(attempt.job);
         assert!(is_first || repeatable, "{attempt} starts a second time what cannot be repeated");
         let running = self.on_host.entry(host).or_default();
@@ -29,10 +46,26 @@ impl Executions {
         self.count += 1;
     }
 
+    /// It may commit from now on, and is the only one that may.
+    pub(crate) fn on_permitted(&mut self, attempt: Attempt) {
+        assert!(!self.settled.contains(&attempt.job), "{attempt} may commit though its launcher was answered");
+        let running = self.running.entry(attempt.job).or_default();
+        let permitted = running.iter_mut().find(|execution| execution.attempt == attempt);
+        let Some(permitted) = permitted else { panic!("{attempt} does not run and may commit") };
+        permitted.may_commit = true;
+        Self::check_commits(running);
+    }
+
     /// It ends, whyever.
     pub(crate) fn on_ended(&mut self, host: usize, attempt: Attempt, completed: bool) {
-        let ended = self.running.remove(&attempt.job);
-        assert_eq!(ended, Some((host, attempt)), "the simulation ends what does not run");
+        let running = self.running.entry(attempt.job).or_default();
+        let place = running.iter().position(|it| (it.host, it.attempt) == (host, attempt));
+        let Some(place) = place else { panic!("the simulation ends {attempt}, which does not run") };
+        let ended = running.remove(place);
+        assert!(ended.may_commit || !completed, "{attempt} commits without permission");
+        if running.is_empty() {
+            self.running.remove(&attempt.job);
+        }
         *self.on_host.entry(host).or_default() -= 1;
         if completed {
             self.completed.insert(attempt);
@@ -41,7 +74,9 @@ impl Executions {
 
     /// The launcher has its answer: from now on nobody may write the job's outputs.
     pub(crate) fn on_settled(&mut self, job: JobId) {
-        assert_eq!(self.running.get(&job), None, "{job:?} is answered while it runs");
+        let running = self.running.get(&job).into_iter().flatten();
+        let writing = running.filter(|execution| execution.may_commit).count();
+        assert_eq!(writing, 0, "{job:?} is answered while it runs");
         self.settled.insert(job);
     }
 
@@ -56,5 +91,16 @@ impl Executions {
     /// Commands started so far.
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Those of them that started while another attempt of their job ran.
+    pub(crate) fn doubled(&self) -> u64 {
+        self.doubled
+    }
+
+    /// Of the attempts of a job that run, one writes where others see it.
+    fn check_commits(running: &[Execution]) {
+        let writing = running.iter().filter(|execution| execution.may_commit || !execution.isolated).count();
+        assert!(writing <= 1, "attempts of one job run at once and may both commit: {running:?}");
     }
 }

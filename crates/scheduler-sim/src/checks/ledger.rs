@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::ids::{Attempt, JobId, WorkerId};
-use scheduler_core::WorkerFacts;
+use scheduler_core::{Commit, HeldAttempt, WorkerFacts};
 
 #[derive(Debug)]
 struct Account {
@@ -20,19 +20,29 @@ pub(crate) struct Ledger {
     accounts: BTreeMap<WorkerId, Account>,
     /// Attempts that any worker may be sent beyond its slots.
     ahead: usize,
+    /// Second attempts at once at the most, in hundredths of the jobs at workers.
+    share: usize,
+    /// Jobs that were given second attempts, until it is known which of the two is to be the only one.
+    doubled: BTreeSet<JobId>,
+    /// Attempts that wait for the permission to commit.
+    unpermitted: BTreeSet<(WorkerId, Attempt)>,
 }
 
 impl Ledger {
-    pub(crate) fn new(ahead: usize) -> Self {
-        Self { accounts: BTreeMap::new(), ahead }
+    pub(crate) fn new(ahead: usize, share: usize) -> Self {
+        Self { accounts: BTreeMap::new(), ahead, share, doubled: BTreeSet::new(), unpermitted: BTreeSet::new() }
     }
 
-    pub(crate) fn on_registered(&mut self, worker: WorkerId, facts: &WorkerFacts, holding: &[Attempt]) {
+    pub(crate) fn on_registered(&mut self, worker: WorkerId, facts: &WorkerFacts, holding: &[HeldAttempt]) {
         let new = || Account { facts: facts.clone(), connected: true, draining: false, held: BTreeMap::new() };
         let account = self.accounts.entry(worker).or_insert_with(new);
         account.facts = facts.clone();
         account.connected = true;
-        account.held = holding.iter().map(|held| (*held, account.held.get(held).copied().unwrap_or(0))).collect();
+        self.unpermitted.retain(|(at, _)| *at != worker);
+        let waiting = holding.iter().filter(|held| held.commit == Commit::WhenPermitted);
+        self.unpermitted.extend(waiting.map(|held| (worker, held.attempt)));
+        let reserved = |held: &Attempt| account.held.get(held).copied().unwrap_or(0);
+        account.held = holding.iter().map(|held| (held.attempt, reserved(&held.attempt))).collect();
     }
 
     pub(crate) fn on_disconnected(&mut self, worker: WorkerId) {
@@ -48,6 +58,7 @@ impl Ledger {
     }
 
     pub(crate) fn on_ended(&mut self, worker: WorkerId, attempt: Attempt) {
+        self.unpermitted.remove(&(worker, attempt));
         if let Some(account) = self.accounts.get_mut(&worker) {
             account.held.remove(&attempt);
         }
@@ -55,16 +66,61 @@ impl Ledger {
 
     pub(crate) fn on_forgotten(&mut self, worker: WorkerId) {
         self.accounts.remove(&worker);
+        self.unpermitted.retain(|(at, _)| *at != worker);
     }
 
     /// `reserved` says how much memory is set aside for a job.
-    pub(crate) fn on_assigned(&mut self, worker: WorkerId, attempts: &[Attempt], reserved: impl Fn(JobId) -> u64) {
+    pub(crate) fn on_assigned(
+        &mut self,
+        worker: WorkerId,
+        attempts: &[Attempt],
+        commit: Commit,
+        reserved: impl Fn(JobId) -> u64,
+    ) {
         for attempt in attempts {
-            let mut others = self.accounts.values().flat_map(|account| account.held.keys());
-            let other = others.find(|held| held.job == attempt.job);
-            assert_eq!(other, None, "{attempt} is assigned while another attempt of its job is at a worker");
+            let others =
+                self.accounts.iter().filter(|(_, account)| account.held.keys().any(|it| it.job == attempt.job));
+            let others: Vec<_> = others.map(|(&other, account)| (other, account.facts.isolates)).collect();
+            if commit == Commit::WhenPermitted {
+                self.check_second(worker, *attempt, &others);
+            } else {
+                assert_eq!(others, [], "{attempt} is assigned while another attempt of its job is at a worker");
+            }
             self.credit(worker, *attempt, reserved(attempt.job));
+            if commit == Commit::WhenPermitted {
+                self.doubled.insert(attempt.job);
+                self.unpermitted.insert((worker, *attempt));
+            }
         }
+    }
+
+    /// Whatever else of the job is at a worker that is not lost waits too.
+    pub(crate) fn on_permitted(&mut self, worker: WorkerId, attempt: Attempt) {
+        assert!(self.unpermitted.remove(&(worker, attempt)), "{attempt} is permitted what it may do already");
+        for (&holder, account) in &self.accounts {
+            let mut held = account.held.keys().filter(|held| held.job == attempt.job);
+            let other =
+                held.find(|&&it| (holder, it) != (worker, attempt) && !self.unpermitted.contains(&(holder, it)));
+            assert_eq!(other, None, "{attempt} may commit while {holder:?} has another that may");
+        }
+    }
+
+    /// One other, elsewhere, and both isolated; and not too many of them.
+    fn check_second(&self, worker: WorkerId, attempt: Attempt, others: &[(WorkerId, bool)]) {
+        let isolates = self.accounts.get(&worker).is_some_and(|account| account.facts.isolates);
+        let is_second = matches!(others, [(other, true)] if *other != worker);
+        assert!(isolates && is_second, "{attempt} is assigned as a second attempt beside {others:?}");
+        let idle = self.idle().any(|(id, _, _)| id == worker);
+        assert!(idle, "{attempt} is a second attempt for a slot that is not idle");
+        let holders = |job| self.accounts.values().filter(move |it| it.held.keys().any(|held| held.job == job)).count();
+        let doubled = self.doubled.iter().filter(|&&job| holders(job) > 1).count();
+        let most = (self.jobs().len() * self.share / 100).max(1);
+        assert!(doubled < most, "{attempt} is a second attempt beside {doubled} others");
+    }
+
+    /// One of the job's attempts is cancelled or ready, or the job is over.
+    pub(crate) fn on_decided(&mut self, job: JobId) {
+        self.doubled.remove(&job);
     }
 
     /// Jobs of which a worker has an attempt.

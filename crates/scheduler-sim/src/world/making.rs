@@ -72,6 +72,11 @@ fn some_config(rng: &mut Rng) -> Config {
         fleet_grace: rng.millis(100, 3_000),
         max_queued: if rng.percent(20) { 5 } else { 1_000 },
         retain: Duration::from_secs(6),
+        // Often, and soon: there are not many jobs.
+        speculation: rng.percent(80),
+        speculation_factor: 120,
+        speculation_after: rng.millis(100, 1_500),
+        speculation_share: if rng.percent(50) { 10 } else { 100 },
         ..Config::default()
     }
 }
@@ -87,6 +92,7 @@ fn some_host(rng: &mut Rng) -> Host {
         only_user: rng.percent(15).then(|| UserId::new(1)),
         memory: rng.between(1, 64),
         cpu_class: None,
+        isolates: rng.percent(70),
     };
     let character = match rng.between(1, 100) {
         1..=6 => Character::BlackHole,

@@ -80,6 +80,8 @@ struct Host {
 pub struct Report {
     /// Commands that were started on workers.
     pub started: u64,
+    /// Those of them that started beside another attempt of their job.
+    pub doubled: u64,
     /// Jobs answered with an outcome.
     pub completed: u64,
     /// Jobs that the launchers had to run themselves.
@@ -185,7 +187,8 @@ impl World {
         self.journals.extend(driver.into_journal());
         let Checks { executions, answers } = &self.checks;
         let (started, completed, sent_home) = (executions.count(), answers.completed(), answers.sent_home());
-        (Report { started, completed, sent_home, faults: self.faults, lasted }, self.journals)
+        let doubled = executions.doubled();
+        (Report { started, doubled, completed, sent_home, faults: self.faults, lasted }, self.journals)
     }
 
     fn after(&mut self, delay: Duration, event: Event) {

@@ -44,6 +44,7 @@ impl<'a> Ours<'a> {
                 only_user: None,
                 memory: machine.memory,
                 cpu_class: None,
+                isolates: true,
             };
             let registered = Input::WorkerRegistered { worker: WorkerId::new(number), facts, holding: vec![] };
             ours.scheduler.step(Timestamp::ZERO, registered, &mut Vec::new());
@@ -110,7 +111,7 @@ impl<'a> Ours<'a> {
     fn follow(&mut self, action: Action, orders: &mut Vec<Order>) {
         let place = |worker: WorkerId| usize::try_from(worker.number()).unwrap_or(usize::MAX);
         match action {
-            Action::Assign { worker, attempts } => {
+            Action::Assign { worker, attempts, .. } => {
                 for attempt in attempts {
                     let edge = Self::edge(attempt);
                     self.numbers[edge] = attempt.number;

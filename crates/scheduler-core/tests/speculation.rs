@@ -1,0 +1,410 @@
+//! Second attempts: who gets one, and how it comes that of the two only one commits.
+
+mod world;
+
+use std::time::Duration;
+
+use model::ids::{Attempt, BuildId, OutputKey, WorkerId};
+use model::job::{JobFacts, JobKind};
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use scheduler_core::{
+    Action, Commit, Condition, Config, ConfigError, HeldAttempt, Input, Placement, PlacementKind, Scheduler,
+};
+use world::{Answer, LAUNCHER, World, facts_of_a_worker, success};
+
+const OUTPUT: u64 = 77;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A cluster of isolating workers that knows how long the job with [`OUTPUT`] takes: a second.
+fn cluster<const N: usize>(workers: [(&str, u32); N]) -> World {
+    configured(Config::default(), workers)
+}
+
+fn configured<const N: usize>(config: Config, workers: [(&str, u32); N]) -> World {
+    let mut world = World::configured(Config { prefetch: 0, ..config }, []);
+    for (name, slots) in workers {
+        world.join_with(name, |facts| (facts.slots, facts.isolates) = (slots, true));
+    }
+    let job = straggler(&mut world);
+    world.start(job);
+    let (worker, attempt) = world.sent[&job];
+    let usage = ResourceUsage { wall: seconds(1), ..ResourceUsage::default() };
+    world.report(worker, attempt, Ok(Outcome { exit: ExitStatus::Code(0), usage }));
+    world
+}
+
+fn straggler(world: &mut World) -> model::ids::JobId {
+    world.submit_with(|facts| facts.output = Some(OutputKey::new(OUTPUT)))
+}
+
+/// A job at its first worker, and its second attempt beside it.
+fn doubled(world: &mut World) -> ((WorkerId, Attempt), (WorkerId, Attempt)) {
+    let job = straggler(world);
+    world.start(job);
+    world.pass(seconds(4));
+    (world.sent[&job], world.seconds[&job])
+}
+
+fn start(world: &mut World, (worker, attempt): (WorkerId, Attempt)) {
+    world.tell(Input::AttemptStarted { worker, attempt });
+}
+
+fn ready(world: &mut World, (worker, attempt): (WorkerId, Attempt)) -> Vec<Action> {
+    world.tell(Input::AttemptReady { worker, attempt })
+}
+
+fn register(world: &mut World, worker: WorkerId, holding: &[(Attempt, Commit)]) -> Vec<Action> {
+    let facts = scheduler_core::WorkerFacts { isolates: true, ..facts_of_a_worker(1) };
+    let holding = holding.iter().map(|&(attempt, commit)| HeldAttempt { attempt, commit }).collect();
+    world.tell(Input::WorkerRegistered { worker, facts, holding })
+}
+
+#[test]
+fn a_job_that_runs_far_too_long_is_tried_a_second_time_beside_the_first() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    world.start(job);
+
+    world.pass(Duration::from_millis(1_900));
+    assert!(world.seconds.is_empty(), "it has not run for twice its time");
+    world.pass(Duration::from_millis(600));
+
+    let (worker, attempt) = world.seconds[&job];
+    assert_eq!((worker, attempt.number), (world.id("birch"), 2));
+    assert!(world.permitted.is_empty());
+    assert_eq!(world.snapshot().doubled, 1);
+    let Some(Condition::Placed { second: Some(second), awaits_permission: false, .. }) =
+        world.explain(job).map(|it| it.state)
+    else {
+        panic!("{:?}", world.explain(job));
+    };
+    assert_eq!((second.worker, second.number, second.started), (worker, 2, false));
+}
+
+#[test]
+fn the_second_commits_when_it_is_ready_and_the_first_is_dead() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    start(&mut world, second);
+
+    let orders = ready(&mut world, second);
+    assert_eq!(orders, [Action::Cancel { worker: first.0, attempt: first.1 }]);
+    let orders = world.report(first.0, first.1, Err(AttemptFailure::Cancelled));
+    assert_eq!(orders, [Action::PermitCommit { worker: second.0, attempt: second.1 }]);
+    world.report(second.0, second.1, Ok(success()));
+
+    assert_eq!(world.answers_for(second.1.job), [Answer::Completed(2)]);
+}
+
+#[test]
+fn the_first_to_give_an_outcome_answers_and_nobody_waits_for_the_end_of_the_second() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    start(&mut world, second);
+
+    world.report(first.0, first.1, Ok(success()));
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1)]);
+    assert!(world.orders.contains(&Action::Cancel { worker: second.0, attempt: second.1 }));
+    world.report(second.0, second.1, Err(AttemptFailure::Cancelled));
+
+    assert!(world.permitted.is_empty());
+    assert_eq!(world.snapshot().cancelling, 0);
+}
+
+#[test]
+fn an_outcome_of_the_first_that_overtakes_its_cancellation_is_the_jobs() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    ready(&mut world, second);
+
+    world.report(first.0, first.1, Ok(success()));
+
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1)]);
+    assert!(world.permitted.is_empty());
+    assert!(world.orders.contains(&Action::Cancel { worker: second.0, attempt: second.1 }));
+}
+
+#[test]
+fn a_second_that_fails_is_forgotten_and_the_first_goes_on() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    start(&mut world, second);
+
+    world.report(second.0, second.1, Err(AttemptFailure::OutOfMemory));
+    world.pass(seconds(60));
+    assert_eq!(world.explain(first.1.job).map(|it| it.failed), Some(0));
+    assert_eq!(world.seconds.len(), 1, "and it is not tried a third time at once");
+    world.report(first.0, first.1, Ok(success()));
+
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1)]);
+}
+
+#[test]
+fn a_second_whose_worker_is_lost_is_forgotten_and_the_first_goes_on() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, _) = doubled(&mut world);
+
+    world.lose("birch");
+    world.report(first.0, first.1, Ok(success()));
+
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1)]);
+}
+
+#[test]
+fn when_the_first_fails_the_second_may_commit_without_asking() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    start(&mut world, second);
+
+    let orders = world.report(first.0, first.1, Err(AttemptFailure::OutOfMemory));
+
+    assert_eq!(orders, [Action::PermitCommit { worker: second.0, attempt: second.1 }]);
+    assert_eq!(world.attempts_of(first.1.job), 1, "no third attempt is made");
+    world.report(second.0, second.1, Ok(success()));
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(2)]);
+}
+
+#[test]
+fn a_silent_workers_job_is_tried_elsewhere_at_once_and_commits_when_the_lease_is_over() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    world.start(job);
+
+    world.disconnect("ash");
+    let second = world.seconds[&job];
+    assert_eq!(second.0, world.id("birch"));
+    start(&mut world, second);
+    ready(&mut world, second);
+    world.pass(Duration::from_millis(4_900));
+    assert!(world.permitted.is_empty(), "ash may be committing");
+    world.pass(Duration::from_millis(100));
+
+    assert_eq!(world.permitted, [second]);
+}
+
+#[test]
+fn a_silent_worker_that_comes_back_with_an_outcome_wins() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    world.start(job);
+    let first = world.sent[&job];
+    world.disconnect("ash");
+    let second = world.seconds[&job];
+
+    register(&mut world, first.0, &[(first.1, Commit::WhenDone)]);
+    world.report(first.0, first.1, Ok(success()));
+
+    assert_eq!(world.answers_for(job), [Answer::Completed(1)]);
+    assert!(world.orders.contains(&Action::Cancel { worker: second.0, attempt: second.1 }));
+}
+
+#[test]
+fn a_permission_that_was_lost_on_its_way_is_given_again() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    ready(&mut world, second);
+    world.report(first.0, first.1, Err(AttemptFailure::Cancelled));
+
+    world.disconnect("birch");
+    let orders = register(&mut world, second.0, &[(second.1, Commit::WhenPermitted)]);
+
+    assert_eq!(orders, [Action::PermitCommit { worker: second.0, attempt: second.1 }]);
+}
+
+#[test]
+fn a_second_attempt_that_never_arrived_is_none() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+
+    world.disconnect("birch");
+    register(&mut world, second.0, &[]);
+
+    assert_eq!(world.snapshot().doubled, 0);
+    world.report(first.0, first.1, Ok(success()));
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1)]);
+}
+
+#[test]
+fn a_new_server_keeps_the_one_that_may_commit_whoever_comes_first() {
+    for waiting_first in [true, false] {
+        let mut world = World::new(Config { prefetch: 0, ..Config::default() });
+        let job = world.new_id();
+        world.resubmit(LAUNCHER, job);
+        let (first, second) = (Attempt { job, number: 1 }, Attempt { job, number: 2 });
+        let (ash, birch) = (WorkerId::new(1), WorkerId::new(2));
+
+        let mut told = [(ash, first, Commit::WhenDone), (birch, second, Commit::WhenPermitted)];
+        if waiting_first {
+            told.reverse();
+        }
+        told.into_iter().for_each(|(worker, attempt, commit)| drop(register(&mut world, worker, &[(attempt, commit)])));
+
+        assert!(world.permitted.is_empty());
+        assert!(world.orders.contains(&Action::Cancel { worker: birch, attempt: second }));
+        world.report(ash, first, Ok(success()));
+        world.pass(seconds(5));
+        assert_eq!(world.answers_for(job), [Answer::Completed(1)], "birch came first: {waiting_first}");
+    }
+}
+
+#[test]
+fn a_new_server_permits_nothing_before_every_worker_has_had_its_time_to_speak() {
+    let mut world = World::new(Config { prefetch: 0, ..Config::default() });
+    let job = world.new_id();
+    world.resubmit(LAUNCHER, job);
+    let (birch, second) = (WorkerId::new(2), Attempt { job, number: 2 });
+
+    register(&mut world, birch, &[(second, Commit::WhenPermitted)]);
+    ready(&mut world, (birch, second));
+    world.pass(Duration::from_millis(4_999));
+    assert!(world.permitted.is_empty());
+    world.pass(Duration::from_millis(1));
+
+    assert_eq!(world.permitted, [(birch, second)]);
+}
+
+#[test]
+fn only_what_may_be_repeated_and_edits_nothing_in_place_gets_a_second_attempt() {
+    let spared: [fn(&mut JobFacts); 2] = [|facts| facts.repeatable = false, |facts| facts.kind = JobKind::Archive];
+    for spare in spared {
+        let mut world = cluster([("ash", 1), ("birch", 1)]);
+        let job = world.submit_with(|facts| {
+            facts.output = Some(OutputKey::new(OUTPUT));
+            spare(facts);
+        });
+        world.start(job);
+
+        world.pass(seconds(3_600));
+        world.disconnect("ash");
+
+        assert!(world.seconds.is_empty());
+    }
+}
+
+#[test]
+fn both_workers_must_isolate() {
+    let mut world = cluster([("ash", 1)]);
+    world.join("birch", 1);
+    let job = straggler(&mut world);
+    world.start(job);
+    let elsewhere = straggler(&mut world);
+    world.start(elsewhere);
+    assert_eq!((world.host_of(job), world.host_of(elsewhere)), ("ash", "birch"));
+    world.join("cedar", 1);
+
+    world.pass(seconds(60));
+    assert!(world.seconds.is_empty(), "cedar does not isolate");
+    world.join_with("fir", |facts| facts.isolates = true);
+    world.pass(seconds(60));
+
+    assert_eq!(world.seconds.keys().copied().collect::<Vec<_>>(), [job], "birch does not isolate");
+}
+
+#[test]
+fn what_waits_goes_before_second_attempts() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    world.start(job);
+    let other = world.submit_with(|facts| facts.output = Some(OutputKey::new(5)));
+    world.start(other);
+    let waiting = world.submit();
+
+    world.pass(seconds(60));
+    assert!(world.seconds.is_empty());
+    world.finish(other);
+    world.pass(seconds(1));
+
+    assert_eq!(world.host_of(waiting), "birch");
+    assert!(world.seconds.is_empty());
+}
+
+#[test]
+fn second_attempts_are_a_share_of_what_runs() {
+    let config = Config { speculation_share: 50, ..Config::default() };
+    let mut world = configured(config, [("ash", 4), ("birch", 16)]);
+    let jobs: Vec<_> = (0..6).map(|_| straggler(&mut world)).collect();
+    jobs.iter().for_each(|&job| world.start(job));
+
+    world.pass(seconds(60));
+
+    assert_eq!(world.seconds.len(), 3);
+}
+
+#[test]
+fn a_build_whose_jobs_all_take_longer_than_predicted_has_no_stragglers() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    for number in 0..10 {
+        let slow = straggler_of(&mut world, number);
+        world.start(slow);
+        world.pass(seconds(1));
+        let (worker, attempt) = world.sent[&slow];
+        let wall = world.explain(slow).map_or(seconds(1), |it| it.prediction.duration) * 10;
+        let usage = ResourceUsage { wall, ..ResourceUsage::default() };
+        world.report(worker, attempt, Ok(Outcome { exit: ExitStatus::Code(0), usage }));
+    }
+    let job = straggler_of(&mut world, 99);
+    world.start(job);
+
+    world.pass(seconds(8));
+
+    assert!(world.seconds.is_empty());
+}
+
+/// Another job of another build, of which only its directory's history is known.
+fn straggler_of(world: &mut World, output: u64) -> model::ids::JobId {
+    world.submit_with(|facts| (facts.output, facts.build) = (Some(OutputKey::new(1_000 + output)), BuildId::new(9)))
+}
+
+#[test]
+fn nobody_is_tried_twice_where_that_is_switched_off() {
+    let mut world = configured(Config { speculation: false, ..Config::default() }, [("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    world.start(job);
+
+    world.pass(seconds(60));
+    world.disconnect("ash");
+
+    assert!(world.seconds.is_empty());
+}
+
+#[test]
+fn a_launcher_that_takes_a_doubled_job_back_has_both_killed() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+
+    world.cancel(LAUNCHER, first.1.job);
+    for (worker, attempt) in [second, first] {
+        assert!(world.orders.contains(&Action::Cancel { worker, attempt }));
+        world.report(worker, attempt, Err(AttemptFailure::Cancelled));
+    }
+
+    assert!(world.forgotten.contains(&first.1.job));
+    assert!(world.permitted.is_empty() && world.answers_for(first.1.job).is_empty());
+}
+
+#[test]
+fn the_second_is_there_because_a_slot_was_idle() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    ready(&mut world, second);
+
+    let state = world.explain(first.1.job).map(|it| it.state);
+
+    let Some(Condition::Placed { placement: Placement { kind, .. }, awaits_permission, .. }) = state else {
+        panic!("{state:?}");
+    };
+    assert_eq!((kind, awaits_permission), (PlacementKind::SecondAttempt, true));
+}
+
+#[test]
+fn numbers_that_cannot_be_are_refused() {
+    let too_small = Config { speculation_factor: 99, ..Config::default() };
+    let least = ConfigError::TooSmall { field: "speculation_factor", least: 100 };
+    assert_eq!(Scheduler::new(too_small).err(), Some(least));
+
+    let at_once = Config { speculation_after: Duration::ZERO, ..Config::default() };
+    assert_eq!(Scheduler::new(at_once).err(), Some(ConfigError::MustBePositive { field: "speculation_after" }));
+}
