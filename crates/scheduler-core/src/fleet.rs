@@ -79,6 +79,7 @@ impl Scheduler {
         self.timers.clear(Timer::Lease(id));
         self.timers.clear(Timer::BenchOver(id));
         self.strike_spare(id, worker.spare);
+        self.changed.retain(|&other| other != id);
         if let Some(group) = gone_group {
             self.classes.on_group_changed(group, &self.workers);
         }

@@ -80,7 +80,9 @@ impl Scheduler {
         for (id, worker) in self.workers.iter() {
             let (held, reserved) = self.holdings.count(id);
             assert_eq!((worker.held(), worker.reserved()), (held, reserved), "attempts at {id:?}");
-            assert_eq!(worker.spare, self.next_spare(id).map(|(_, class)| class), "what {id:?} has to spare");
+            assert_eq!(worker.changed, self.changed.contains(&id), "{id:?} is to be asked what it has to spare");
+            let spare = if worker.changed { worker.spare } else { self.next_spare(id).map(|(_, class)| class) };
+            assert_eq!(worker.spare, spare, "what {id:?} has to spare");
             assert!(worker.excused || reserved <= worker.memory(), "more memory is reserved than {id:?} has");
             if let Some(class) = worker.kept_for {
                 assert_eq!(self.kept.get(&class), Some(&id), "{id:?} is kept for nobody");

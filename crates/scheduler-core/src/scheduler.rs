@@ -44,6 +44,8 @@ pub struct Scheduler {
     pub(crate) affinity: Affinity,
     pub(crate) recalls: Recalls,
     pub(crate) spare: Spare,
+    /// Workers of which `spare` is out of date.
+    pub(crate) changed: Vec<WorkerId>,
     pub(crate) timers: Timers,
     /// How attempts of jobs that nobody has submitted to us ended.
     pub(crate) orphan_ends: BTreeMap<JobId, OrphanEnd>,
@@ -89,6 +91,7 @@ impl Scheduler {
             affinity: Affinity::new(seed),
             recalls: Recalls::default(),
             spare: Spare::new(),
+            changed: Vec::new(),
             timers: Timers::new(seed),
             orphan_ends: BTreeMap::new(),
             seconds: SecondAttempts::default(),

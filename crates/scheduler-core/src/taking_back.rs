@@ -19,14 +19,16 @@ pub(crate) type Spare = BTreeMap<ClassId, BTreeSet<WorkerId>>;
 
 impl Scheduler {
     pub(crate) fn recall_for_idle_slots(&mut self, out: &mut Vec<Action>) {
-        if self.workers.idle() == 0 || self.spare.is_empty() {
+        if self.workers.idle() == 0 {
             return;
         }
+        self.list_spare();
         for class in self.spare.keys().copied().collect::<Vec<_>>() {
             while let Some(idle_worker) = self.first_expecting_nothing(class) {
                 let Some(&victim) = self.spare.get(&class).and_then(BTreeSet::first) else { break };
                 let Some((id, _)) = self.next_spare(victim) else { break };
                 self.recall(id, Some(idle_worker), out);
+                self.list_spare();
             }
         }
     }
@@ -46,8 +48,23 @@ impl Scheduler {
         }
     }
 
-    /// Something changed about what the worker holds.
+    /// Something changed about what the worker holds. What it has to spare is asked for when a slot is idle, and not
+    /// before: in a busy cluster never.
     pub(crate) fn refresh_spare(&mut self, worker: WorkerId) {
+        if self.workers.note_change(worker) {
+            self.changed.push(worker);
+        }
+    }
+
+    /// Lists what the workers have to spare that changed since the last time.
+    fn list_spare(&mut self) {
+        while let Some(worker) = self.changed.pop() {
+            self.workers.forget_change(worker);
+            self.relist_spare(worker);
+        }
+    }
+
+    fn relist_spare(&mut self, worker: WorkerId) {
         let before = self.workers.get(worker).and_then(|worker| worker.spare);
         let after = self.next_spare(worker).map(|(_, class)| class);
         if before == after {

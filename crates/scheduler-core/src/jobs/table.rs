@@ -25,11 +25,20 @@ pub(crate) struct Turn {
     pub(crate) started: bool,
 }
 
+/// A place in a list that runs through the jobs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Neighbours {
+    before: Option<JobId>,
+    after: Option<JobId>,
+}
+
 /// One job.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// Who asked last, and is answered while the job is open.
     client: ClientId,
+    /// The jobs before and after it in the launcher's list, while it is open.
+    neighbours: Neighbours,
     pub(crate) facts: JobFacts,
     state: JobState,
     /// The class of its demands; `None` when it is done and demands nothing any more.
@@ -61,6 +70,7 @@ impl Job {
     pub(crate) fn new(client: ClientId, facts: JobFacts, prediction: Prediction, arrived: Timestamp) -> Self {
         Self {
             client,
+            neighbours: Neighbours::default(),
             facts,
             state: JobState::AwaitingAdoption,
             class: None,
@@ -96,13 +106,13 @@ impl Job {
 #[derive(Debug)]
 pub(crate) struct JobTable {
     jobs: IdMap<JobId, Box<Job>>,
-    /// Open jobs only.
-    by_client: BTreeSet<(ClientId, JobId)>,
+    /// The first of the open jobs of each; the others follow by their neighbours.
+    by_client: IdMap<ClientId, JobId>,
 }
 
 impl JobTable {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { jobs: IdMap::with_seed(seed), by_client: BTreeSet::new() }
+        Self { jobs: IdMap::with_seed(seed), by_client: IdMap::with_seed(seed) }
     }
 
     pub(crate) fn get(&self, id: JobId) -> Option<&Job> {
@@ -115,14 +125,16 @@ impl JobTable {
     }
 
     pub(crate) fn insert(&mut self, id: JobId, job: Job) {
-        self.by_client.insert((job.client, id));
+        let client = job.client;
         self.jobs.insert(id, Box::new(job));
+        self.link(client, id);
     }
 
     pub(crate) fn remove(&mut self, id: JobId) -> Option<Job> {
-        let job = self.jobs.remove(id)?;
-        self.by_client.remove(&(job.client, id));
-        Some(*job)
+        if self.get(id)?.state.is_open() {
+            self.unlink(id);
+        }
+        self.jobs.remove(id).map(|job| *job)
     }
 
     /// Moves the job on.
@@ -134,31 +146,67 @@ impl JobTable {
         debug_assert!(job.state.may_become(&next), "{id:?} cannot go from {:?} to {next:?}", job.state);
         let was_open = job.state.is_open();
         job.state = next;
+        let client = job.client;
         match (was_open, job.state.is_open()) {
-            (true, false) => {
-                self.by_client.remove(&(job.client, id));
-            }
-            (false, true) => {
-                self.by_client.insert((job.client, id));
-            }
+            (true, false) => self.unlink(id),
+            (false, true) => self.link(client, id),
             _ => {}
         }
     }
 
     /// From now on the job is answered to this launcher.
     pub(crate) fn hand_to(&mut self, id: JobId, client: ClientId) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let before = core::mem::replace(&mut job.client, client);
-        self.by_client.remove(&(before, id));
-        if job.state.is_open() {
-            self.by_client.insert((client, id));
+        let Some(is_open) = self.get(id).map(|job| job.state.is_open()) else { return };
+        if is_open {
+            self.unlink(id);
+        }
+        if let Some(job) = self.get_mut(id) {
+            job.client = client;
+        }
+        if is_open {
+            self.link(client, id);
         }
     }
 
-    /// The jobs that this launcher waits for.
+    /// The jobs that this launcher waits for, in the order of their ids.
     pub(crate) fn open_of(&self, client: ClientId) -> Vec<JobId> {
-        let (first, last) = (JobId::from_bytes([0; 16]), JobId::from_bytes([0xff; 16]));
-        self.by_client.range((client, first)..=(client, last)).map(|&(_, id)| id).collect()
+        let first = self.by_client.get(client).copied();
+        let after = |&id: &JobId| self.get(id).and_then(|job| job.neighbours.after);
+        let mut open: Vec<_> = core::iter::successors(first, after).collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Puts the job at the front of the launcher's list.
+    fn link(&mut self, client: ClientId, id: JobId) {
+        let after = self.by_client.insert(client, id);
+        if let Some(after) = after.and_then(|after| self.get_mut(after)) {
+            after.neighbours.before = Some(id);
+        }
+        if let Some(job) = self.get_mut(id) {
+            job.neighbours = Neighbours { before: None, after };
+        }
+    }
+
+    fn unlink(&mut self, id: JobId) {
+        let Some(job) = self.get_mut(id) else { return };
+        let (client, Neighbours { before, after }) = (job.client, core::mem::take(&mut job.neighbours));
+        if let Some(after) = after.and_then(|after| self.get_mut(after)) {
+            after.neighbours.before = before;
+        }
+        match (before, after) {
+            (Some(before), _) => {
+                if let Some(before) = self.get_mut(before) {
+                    before.neighbours.after = after;
+                }
+            }
+            (None, Some(after)) => {
+                self.by_client.insert(client, after);
+            }
+            (None, None) => {
+                self.by_client.remove(client);
+            }
+        }
     }
 
     /// All jobs, in the order of their ids. Costs a sorted list of them.
@@ -173,6 +221,8 @@ impl JobTable {
     /// The launchers' lists hold exactly their open jobs.
     pub(crate) fn check(&self) {
         let open = self.iter().filter(|(_, job)| job.state.is_open()).map(|(id, job)| (job.client, id));
-        assert!(open.collect::<BTreeSet<_>>() == self.by_client, "open jobs by launcher");
+        let clients = self.by_client.sorted_keys().into_iter();
+        let listed = clients.flat_map(|client| self.open_of(client).into_iter().map(move |id| (client, id)));
+        assert!(open.collect::<BTreeSet<_>>().into_iter().eq(listed), "open jobs by launcher");
     }
 }

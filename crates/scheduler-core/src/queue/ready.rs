@@ -21,6 +21,9 @@ const LEAST_COST: u64 = 1_000;
 /// How much more of its user's slot time an interactive build gets.
 const INTERACTIVE_BOOST: u64 = 4;
 
+/// Lanes of a build that may be closed one after the other before all are asked.
+const FEW_CLOSED: usize = 4;
+
 /// Where a waiting job stands.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -409,10 +412,21 @@ fn next_of(
     overdue: Timestamp,
     open: &mut impl FnMut(ClassId) -> bool,
 ) -> Option<JobId> {
-    // Asking the lane is cheaper than asking the fleet, so it is asked first.
-    let heads = build.lanes.iter().filter_map(|(&class, lane)| match which {
-        Readiness::Any => lane.head(overdue).filter(|_| open(class)),
-        Readiness::Ripe => lane.ripe_head(overdue).filter(|_| open(class)),
-    });
-    heads.min().map(|(_, job): (Standing, JobId)| job)
+    let heads = || {
+        build.lanes.iter().filter_map(|(&class, lane)| {
+            let head = if which == Readiness::Any { lane.head(overdue) } else { lane.ripe_head(overdue) };
+            head.map(|(standing, job)| (standing, job, class))
+        })
+    };
+    // Asking lanes is cheaper than asking the fleet: mostly the first one that is asked for is open.
+    let mut passed = None;
+    for _ in 0..FEW_CLOSED {
+        let behind = heads().filter(|(standing, ..)| passed.is_none_or(|passed| *standing > passed));
+        let (standing, job, class): (Standing, JobId, ClassId) = behind.min()?;
+        if open(class) {
+            return Some(job);
+        }
+        passed = Some(standing);
+    }
+    heads().filter(|&(.., class)| open(class)).min().map(|(_, job, _)| job)
 }

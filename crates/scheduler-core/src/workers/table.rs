@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) kept_for: Option<ClassId>,
     /// The class of the attempt that would be recalled next, if it has any to spare.
     pub(crate) spare: Option<ClassId>,
+    /// That is out of date.
+    pub(crate) changed: bool,
     /// It holds, or held, what we had not given it, or has less memory than when it got it: what is reserved may be more
     /// than it has, until it holds nothing.
     pub(crate) excused: bool,
@@ -55,6 +57,7 @@ impl Worker {
             pace: Pace::default(),
             kept_for: None,
             spare: None,
+            changed: false,
             excused: false,
             held: 0,
             reserved: 0,
@@ -224,6 +227,17 @@ impl WorkerTable {
     pub(crate) fn set_spare(&mut self, id: WorkerId, spare: Option<ClassId>) {
         if let Some(worker) = self.workers.get_mut(id) {
             worker.spare = spare;
+        }
+    }
+
+    /// What the worker has to spare may be another attempt now; whether that is news.
+    pub(crate) fn note_change(&mut self, id: WorkerId) -> bool {
+        self.workers.get_mut(id).is_some_and(|worker| !core::mem::replace(&mut worker.changed, true))
+    }
+
+    pub(crate) fn forget_change(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.changed = false;
         }
     }
 
