@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("journal", &["model", "scheduler-core"]),
     ("scheduler-sim", &["model", "scheduler-core", "journal"]),
     ("cpu-class", &["model"]),
+    ("commit", &["model"]),
     ("daemon-kit", &["model"]),
     ("distccd-server", &["model", "proto", "scheduler-core", "journal", "daemon-kit"]),
     ("distccd-worker", &["model", "proto", "cpu-class", "daemon-kit"]),

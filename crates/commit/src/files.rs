@@ -1,0 +1,319 @@
+//! Files and symbolic links: what the command did to each, and how that is done again on the shared filesystem.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::calls::handle_of;
+use crate::directories::gone;
+use crate::error::CommitError;
+use crate::facts::Facts;
+use crate::publish::Publisher;
+use crate::survey::{Left, LeftFile, Origin, open_left};
+use crate::tree::Opened;
+use crate::writing::Content;
+use crate::{Strategy, temporary};
+
+/// How often a final name is unlinked and created before we believe that somebody else keeps making it.
+const TRIES: usize = 4;
+
+impl Publisher<'_> {
+    /// Publishes one name of a regular file.
+    pub(crate) fn publish_file(&mut self, file: &LeftFile) -> Result<(), CommitError> {
+        let left = &file.left;
+        let dir = self.real_dir(left.place)?;
+        let now = self.make_room(&dir, left)?;
+        let upper = (left.facts.device, left.facts.inode);
+        if let Some((place, name)) = self.leaders.get(&upper).cloned()
+            && self.publish_link(&dir, left, now.as_ref(), (place, &name))?
+        {
+            return Ok(());
+        }
+        let upper_dir = self.upper_dir(left)?;
+        let opened = open_left(upper_dir.as_fd(), &left.name, left.facts.mode, OFlags::empty());
+        let content = Content { left, file: opened.map_err(|errno| self.unreadable(left, errno))? };
+        match self.base(&dir, file, now)? {
+            Some(base) => self.update(&dir, &content, &base)?,
+            None => self.replace(&dir, &content, None)?,
+        }
+        if left.facts.links > 1 {
+            self.leaders.entry(upper).or_insert((left.place, left.name.clone()));
+        }
+        Ok(())
+    }
+
+    /// How the name looks, once a directory that the command has removed there is out of the way.
+    fn make_room(&mut self, dir: &Opened<'_>, left: &Left) -> Result<Option<Facts>, CommitError> {
+        match self.look(dir, left)? {
+            Some(now) if now.kind == FileType::Directory => match self.remove_directory(dir, left)? {
+                true => Ok(None),
+                false => Err(self.failed("replace", left.place, &left.name, Errno::ISDIR)),
+            },
+            now => Ok(now),
+        }
+    }
+
+    /// The file on the shared filesystem into which the command wrote, under this name already; none when the command
+    /// made a new file.
+    ///
+    /// That a file was copied up says so only if it was copied from *this* name: a file that the command renamed to
+    /// here from elsewhere has been copied from there.
+    fn base(&mut self, dir: &Opened<'_>, file: &LeftFile, now: Option<Facts>) -> Result<Option<Facts>, CommitError> {
+        let left = &file.left;
+        let now = now.filter(|now| now.kind == FileType::RegularFile);
+        match &file.origin {
+            Origin::Made => Ok(None),
+            Origin::CopyOfUnknown => Ok(now),
+            Origin::CopyOf(_) if now.is_some() && handle_of(dir.as_fd(), &left.name) == file.origin.handle() => Ok(now),
+            Origin::CopyOf(handle) => self.move_here(dir, left, handle),
+        }
+    }
+
+    /// If the file that the command renamed to this name is known, gives it this name, so that its other names go on
+    /// naming the same file. Its old name is removed with the other removals.
+    fn move_here(&mut self, dir: &Opened<'_>, left: &Left, handle: &[u8]) -> Result<Option<Facts>, CommitError> {
+        let Some(number) = self.removed_files()?.get(handle).copied() else { return Ok(None) };
+        let from = &self.plan.removals[number];
+        let from_dir = self.real_dir(from.place)?;
+        let Some(base) = self.look(&from_dir, from)? else { return Ok(None) };
+        let now = self.look(dir, left)?;
+        let moved = self.publish_link(dir, left, now.as_ref(), (from.place, &from.name))?;
+        Ok(moved.then_some(base))
+    }
+
+    fn removed_files(&mut self) -> Result<&BTreeMap<Vec<u8>, usize>, CommitError> {
+        let mut handles = BTreeMap::new();
+        if self.removed.is_none() {
+            for (number, left) in self.plan.removals.iter().enumerate() {
+                let dir = self.real_dir(left.place)?;
+                if let Some(handle) = handle_of(dir.as_fd(), &left.name) {
+                    handles.insert(handle, number);
+                }
+            }
+        }
+        Ok(self.removed.get_or_insert(handles))
+    }
+
+    /// Makes the name another one of a file that is published already. Says no where the filesystem has no hard links.
+    fn publish_link(
+        &mut self,
+        dir: &Opened<'_>,
+        left: &Left,
+        now: Option<&Facts>,
+        (place, name): (usize, &CStr),
+    ) -> Result<bool, CommitError> {
+        let from_dir = self.real_dir(place)?;
+        let failed = |errno| self.failed("stat", place, name, errno);
+        let Some(from) = Facts::if_there(from_dir.as_fd(), name).map_err(failed)? else { return Ok(false) };
+        if now.is_some_and(|now| now.is_same_file(&from)) {
+            // rename(2) of one name of a file over another does nothing.
+            return Ok(true);
+        }
+        let temporary = temporary::name_for(&left.name, self.request.attempt);
+        let (to, by_rename) = match self.layer_of(left.place).strategy {
+            Strategy::Rename => (&temporary, true),
+            Strategy::UnlinkCreate => (&left.name, false),
+        };
+        self.unlink_if_there(dir, left, to)?;
+        self.check("link", left.place, &left.name)?;
+        match self.calls.link(from_dir.as_fd(), name, dir.as_fd(), to) {
+            Ok(()) => {}
+            // Done, and the reply was lost; what follows would find out if not.
+            Err(Errno::EXIST) => {}
+            Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV) => return Ok(false),
+            Err(errno) => return Err(self.failed("link", left.place, &left.name, errno)),
+        }
+        if by_rename {
+            self.rename(dir, left, &temporary, &from)?;
+        }
+        self.on_published(dir, left)?;
+        Ok(true)
+    }
+
+    /// The command wrote into a file that is there, changed its attributes, or only opened it.
+    fn update(&mut self, dir: &Opened<'_>, content: &Content<'_>, base: &Facts) -> Result<(), CommitError> {
+        let left = content.left;
+        if let Some(file) = self.same_bytes(dir, content, base)? {
+            return self.touch(dir, content, &file);
+        }
+        // A new file in its place would be another file to its other names, and another owner's.
+        let must_stay = base.links > 1 || base.uid != self.request.user.uid;
+        if must_stay {
+            match self.calls.open_to_write(dir.as_fd(), &left.name) {
+                Ok(file) => return self.write_into(dir, content, file),
+                // It runs somewhere, or may be replaced only: as good as can be.
+                Err(Errno::TXTBSY | Errno::ACCESS) => {}
+                Err(errno) => return Err(self.failed("open", left.place, &left.name, errno)),
+            }
+        }
+        self.replace(dir, content, Some(base))
+    }
+
+    /// The bytes are as they were: what is left to do are mode, group, times.
+    fn touch(&mut self, dir: &Opened<'_>, content: &Content<'_>, file: &OwnedFd) -> Result<(), CommitError> {
+        let left = content.left;
+        let now = Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
+        self.check("chmod", left.place, &left.name)?;
+        let changed = self.set_attributes(content, file, Some(&now))?;
+        let written = now.modified != left.facts.modified;
+        if written {
+            self.check("utimensat", left.place, &left.name)?;
+            self.set_times(content, file, true)?;
+        }
+        if changed || written { self.on_published(dir, left) } else { Ok(()) }
+    }
+
+    /// Publishes a file as a new one under its name.
+    fn replace(
+        &mut self,
+        dir: &Opened<'_>,
+        content: &Content<'_>,
+        base: Option<&Facts>,
+    ) -> Result<(), CommitError> {
+        match self.layer_of(content.left.place).strategy {
+            Strategy::Rename => self.replace_by_rename(dir, content, base),
+            Strategy::UnlinkCreate => self.replace_by_creation(dir, content, base),
+        }
+    }
+
+    fn replace_by_rename(
+        &mut self,
+        dir: &Opened<'_>,
+        content: &Content<'_>,
+        base: Option<&Facts>,
+    ) -> Result<(), CommitError> {
+        let left = content.left;
+        let temporary = temporary::name_for(&left.name, self.request.attempt);
+        let file = self.create(dir, left, &temporary)?;
+        let finished = self.fill(content, file, base, false).and_then(|facts| self.rename(dir, left, &temporary, &facts));
+        if finished.is_err() {
+            let _ = self.calls.unlink(dir.as_fd(), &temporary);
+        }
+        finished?;
+        self.on_published(dir, left)
+    }
+
+    fn replace_by_creation(
+        &mut self,
+        dir: &Opened<'_>,
+        content: &Content<'_>,
+        base: Option<&Facts>,
+    ) -> Result<(), CommitError> {
+        let left = content.left;
+        let file = self.create(dir, left, &left.name)?;
+        let made = Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
+        if let Err(error) = self.fill(content, file, base, true) {
+            // Half a file misleads a build tool; but what is there may be a later attempt's already.
+            let ours = Facts::at(dir.as_fd(), &left.name).is_ok_and(|now| now.is_same_file(&made));
+            if ours && self.fence.check().is_ok() {
+                let _ = self.calls.unlink(dir.as_fd(), &left.name);
+            }
+            return Err(error);
+        }
+        self.on_published(dir, left)
+    }
+
+    /// Creates a file under a name that is made free for it: a temporary, or the final one.
+    fn create(&mut self, dir: &Opened<'_>, left: &Left, name: &CStr) -> Result<OwnedFd, CommitError> {
+        // Whatever its mode, its writer writes; some servers ask for the right at each write.
+        let mode = Mode::from_raw_mode(left.facts.mode & 0o777 | 0o600);
+        let mut missing = name != &*left.name;
+        for _ in 0..TRIES {
+            if !missing {
+                self.unlink_if_there(dir, left, name)?;
+            }
+            self.check("create", left.place, &left.name)?;
+            match self.calls.create(dir.as_fd(), name, mode) {
+                Err(Errno::EXIST) => missing = false,
+                Err(errno) => return Err(self.failed("create", left.place, &left.name, errno)),
+                Ok(file) => return Ok(file),
+            }
+        }
+        Err(self.failed("create", left.place, &left.name, Errno::EXIST))
+    }
+
+    fn unlink_if_there(&mut self, dir: &Opened<'_>, left: &Left, name: &CStr) -> Result<(), CommitError> {
+        self.check("unlink", left.place, &left.name)?;
+        let removed = self.calls.unlink(dir.as_fd(), name).or_else(gone);
+        removed.map_err(|errno| self.failed("unlink", left.place, &left.name, errno))
+    }
+
+    /// Writes, gives attributes, and closes. In `public` each write is a step that others see.
+    fn fill(
+        &mut self,
+        content: &Content<'_>,
+        file: OwnedFd,
+        base: Option<&Facts>,
+        public: bool,
+    ) -> Result<Facts, CommitError> {
+        self.copy_into_new(content, &file, public)?;
+        self.set_attributes(content, &file, base)?;
+        self.set_times(content, &file, false)?;
+        self.sync_and_close(content, file)
+    }
+
+    /// The step that fences: see the crate's description. `made` is the file that is to get the name.
+    fn rename(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
+        self.check("rename", left.place, &left.name)?;
+        match self.calls.rename(dir.as_fd(), from, &left.name) {
+            Ok(()) => Ok(()),
+            // Either the server did it and its reply was lost, so that the repeated call found nothing left to rename
+            // (NFS over a bad network); or the next attempt has removed our temporary. The file under the name tells.
+            Err(Errno::NOENT) => {
+                // An NFS client looks anew once the directory is opened (filesystems.md section 2).
+                drop(crate::tree::to_list(dir.as_fd()));
+                match Facts::if_there(dir.as_fd(), &left.name) {
+                    Ok(Some(now)) if now.is_same_file(made) => Ok(()),
+                    Ok(_) => Err(CommitError::lease("rename", &self.plan.tree.path_of(left.place, &left.name))),
+                    Err(errno) => Err(self.failed("stat", left.place, &left.name, errno)),
+                }
+            }
+            Err(errno) => Err(self.failed("rename", left.place, &left.name, errno)),
+        }
+    }
+
+    /// Publishes a symbolic link; one that is there as wanted stays.
+    pub(crate) fn publish_symlink(&mut self, left: &Left) -> Result<(), CommitError> {
+        let upper_dir = self.upper_dir(left)?;
+        let target = rustix::fs::readlinkat(upper_dir.as_fd(), &*left.name, Vec::new());
+        let target: CString = target.map_err(|errno| self.unreadable(left, errno))?;
+        let dir = self.real_dir(left.place)?;
+        let now = self.make_room(&dir, left)?;
+        if now.is_some() && points_at(&dir, &left.name, &target) {
+            return Ok(());
+        }
+        let temporary = temporary::name_for(&left.name, self.request.attempt);
+        let by_rename = self.layer_of(left.place).strategy == Strategy::Rename;
+        let name = if by_rename { &temporary } else { &left.name };
+        self.unlink_if_there(&dir, left, name)?;
+        self.check("symlink", left.place, &left.name)?;
+        match self.calls.symlink(&target, dir.as_fd(), name) {
+            Ok(()) => {}
+            Err(Errno::EXIST) if points_at(&dir, name, &target) => {}
+            Err(errno) => return Err(self.failed("symlink", left.place, &left.name, errno)),
+        }
+        if by_rename {
+            let made = Facts::at(dir.as_fd(), name);
+            let made = made.map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
+            self.rename(&dir, left, &temporary, &made)?;
+        }
+        self.on_name_changed(left.place);
+        Ok(())
+    }
+}
+
+impl Origin {
+    fn handle(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::CopyOf(handle) => Some(handle.clone()),
+            Self::Made | Self::CopyOfUnknown => None,
+        }
+    }
+}
+
+fn points_at(dir: &Opened<'_>, name: &CStr, target: &CStr) -> bool {
+    rustix::fs::readlinkat(dir.as_fd(), name, Vec::new()).is_ok_and(|now| now.as_c_str() == target)
+}

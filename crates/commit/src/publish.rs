@@ -1,0 +1,207 @@
+//! Carries a plan out, in the order that the crate's description promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::calls::Calls;
+use crate::error::{CommitError, Side};
+use crate::facts::{Facts, Time};
+use crate::survey::{Left, LeftFile, Plan};
+use crate::tree::{Opened, Opener, to_list};
+use crate::{Durability, Fence, Layer, Request};
+
+/// Files that are told of by name; a launcher waits for few, and an answer has bounds.
+const MOST_STAMPS: usize = 1000;
+/// A file's times come from a clock that ticks at 100 Hz at the slowest, so they may be so much before the true time.
+const TICK_NS: i128 = 10_000_000;
+
+/// What a commit has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Files as they look now; of very many the first, and always the primary output, last.
+    pub stamps: Vec<Stamp>,
+    /// Names that were made, replaced or removed.
+    pub names: u64,
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// FIFOs, sockets and devices that the command left, and that were not published.
+    pub skipped: u64,
+    /// Directories that the command removed, and that stay because others have made files in them meanwhile.
+    pub spared: u64,
+}
+
+/// A published file as it looks on the shared filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// On which mount, as an index into the layers.
+    pub layer: usize,
+    /// Below the mount's root.
+    pub path: Vec<u8>,
+    /// The inode number.
+    pub inode: u64,
+    /// In bytes.
+    pub size: u64,
+    /// The modification time in nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+/// Publishes what [`survey`](crate::survey()) found.
+///
+/// # Errors
+/// The first step that failed; the primary output was not touched then, unless it was the one.
+pub fn publish(
+    request: &Request<'_>,
+    plan: &Plan,
+    fence: &mut dyn Fence,
+    calls: &mut dyn Calls,
+) -> Result<Committed, CommitError> {
+    let mut publisher = Publisher::new(request, plan, fence, calls);
+    publisher.place_directories()?;
+    publisher.publish_names()?;
+    Ok(publisher.done)
+}
+
+/// One commit under way. The other rooms add what it does to directories, files and removals.
+pub(crate) struct Publisher<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) fence: &'a mut dyn Fence,
+    pub(crate) calls: &'a mut dyn Calls,
+    pub(crate) upper: Opener<'a>,
+    pub(crate) real: Opener<'a>,
+    /// Where a file with several names in the upper layer was published first.
+    pub(crate) leaders: BTreeMap<(u64, u64), (usize, CString)>,
+    /// The handles of files that the command removed or renamed, once somebody asks.
+    pub(crate) removed: Option<BTreeMap<Vec<u8>, usize>>,
+    /// Directories in which names have changed.
+    touched: BTreeSet<usize>,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) began: Time,
+    now: Time,
+    pub(crate) done: Committed,
+}
+
+impl<'a> Publisher<'a> {
+    fn new(request: &'a Request<'a>, plan: &'a Plan, fence: &'a mut dyn Fence, calls: &'a mut dyn Calls) -> Self {
+        Self {
+            request,
+            plan,
+            fence,
+            calls,
+            upper: Opener::new(request.layers.iter().map(|layer| layer.upper).collect()),
+            real: Opener::new(request.layers.iter().map(|layer| layer.real).collect()),
+            leaders: BTreeMap::new(),
+            removed: None,
+            touched: BTreeSet::new(),
+            buffer: Vec::new(),
+            began: request.began.into(),
+            now: clock_gettime(ClockId::Realtime).into(),
+            done: Committed { skipped: plan.skipped, ..Committed::default() },
+        }
+    }
+
+    /// Files by the time at which the command finished them, so that what it wrote later looks newer here too.
+    fn publish_names(&mut self) -> Result<(), CommitError> {
+        let plan = self.plan;
+        let (last_files, mut files): (Vec<&LeftFile>, Vec<&LeftFile>) =
+            plan.files.iter().partition(|file| self.is_primary(&file.left));
+        let (last_links, links): (Vec<&Left>, Vec<&Left>) = plan.symlinks.iter().partition(|left| self.is_primary(left));
+        files.sort_by_key(|file| file.left.facts.modified);
+        files.into_iter().try_for_each(|file| self.publish_file(file))?;
+        links.into_iter().try_for_each(|left| self.publish_symlink(left))?;
+        plan.removals.iter().try_for_each(|left| self.publish_removal(left))?;
+        self.finish_directories()?;
+        self.sync_directories()?;
+        last_files.into_iter().try_for_each(|file| self.publish_file(file))?;
+        last_links.into_iter().try_for_each(|left| self.publish_symlink(left))?;
+        self.sync_directories()
+    }
+
+    fn is_primary(&self, left: &Left) -> bool {
+        self.request.primary.is_some_and(|primary| {
+            self.plan.tree.place(left.place).layer == primary.layer
+                && self.plan.tree.path_of(left.place, &left.name) == primary.path
+        })
+    }
+
+    fn sync_directories(&mut self) -> Result<(), CommitError> {
+        for place in std::mem::take(&mut self.touched) {
+            if self.request.durability == Durability::Fsync {
+                let directory = self.real_dir(place)?;
+                let synced = to_list(directory.as_fd()).and_then(|listed| self.calls.sync(listed.as_fd()));
+                synced.map_err(|errno| self.failed("fsync", place, c"", errno))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the fence before a step that others can see.
+    pub(crate) fn check(&mut self, step: &'static str, place: usize, name: &CStr) -> Result<(), CommitError> {
+        self.fence.check().map_err(|_| CommitError::lease(step, &self.plan.tree.path_of(place, name)))
+    }
+
+    /// An error of the shared filesystem.
+    pub(crate) fn failed(
+        &self,
+        step: &'static str,
+        place: usize,
+        name: &CStr,
+        errno: rustix::io::Errno,
+    ) -> CommitError {
+        CommitError::of(Side::Real, step, &self.plan.tree.path_of(place, name), errno)
+    }
+
+    /// An error of the scratch directory.
+    pub(crate) fn unreadable(&self, left: &Left, errno: rustix::io::Errno) -> CommitError {
+        CommitError::of(Side::Upper, "read", &self.plan.tree.path_of(left.place, &left.name), errno)
+    }
+
+    pub(crate) fn real_dir(&mut self, place: usize) -> Result<Opened<'a>, CommitError> {
+        self.real.open(&self.plan.tree, place).map_err(|errno| self.failed("open", place, c"", errno))
+    }
+
+    pub(crate) fn upper_dir(&mut self, left: &Left) -> Result<Opened<'a>, CommitError> {
+        self.upper.open(&self.plan.tree, left.place).map_err(|errno| self.unreadable(left, errno))
+    }
+
+    /// How a name looks on the shared filesystem now.
+    pub(crate) fn look(&self, dir: &Opened<'_>, left: &Left) -> Result<Option<Facts>, CommitError> {
+        Facts::if_there(dir.as_fd(), &left.name).map_err(|errno| self.failed("stat", left.place, &left.name, errno))
+    }
+
+    pub(crate) fn layer_of(&self, place: usize) -> &'a Layer<'a> {
+        &self.request.layers[self.plan.tree.place(place).layer]
+    }
+
+    /// Whether the command chose a file's modification time, rather than wrote the file at that time.
+    pub(crate) fn is_time_chosen(&self, modified: Time) -> bool {
+        modified.0 < self.began.0 - TICK_NS || modified > self.now
+    }
+
+    pub(crate) fn on_name_changed(&mut self, place: usize) {
+        self.done.names += 1;
+        self.touched.insert(place);
+    }
+
+    /// Notes how a published file looks, for whoever waits to see it so.
+    pub(crate) fn on_published(&mut self, dir: &Opened<'_>, left: &Left) -> Result<(), CommitError> {
+        self.on_name_changed(left.place);
+        let primary = self.is_primary(left);
+        if self.done.stamps.len() >= MOST_STAMPS && !primary {
+            return Ok(());
+        }
+        let failed = |errno| self.failed("stat", left.place, &left.name, errno);
+        let facts = Facts::at(dir.as_fd(), &left.name).map_err(failed)?;
+        self.done.stamps.push(Stamp {
+            layer: self.plan.tree.place(left.place).layer,
+            path: self.plan.tree.path_of(left.place, &left.name),
+            inode: facts.inode,
+            size: facts.size,
+            mtime_ns: i64::try_from(facts.modified.0).unwrap_or(i64::MAX),
+        });
+        Ok(())
+    }
+}
