@@ -118,14 +118,7 @@ pub(crate) fn handle_of(dir: BorrowedFd<'_>, name: &CStr) -> Option<Vec<u8>> {
     let mut mount: libc::c_int = 0;
     // SAFETY: the name ends with a zero byte; `handle` has the layout of `struct file_handle` and the room it claims.
     let outcome = unsafe {
-        libc::syscall(
-            libc::SYS_name_to_handle_at,
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            &raw mut handle,
-            &raw mut mount,
-            0,
-        )
+        libc::syscall(libc::SYS_name_to_handle_at, dir.as_raw_fd(), name.as_ptr(), &raw mut handle, &raw mut mount, 0)
     };
     let length = usize::try_from(handle.bytes).ok()?;
     (outcome == 0).then(|| handle.handle.get(..length).map(<[u8]>::to_vec)).flatten()

@@ -60,7 +60,8 @@ impl Publisher<'_> {
         let stale = self.layer_of(directory.left.place).stale_view;
         let before = Time(self.began.0 - i128::try_from(stale.as_nanos()).unwrap_or(i128::MAX / 2));
         let opened = self.real_dir(directory.number)?;
-        let removal = Removal { place: directory.left.place, name: &directory.left.name, before, keep: &directory.names };
+        let removal =
+            Removal { place: directory.left.place, name: &directory.left.name, before, keep: &directory.names };
         self.remove_contents(opened.as_fd(), &removal, 0)?;
         self.real.forget();
         Ok(())

@@ -1,4 +1,4 @@
-//! Files and symbolic links: what the command did to each, and how that is done again on the shared filesystem.
+//! Files: what the command did to each, and how that is done again on the shared filesystem.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -20,16 +20,22 @@ use crate::{Strategy, temporary};
 /// How often a final name is unlinked and created before we believe that somebody else keeps making it.
 const TRIES: usize = 4;
 
+/// A name from which a file may have come.
+#[derive(Clone, Debug)]
+pub(crate) struct Elsewhere {
+    place: usize,
+    name: CString,
+    /// Whether the file keeps that name too.
+    stays: bool,
+}
+
 impl Publisher<'_> {
     /// Publishes one name of a regular file.
     pub(crate) fn publish_file(&mut self, file: &LeftFile) -> Result<(), CommitError> {
         let left = &file.left;
         let dir = self.real_dir(left.place)?;
         let now = self.make_room(&dir, left)?;
-        let upper = (left.facts.device, left.facts.inode);
-        if let Some((place, name)) = self.leaders.get(&upper).cloned()
-            && self.publish_link(&dir, left, now.as_ref(), (place, &name))?
-        {
+        if self.follow_leader(&dir, left, now.as_ref())? {
             return Ok(());
         }
         let upper_dir = self.upper_dir(left)?;
@@ -39,14 +45,33 @@ impl Publisher<'_> {
             Some(base) => self.update(&dir, &content, &base)?,
             None => self.replace(&dir, &content, None)?,
         }
-        if left.facts.links > 1 {
-            self.leaders.entry(upper).or_insert((left.place, left.name.clone()));
-        }
+        self.lead(left);
         Ok(())
     }
 
+    /// Notes that a file with several names in the upper layer has this one on the shared filesystem.
+    pub(crate) fn lead(&mut self, left: &Left) {
+        if left.facts.links > 1 {
+            let upper = (left.facts.device, left.facts.inode);
+            self.leaders.entry(upper).or_insert((left.place, left.name.clone()));
+        }
+    }
+
+    /// Makes the name one more of a file that has another already, if so.
+    pub(crate) fn follow_leader(
+        &mut self,
+        dir: &Opened<'_>,
+        left: &Left,
+        now: Option<&Facts>,
+    ) -> Result<bool, CommitError> {
+        match self.leaders.get(&(left.facts.device, left.facts.inode)).cloned() {
+            Some((place, name)) => self.publish_link(dir, left, now, (place, &name)),
+            None => Ok(false),
+        }
+    }
+
     /// How the name looks, once a directory that the command has removed there is out of the way.
-    fn make_room(&mut self, dir: &Opened<'_>, left: &Left) -> Result<Option<Facts>, CommitError> {
+    pub(crate) fn make_room(&mut self, dir: &Opened<'_>, left: &Left) -> Result<Option<Facts>, CommitError> {
         match self.look(dir, left)? {
             Some(now) if now.kind == FileType::Directory => match self.remove_directory(dir, left)? {
                 true => Ok(None),
@@ -72,29 +97,37 @@ impl Publisher<'_> {
         }
     }
 
-    /// If the file that the command renamed to this name is known, gives it this name, so that its other names go on
-    /// naming the same file. Its old name is removed with the other removals.
+    /// If the file that the command renamed to this name, or gave this name too, is known, gives it this name, so that its
+    /// other names go on naming the same file. A name that it shall lose is removed with the other removals.
     fn move_here(&mut self, dir: &Opened<'_>, left: &Left, handle: &[u8]) -> Result<Option<Facts>, CommitError> {
-        let Some(number) = self.removed_files()?.get(handle).copied() else { return Ok(None) };
-        let from = &self.plan.removals[number];
+        let Some(from) = self.elsewhere()?.get(handle).cloned() else { return Ok(None) };
         let from_dir = self.real_dir(from.place)?;
-        let Some(base) = self.look(&from_dir, from)? else { return Ok(None) };
+        let failed = |errno| self.failed("stat", from.place, &from.name, errno);
+        let Some(mut base) = Facts::if_there(from_dir.as_fd(), &from.name).map_err(failed)? else { return Ok(None) };
+        base.links += u64::from(from.stays);
         let now = self.look(dir, left)?;
         let moved = self.publish_link(dir, left, now.as_ref(), (from.place, &from.name))?;
         Ok(moved.then_some(base))
     }
 
-    fn removed_files(&mut self) -> Result<&BTreeMap<Vec<u8>, usize>, CommitError> {
-        let mut handles = BTreeMap::new();
-        if self.removed.is_none() {
-            for (number, left) in self.plan.removals.iter().enumerate() {
+    /// The names on the shared filesystem, by handle, from which files of the upper layer may have come: those that the
+    /// command removed, and those to which it gave more names.
+    fn elsewhere(&mut self) -> Result<&BTreeMap<Vec<u8>, Elsewhere>, CommitError> {
+        let mut known = BTreeMap::new();
+        if self.elsewhere.is_none() {
+            let linked = self.plan.files.iter().filter(|file| file.left.facts.links > 1);
+            let stay = linked.map(|file| (&file.left, file.origin.handle(), true));
+            let go = self.plan.removals.iter().map(|left| (left, None, false));
+            for (left, wanted, stays) in stay.chain(go) {
                 let dir = self.real_dir(left.place)?;
-                if let Some(handle) = handle_of(dir.as_fd(), &left.name) {
-                    handles.insert(handle, number);
+                let handle =
+                    handle_of(dir.as_fd(), &left.name).filter(|handle| !stays || Some(handle) == wanted.as_ref());
+                if let Some(handle) = handle {
+                    known.insert(handle, Elsewhere { place: left.place, name: left.name.clone(), stays });
                 }
             }
         }
-        Ok(self.removed.get_or_insert(handles))
+        Ok(self.elsewhere.get_or_insert(known))
     }
 
     /// Makes the name another one of a file that is published already. Says no where the filesystem has no hard links.
@@ -121,8 +154,8 @@ impl Publisher<'_> {
         self.check("link", left.place, &left.name)?;
         match self.calls.link(from_dir.as_fd(), name, dir.as_fd(), to) {
             Ok(()) => {}
-            // Done, and the reply was lost; what follows would find out if not.
-            Err(Errno::EXIST) => {}
+            // Done, and the reply was lost.
+            Err(Errno::EXIST) if Facts::at(dir.as_fd(), to).is_ok_and(|now| now.is_same_file(&from)) => {}
             Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV) => return Ok(false),
             Err(errno) => return Err(self.failed("link", left.place, &left.name, errno)),
         }
@@ -167,12 +200,7 @@ impl Publisher<'_> {
     }
 
     /// Publishes a file as a new one under its name.
-    fn replace(
-        &mut self,
-        dir: &Opened<'_>,
-        content: &Content<'_>,
-        base: Option<&Facts>,
-    ) -> Result<(), CommitError> {
+    fn replace(&mut self, dir: &Opened<'_>, content: &Content<'_>, base: Option<&Facts>) -> Result<(), CommitError> {
         match self.layer_of(content.left.place).strategy {
             Strategy::Rename => self.replace_by_rename(dir, content, base),
             Strategy::UnlinkCreate => self.replace_by_creation(dir, content, base),
@@ -188,7 +216,8 @@ impl Publisher<'_> {
         let left = content.left;
         let temporary = temporary::name_for(&left.name, self.request.attempt);
         let file = self.create(dir, left, &temporary)?;
-        let finished = self.fill(content, file, base, false).and_then(|facts| self.rename(dir, left, &temporary, &facts));
+        let finished =
+            self.fill(content, file, base, false).and_then(|facts| self.rename(dir, left, &temporary, &facts));
         if finished.is_err() {
             let _ = self.calls.unlink(dir.as_fd(), &temporary);
         }
@@ -235,7 +264,7 @@ impl Publisher<'_> {
         Err(self.failed("create", left.place, &left.name, Errno::EXIST))
     }
 
-    fn unlink_if_there(&mut self, dir: &Opened<'_>, left: &Left, name: &CStr) -> Result<(), CommitError> {
+    pub(crate) fn unlink_if_there(&mut self, dir: &Opened<'_>, left: &Left, name: &CStr) -> Result<(), CommitError> {
         self.check("unlink", left.place, &left.name)?;
         let removed = self.calls.unlink(dir.as_fd(), name).or_else(gone);
         removed.map_err(|errno| self.failed("unlink", left.place, &left.name, errno))
@@ -256,7 +285,13 @@ impl Publisher<'_> {
     }
 
     /// The step that fences: see the crate's description. `made` is the file that is to get the name.
-    fn rename(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
+    pub(crate) fn rename(
+        &mut self,
+        dir: &Opened<'_>,
+        left: &Left,
+        from: &CStr,
+        made: &Facts,
+    ) -> Result<(), CommitError> {
         self.check("rename", left.place, &left.name)?;
         match self.calls.rename(dir.as_fd(), from, &left.name) {
             Ok(()) => Ok(()),
@@ -274,35 +309,6 @@ impl Publisher<'_> {
             Err(errno) => Err(self.failed("rename", left.place, &left.name, errno)),
         }
     }
-
-    /// Publishes a symbolic link; one that is there as wanted stays.
-    pub(crate) fn publish_symlink(&mut self, left: &Left) -> Result<(), CommitError> {
-        let upper_dir = self.upper_dir(left)?;
-        let target = rustix::fs::readlinkat(upper_dir.as_fd(), &*left.name, Vec::new());
-        let target: CString = target.map_err(|errno| self.unreadable(left, errno))?;
-        let dir = self.real_dir(left.place)?;
-        let now = self.make_room(&dir, left)?;
-        if now.is_some() && points_at(&dir, &left.name, &target) {
-            return Ok(());
-        }
-        let temporary = temporary::name_for(&left.name, self.request.attempt);
-        let by_rename = self.layer_of(left.place).strategy == Strategy::Rename;
-        let name = if by_rename { &temporary } else { &left.name };
-        self.unlink_if_there(&dir, left, name)?;
-        self.check("symlink", left.place, &left.name)?;
-        match self.calls.symlink(&target, dir.as_fd(), name) {
-            Ok(()) => {}
-            Err(Errno::EXIST) if points_at(&dir, name, &target) => {}
-            Err(errno) => return Err(self.failed("symlink", left.place, &left.name, errno)),
-        }
-        if by_rename {
-            let made = Facts::at(dir.as_fd(), name);
-            let made = made.map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
-            self.rename(&dir, left, &temporary, &made)?;
-        }
-        self.on_name_changed(left.place);
-        Ok(())
-    }
 }
 
 impl Origin {
@@ -312,8 +318,4 @@ impl Origin {
             Self::Made | Self::CopyOfUnknown => None,
         }
     }
-}
-
-fn points_at(dir: &Opened<'_>, name: &CStr, target: &CStr) -> bool {
-    rustix::fs::readlinkat(dir.as_fd(), name, Vec::new()).is_ok_and(|now| now.as_c_str() == target)
 }

@@ -28,6 +28,13 @@
 //! symbolic links mean, and which files look newer than others. Where overlayfs does not record enough to know, what
 //! others have made since the attempt began is spared.
 //!
+//! The overlay must be mounted with `index=on` where that is allowed (as root, over a filesystem with file handles): else
+//! overlayfs does not mark the copy of a file with several names (`fs/overlayfs/copy_up.c`, `ovl_do_copy_up`), and a file
+//! that was written into cannot be told from a new one in its place. It is then published as a new one, which parts it from
+//! its other names, rather than risk writing into, say, a cache's copy. Where that matters the attempt must run in place:
+//! in an unprivileged overlay, when a named output is there and has several names. `metacopy` and `redirect_dir` must be
+//! off.
+//!
 //! # Order, and what a crash leaves
 //! Directories, then files in the order in which the command finished them, symbolic links, removals, and the primary
 //! output last of all: whoever finds the primary output new finds all the rest new. A crash in between leaves some of the
@@ -57,6 +64,7 @@ mod publish;
 mod removal;
 mod strategy;
 mod survey;
+mod symlinks;
 mod temporary;
 mod tree;
 mod writing;
@@ -174,10 +182,6 @@ pub trait Fence {
 ///
 /// # Errors
 /// Theirs.
-pub fn commit(
-    request: &Request<'_>,
-    fence: &mut dyn Fence,
-    calls: &mut dyn Calls,
-) -> Result<Committed, CommitError> {
+pub fn commit(request: &Request<'_>, fence: &mut dyn Fence, calls: &mut dyn Calls) -> Result<Committed, CommitError> {
     publish(request, &survey(request)?, fence, calls)
 }

@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::calls::Calls;
 use crate::error::{CommitError, Side};
 use crate::facts::{Facts, Time};
+use crate::files::Elsewhere;
 use crate::survey::{Left, LeftFile, Plan};
 use crate::tree::{Opened, Opener, to_list};
 use crate::{Durability, Fence, Layer, Request};
@@ -74,8 +75,8 @@ pub(crate) struct Publisher<'a> {
     pub(crate) real: Opener<'a>,
     /// Where a file with several names in the upper layer was published first.
     pub(crate) leaders: BTreeMap<(u64, u64), (usize, CString)>,
-    /// The handles of files that the command removed or renamed, once somebody asks.
-    pub(crate) removed: Option<BTreeMap<Vec<u8>, usize>>,
+    /// Where files have come from, by their handles, once somebody asks.
+    pub(crate) elsewhere: Option<BTreeMap<Vec<u8>, Elsewhere>>,
     /// Directories in which names have changed.
     touched: BTreeSet<usize>,
     pub(crate) buffer: Vec<u8>,
@@ -94,7 +95,7 @@ impl<'a> Publisher<'a> {
             upper: Opener::new(request.layers.iter().map(|layer| layer.upper).collect()),
             real: Opener::new(request.layers.iter().map(|layer| layer.real).collect()),
             leaders: BTreeMap::new(),
-            removed: None,
+            elsewhere: None,
             touched: BTreeSet::new(),
             buffer: Vec::new(),
             began: request.began.into(),
@@ -108,15 +109,16 @@ impl<'a> Publisher<'a> {
         let plan = self.plan;
         let (last_files, mut files): (Vec<&LeftFile>, Vec<&LeftFile>) =
             plan.files.iter().partition(|file| self.is_primary(&file.left));
-        let (last_links, links): (Vec<&Left>, Vec<&Left>) = plan.symlinks.iter().partition(|left| self.is_primary(left));
+        let (last_links, links): (Vec<&Left>, Vec<&Left>) =
+            plan.symlinks.iter().partition(|left| self.is_primary(left));
         files.sort_by_key(|file| file.left.facts.modified);
         files.into_iter().try_for_each(|file| self.publish_file(file))?;
-        links.into_iter().try_for_each(|left| self.publish_symlink(left))?;
+        self.publish_symlinks(&links)?;
         plan.removals.iter().try_for_each(|left| self.publish_removal(left))?;
         self.finish_directories()?;
         self.sync_directories()?;
         last_files.into_iter().try_for_each(|file| self.publish_file(file))?;
-        last_links.into_iter().try_for_each(|left| self.publish_symlink(left))?;
+        self.publish_symlinks(&last_links)?;
         self.sync_directories()
     }
 

@@ -209,7 +209,8 @@ impl Surveyor<'_> {
 
     fn note_directory(&mut self, dir: BorrowedFd<'_>, left: Left) -> Result<(), CommitError> {
         let above = self.plan.tree.place(left.place);
-        let place = Place { layer: above.layer, parent: Some(left.place), name: left.name.clone(), depth: above.depth + 1 };
+        let place =
+            Place { layer: above.layer, parent: Some(left.place), name: left.name.clone(), depth: above.depth + 1 };
         if place.depth > DEEPEST {
             return Err(CommitError::attempt("survey", &self.plan.tree.path_of(left.place, &left.name)));
         }

@@ -30,7 +30,7 @@ const COMMANDS: &[&str] = &[
     "gcc -c a.c",
     "gcc -c a.c -o new/../a2.o || gcc -c a.c -o a2.o",
     "gcc -c a.c -o d/e/a.o -MD -MF d/e/a.d",
-    "gcc -c a.c -save-temps -gsplit-dwarf --coverage",
+    "gcc -c a.c -save-temps -gsplit-dwarf --coverage -frandom-seed=1",
     "gcc -S a.c -o old.o",
     "gcc -c broken.c; gcc -c a.c -o /nowhere/a.o; true",
     "gcc m.o -o prog",
@@ -168,7 +168,8 @@ fn newer_pairs(work: &Path, before: &Path) -> Vec<(std::path::PathBuf, std::cmp:
     files
         .map(|name| {
             let old = before.join(name);
-            let old = if old.symlink_metadata().is_ok_and(|facts| facts.is_file()) { modified(&old) } else { reference };
+            let old =
+                if old.symlink_metadata().is_ok_and(|facts| facts.is_file()) { modified(&old) } else { reference };
             (name.clone(), modified(&work.join(name)).cmp(&old))
         })
         .collect()

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use commit::{
-    Calls, CommitError, Committed, Durability, Family, Fence, Kernel, Layer, LeaseOver, Primary, Request, Strategy, User,
+    Calls, CommitError, Committed, Durability, Family, Fence, Kernel, Layer, LeaseOver, Primary, Request, Strategy,
+    User,
 };
 use model::ids::{Attempt, JobId};
 use rustix::fs::Timespec;
@@ -95,9 +96,10 @@ impl Isolated {
         let mode = std::fs::metadata(shared).unwrap().permissions();
         std::fs::set_permissions(&upper, mode).unwrap();
         let family = family();
-        let more = if family == Family::User { ",userxattr" } else { "" };
+        // Without an index overlayfs does not mark a file with several names that it copied up.
+        let more = if family == Family::User { "userxattr,index=off" } else { "index=on" };
         let options = format!(
-            "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=off{more}",
+            "lowerdir={},upperdir={},workdir={},metacopy=off,redirect_dir=off,{more}",
             shared.display(),
             upper.display(),
             work.display()
@@ -108,7 +110,12 @@ impl Isolated {
         Self { real, upper: File::open(&upper).unwrap(), family, began }
     }
 
-    pub(crate) fn commit(&self, with: &With<'_>, fence: &mut dyn Fence, calls: &mut dyn Calls) -> Result<Committed, CommitError> {
+    pub(crate) fn commit(
+        &self,
+        with: &With<'_>,
+        fence: &mut dyn Fence,
+        calls: &mut dyn Calls,
+    ) -> Result<Committed, CommitError> {
         commit_upper(&self.upper, &self.real, self.family, self.began, with, fence, calls)
     }
 }
@@ -202,7 +209,14 @@ pub(crate) fn assert_same(direct: &BTreeMap<PathBuf, Look>, committed: &BTreeMap
     let differing: Vec<String> = names
         .into_iter()
         .filter(|name| direct.get(*name) != committed.get(*name))
-        .map(|name| format!("{}: direct {} but committed {}", name.display(), brief(direct.get(name)), brief(committed.get(name))))
+        .map(|name| {
+            format!(
+                "{}: direct {} but committed {}",
+                name.display(),
+                brief(direct.get(name)),
+                brief(committed.get(name))
+            )
+        })
         .collect();
     assert!(differing.is_empty(), "{what}: {}", differing.join("; "));
 }
