@@ -58,7 +58,7 @@ impl Publisher<'_> {
     /// which. So what lies there is removed only if it was there so long before the attempt began that the command saw it.
     fn empty(&mut self, directory: &LeftDirectory) -> Result<(), CommitError> {
         let stale = self.layer_of(directory.left.place).stale_view;
-        let before = Time(self.began.0 - i128::try_from(stale.as_nanos()).unwrap_or(i128::MAX / 2));
+        let before = Time(self.surely_before().0 - i128::try_from(stale.as_nanos()).unwrap_or(i128::MAX / 2));
         let opened = self.real_dir(directory.number)?;
         let removal =
             Removal { place: directory.left.place, name: &directory.left.name, before, keep: &directory.names };

@@ -169,6 +169,10 @@ impl Publisher<'_> {
     /// The command wrote into a file that is there, changed its attributes, or only opened it.
     fn update(&mut self, dir: &Opened<'_>, content: &Content<'_>, base: &Facts) -> Result<(), CommitError> {
         let left = content.left;
+        // Others wrote into it since, and it was not: the command has only opened it, and all that differs is theirs.
+        if base.changed > self.began && left.facts.modified < self.surely_before() {
+            return Ok(());
+        }
         if let Some(file) = self.same_bytes(dir, content, base)? {
             return self.touch(dir, content, &file);
         }
@@ -216,12 +220,11 @@ impl Publisher<'_> {
         let left = content.left;
         let temporary = temporary::name_for(&left.name, self.request.attempt);
         let file = self.create(dir, left, &temporary)?;
-        let finished =
-            self.fill(content, file, base, false).and_then(|facts| self.rename(dir, left, &temporary, &facts));
-        if finished.is_err() {
+        let filled = self.fill(content, file, base, false);
+        if filled.is_err() {
             let _ = self.calls.unlink(dir.as_fd(), &temporary);
         }
-        finished?;
+        self.rename(dir, left, &temporary, &filled?)?;
         self.on_published(dir, left)
     }
 
@@ -284,7 +287,8 @@ impl Publisher<'_> {
         self.sync_and_close(content, file)
     }
 
-    /// The step that fences: see the crate's description. `made` is the file that is to get the name.
+    /// The step that fences: see the crate's description. `made` is the file that is to get the name; when it does not, the
+    /// temporary is removed.
     pub(crate) fn rename(
         &mut self,
         dir: &Opened<'_>,
@@ -292,6 +296,14 @@ impl Publisher<'_> {
         from: &CStr,
         made: &Facts,
     ) -> Result<(), CommitError> {
+        let renamed = self.try_to_rename(dir, left, from, made);
+        if renamed.is_err() {
+            let _ = self.calls.unlink(dir.as_fd(), from);
+        }
+        renamed
+    }
+
+    fn try_to_rename(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
         self.check("rename", left.place, &left.name)?;
         match self.calls.rename(dir.as_fd(), from, &left.name) {
             Ok(()) => Ok(()),

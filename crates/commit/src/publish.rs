@@ -178,9 +178,14 @@ impl<'a> Publisher<'a> {
         &self.request.layers[self.plan.tree.place(place).layer]
     }
 
+    /// What the shared filesystem says has changed before this moment was so when the attempt began.
+    pub(crate) fn surely_before(&self) -> Time {
+        Time(self.began.0 - TICK_NS)
+    }
+
     /// Whether the command chose a file's modification time, rather than wrote the file at that time.
     pub(crate) fn is_time_chosen(&self, modified: Time) -> bool {
-        modified.0 < self.began.0 - TICK_NS || modified > self.now
+        modified < self.surely_before() || modified > self.now
     }
 
     pub(crate) fn on_name_changed(&mut self, place: usize) {

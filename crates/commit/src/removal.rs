@@ -47,7 +47,7 @@ impl Publisher<'_> {
     /// Removes a directory that the command removed, with what was in it when the attempt began. Says whether it is gone:
     /// it stays if others have put something into it since.
     pub(crate) fn remove_directory(&mut self, dir: &Opened<'_>, left: &Left) -> Result<bool, CommitError> {
-        let removal = Removal { place: left.place, name: &left.name, before: self.began, keep: &[] };
+        let removal = Removal { place: left.place, name: &left.name, before: self.surely_before(), keep: &[] };
         let opened = self.open_below(dir.as_fd(), &left.name, &removal)?;
         self.remove_contents(opened.as_fd(), &removal, 0)?;
         self.check("rmdir", left.place, &left.name)?;

@@ -106,6 +106,7 @@ impl Isolated {
         );
         let options = std::ffi::CString::new(options).unwrap();
         rustix::mount::mount("overlay", shared, "overlay", MountFlags::empty(), Some(&*options)).unwrap();
+        pass_a_tick();
         let began = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         Self { real, upper: File::open(&upper).unwrap(), family, began }
     }
@@ -117,6 +118,14 @@ impl Isolated {
         calls: &mut dyn Calls,
     ) -> Result<Committed, CommitError> {
         commit_upper(&self.upper, &self.real, self.family, self.began, with, fence, calls)
+    }
+}
+
+/// Waits until the clock of file times, which ticks at 100 Hz at the slowest, has passed the present.
+pub(crate) fn pass_a_tick() {
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_millis(12) {
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
 
