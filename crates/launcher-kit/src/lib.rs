@@ -15,6 +15,7 @@ pub mod explain;
 pub mod fallback;
 pub mod help;
 pub mod jobs_from;
+mod leftovers;
 pub mod link;
 pub mod list;
 pub mod log;

@@ -14,6 +14,7 @@ use proto::v1::{self, launcher_message, launcher_reply};
 use tokio::time::Instant;
 
 use crate::draft::fresh_id;
+use crate::leftovers;
 use crate::link::{Link, LinkError};
 use crate::log::Log;
 use crate::output::Output;
@@ -272,9 +273,21 @@ impl<'a> Session<'a> {
     }
 
     fn answer(&mut self, id: JobId, answer: Answer) {
-        self.pending.remove(&id);
         self.patience.forget(id);
+        if let Some(pending) = self.pending.remove(&id) {
+            self.clear_the_way(&pending, &answer);
+        }
         self.answers.push_back((id, answer));
+    }
+
+    /// Where a worker may have tried what is now to be run here, nothing of its tries may remain.
+    fn clear_the_way(&self, pending: &Pending, answer: &Answer) {
+        if let (true, Answer::Locally(_)) = (pending.sent, answer) {
+            let removed = leftovers::remove(&pending.job);
+            if removed > 0 {
+                self.log.note(|| format!("{removed} files that workers left unfinished are removed"));
+            }
+        }
     }
 
     fn on_message(&mut self, message: launcher_reply::Message) {
@@ -307,8 +320,8 @@ impl<'a> Session<'a> {
 
     fn on_done(&mut self, done: v1::JobDone) {
         let Ok(attempt) = attempt_from(done.attempt.as_ref()) else { return };
-        let Some(pending) = self.pending.remove(&attempt.job) else { return };
-        let answer = match finish(attempt, done, pending.output) {
+        let Some(pending) = self.pending.get_mut(&attempt.job) else { return };
+        let answer = match finish(attempt, done, std::mem::take(&mut pending.output)) {
             Ok(done) => Answer::Done(done),
             Err(problem) => Answer::Locally(problem),
         };
