@@ -90,11 +90,6 @@ impl Facts {
         }
     }
 
-    /// Whether this is the file that was made, and not another that was given its inode number when that was gone.
-    pub(crate) fn is_as_made(&self, made: &Self) -> bool {
-        self.is_same_file(made) && (self.size, self.modified) == (made.size, made.modified)
-    }
-
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }

@@ -313,7 +313,7 @@ impl Publisher<'_> {
                 // An NFS client looks anew once the directory is opened (filesystems.md section 2).
                 drop(crate::tree::to_list(dir.as_fd()));
                 match Facts::if_there(dir.as_fd(), &left.name) {
-                    Ok(Some(now)) if now.is_as_made(made) => Ok(()),
+                    Ok(Some(now)) if now.is_same_file(made) => Ok(()),
                     Ok(_) => Err(CommitError::lease("rename", &self.plan.tree.path_of(left.place, &left.name))),
                     Err(errno) => Err(self.failed("stat", left.place, &left.name, errno)),
                 }
