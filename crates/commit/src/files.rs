@@ -304,6 +304,8 @@ impl Publisher<'_> {
     }
 
     fn try_to_rename(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
+        // Of a file that was removed the inode number is soon another file's; a handle knows their generations apart.
+        let handle = handle_of(dir.as_fd(), from);
         self.check("rename", left.place, &left.name)?;
         match self.calls.rename(dir.as_fd(), from, &left.name) {
             Ok(()) => Ok(()),
@@ -313,7 +315,13 @@ impl Publisher<'_> {
                 // An NFS client looks anew once the directory is opened (filesystems.md section 2).
                 drop(crate::tree::to_list(dir.as_fd()));
                 match Facts::if_there(dir.as_fd(), &left.name) {
-                    Ok(Some(now)) if now.is_same_file(made) => Ok(()),
+                    Ok(Some(now))
+                        if now.is_same_file(made)
+                            && (now.size, now.modified) == (made.size, made.modified)
+                            && handle_of(dir.as_fd(), &left.name) == handle =>
+                    {
+                        Ok(())
+                    }
                     Ok(_) => Err(CommitError::lease("rename", &self.plan.tree.path_of(left.place, &left.name))),
                     Err(errno) => Err(self.failed("stat", left.place, &left.name, errno)),
                 }

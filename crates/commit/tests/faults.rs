@@ -270,6 +270,28 @@ fn a_zombie_that_slept_between_check_and_rename_changes_nothing() {
 }
 
 #[test]
+fn a_zombie_knows_its_file_from_one_that_got_the_same_inode_number() {
+    // A filesystem that reuses the number at once, as ext4 does, gives it to the next attempt's temporary.
+    for _ in 0..20 {
+        let world = World::new();
+        let real = world.real();
+        let mut slept = false;
+        let before = |call: &str| {
+            if call == "rename" && !slept {
+                slept = true;
+                commit::remove_leftovers(real.as_fd(), JOB, 2).unwrap();
+                world.commit(2, Strategy::Rename, &mut Runs, &mut kernel()).unwrap();
+            }
+            Ok(())
+        };
+
+        let woken = world.commit(1, Strategy::Rename, &mut Runs, &mut Watched { before, after: allow });
+
+        assert_eq!(woken.map_err(|error| error.blame), Err(Blame::Lease));
+    }
+}
+
+#[test]
 fn a_zombie_that_slept_in_a_write_writes_into_no_other_attempts_file() {
     let world = World::new();
     let mut slept = false;
