@@ -1,5 +1,7 @@
 //! Times, modes, groups, access control lists, extended attributes and holes.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by it")]
+
 mod support;
 
 use std::fs::{self, File};

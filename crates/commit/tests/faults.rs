@@ -2,6 +2,8 @@
 //!
 //! Directories play the upper layer here, which need be no overlay for files that the command made.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by it")]
+
 mod support;
 
 use std::ffi::CStr;

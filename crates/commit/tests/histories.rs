@@ -1,5 +1,7 @@
 //! Random histories of file operations, done directly, and in an overlay followed by a commit, end in the same tree.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by it")]
+
 mod support;
 
 use std::fs::{self, OpenOptions, Permissions};

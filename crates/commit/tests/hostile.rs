@@ -1,5 +1,7 @@
 //! What no build leaves, and what others do at the same time.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by it")]
+
 mod support;
 
 use std::fs::{self, File};
@@ -99,7 +101,7 @@ fn too_many_names_are_the_attempts_fault() {
 fn a_file_that_nobody_may_read_is_published_so() {
     let base = world();
     fs::write(base.path().join("upper/file"), "secret").unwrap();
-    fs::set_permissions(base.path().join("upper/file"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(base.path().join("upper/file"), fs::Permissions::from_mode(0o000)).unwrap();
 
     commit(base.path()).unwrap();
 

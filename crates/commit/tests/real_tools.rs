@@ -1,5 +1,7 @@
 //! Real tools, run in a directory, and in an overlay over a twin of it followed by a commit: both end alike.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by it")]
+
 mod support;
 
 use std::fs;
