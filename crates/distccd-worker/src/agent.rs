@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
+use model::ids::Attempt;
 use model::outcome::AttemptFailure;
 use proto::v1::{self, worker_message::Message, worker_order};
 use proto::version::check_hello;
@@ -22,13 +23,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::books::{AttemptResult, Books};
 use crate::config::Config;
-use crate::exec::Executor;
+use crate::exec::{Executor, Word};
 use crate::facts::{self, ForeignLoad};
-use crate::lease::Lease;
+use crate::lease::{Lease, Moment};
 use crate::link::{self, LinkEvent};
 use crate::registration::Registration;
 use crate::retained::Space;
-use crate::runner::{self, Event};
+use crate::runner::{self, Event, Slot};
 use crate::toolchains::{self, Toolchain};
 use crate::warmth::Warmth;
 use crate::{Error, Exit, SOFTWARE, tools, wire};
@@ -77,6 +78,8 @@ pub(crate) struct Agent {
     lease: Lease,
     /// Slots in use, by attempts whose thread has not said its last word; also those that the books have forgotten.
     busy: usize,
+    /// Slots that something holds which no signal ends.
+    lost: usize,
     up: Option<Up>,
     /// What goes out before anything of the books.
     first: VecDeque<Message>,
@@ -98,6 +101,7 @@ impl Agent {
             foreign_load: ForeignLoad::default(),
             lease: Lease::default(),
             busy: 0,
+            lost: 0,
             up: None,
             first: VecDeque::new(),
             drain: Drain::No,
@@ -118,6 +122,8 @@ impl Agent {
         let mut watchdog = systemd::watchdog_interval().map(interval);
         let (mut asked_to_drain, mut asked_to_kill) = (false, false);
         loop {
+            // First, for what starts now looks at it.
+            self.executor.spawner.page().set(self.lease.boot_deadline());
             self.fill_slots();
             let full = self.speak();
             self.advance_drain();
@@ -158,7 +164,7 @@ impl Agent {
             LinkEvent::Connected { outgoing, hang_up } => {
                 let draining = !matches!(self.drain, Drain::No);
                 let register = self.registration.message(&self.config, self.books.holding(), draining);
-                self.lease.on_register_sent(Instant::now());
+                self.lease.on_register_sent(Moment::now());
                 self.first = [Message::Register(register)].into();
                 self.up = Some(Up { outgoing, hang_up, welcome: None });
             }
@@ -258,7 +264,7 @@ impl Agent {
 
     /// Starts what waits while there are slots.
     fn fill_slots(&mut self) {
-        while self.busy < self.config.slots as usize
+        while self.busy + self.lost < self.config.slots as usize
             && let Some((attempt, task)) = self.books.next_waiting()
         {
             self.warmth.touch(&task.dirs);
@@ -295,12 +301,28 @@ impl Agent {
                 let space = Space { scratch: &self.config.scratch, max_output: self.config.max_output };
                 self.books.on_output(attempt, stream, data, space);
             }
-            Event::Ended(attempt, result) => {
+            Event::Ready(attempt) => self.on_ready(attempt),
+            Event::Ended(attempt, result, slot) => {
                 self.busy -= 1;
+                if slot == Slot::Lost {
+                    self.lost += 1;
+                    tracing::error!(%attempt, lost = self.lost, "something of it survives SIGKILL: its slot is lost");
+                }
                 log_end(attempt, &result);
                 self.books.on_ended(attempt, result);
             }
+            Event::Recovered => {
+                self.lost -= 1;
+                tracing::info!(lost = self.lost, "a lost slot is back");
+            }
         }
+    }
+
+    /// What an attempt wrote is published at once while the lease holds; without one, the attempt is dead already.
+    fn on_ready(&mut self, attempt: Attempt) {
+        let word =
+            if self.lease.deadline().is_some_and(|end| Instant::now() < end) { Word::Commit } else { Word::Discard };
+        self.books.decide(attempt, word);
     }
 
     /// Sends what there is to say; true if there is more than the connection takes now.
@@ -321,8 +343,8 @@ impl Agent {
     fn on_heartbeat_due(&mut self) {
         let foreign_load_centi = self.foreign_load.sample(self.busy);
         let Some(rhythm) = self.up.as_mut().and_then(|up| up.welcome.as_mut()) else { return };
-        let now = Instant::now();
-        rhythm.next_heartbeat = now + rhythm.heartbeat;
+        let sent = Moment::now();
+        rhythm.next_heartbeat = sent.at + rhythm.heartbeat;
         rhythm.last_sequence += 1;
         self.first.push_back(Message::Heartbeat(v1::Heartbeat {
             sequence: rhythm.last_sequence,
@@ -330,7 +352,7 @@ impl Agent {
             foreign_load_centi,
             dirs_touched: self.warmth.take_changes(),
         }));
-        self.lease.on_heartbeat_sent(rhythm.last_sequence, now);
+        self.lease.on_heartbeat_sent(rhythm.last_sequence, sent);
     }
 
     fn on_report_due(&mut self) {
@@ -465,7 +487,7 @@ fn micros_or(micros: u64, unspecified: Duration) -> Duration {
     if micros == 0 { unspecified } else { Duration::from_micros(micros) }
 }
 
-fn log_end(attempt: model::ids::Attempt, result: &AttemptResult) {
+fn log_end(attempt: Attempt, result: &AttemptResult) {
     match result {
         AttemptResult::Outcome(outcome) => {
             let wall_us = outcome.usage.map_or(0, |usage| usage.wall_us);

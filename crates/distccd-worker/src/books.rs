@@ -10,7 +10,7 @@ use model::outcome::AttemptFailure;
 use proto::convert::attempt_ref;
 use proto::v1::{self, attempt_result, worker_message::Message};
 
-use crate::exec::{Canceller, Stream};
+use crate::exec::{Canceller, Stream, Word};
 use crate::retained::{Retained, Space};
 use crate::wire::Task;
 
@@ -96,6 +96,13 @@ impl Books {
             entry.sent_chunks = 0; // as many as are kept
             tracing::warn!(%attempt, "cannot keep its output: {why}");
             self.end(attempt, AttemptFailure::NoSpace(why.to_string()), Canceller::kill);
+        }
+    }
+
+    /// What an attempt wrote may be published or not. Forgotten and cancelled ones have been told by their canceller.
+    pub(crate) fn decide(&self, attempt: Attempt, word: Word) {
+        if let Some(Entry { state: State::Running { canceller, ending: None }, .. }) = self.entries.get(&attempt) {
+            canceller.decide(word);
         }
     }
 

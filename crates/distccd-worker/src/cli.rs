@@ -21,7 +21,8 @@ Signals:
   HUP        look for compilers, linkers and archivers again
 
 Exit status:
-  0   drained
+  0   drained; with --probe: every mount is isolated
+  1   with --probe: some mount is worked on in place
   64  bad flag
   69  the server refuses this worker (another protocol version)
   70  internal error
@@ -77,6 +78,15 @@ pub struct Cli {
     /// Where output of commands beyond 1 MiB is kept until the server has it [default: TMPDIR, or /tmp].
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<String>,
+    /// Whether attempts are isolated [default: auto].
+    #[arg(long, value_name = "auto|overlay|off")]
+    pub isolation: Option<String>,
+    /// What an isolated attempt may write, in memory, before it is published [default: a quarter of the memory].
+    #[arg(long, value_name = "SIZE")]
+    pub scratch_limit: Option<String>,
+    /// Whether results wait until what was published is on disk [default: none].
+    #[arg(long, value_name = "none|fsync")]
+    pub durability: Option<String>,
     /// How much one command may print before it is ended [default: 1GiB].
     #[arg(long, value_name = "SIZE")]
     pub max_output: Option<String>,
@@ -86,6 +96,9 @@ pub struct Cli {
     /// Prints the configuration that would be used, and where each value comes from, and exits.
     #[arg(long)]
     pub print_config: bool,
+    /// Tries what isolation this machine allows on each mount, prints it, and exits.
+    #[arg(long)]
+    pub probe: bool,
 }
 
 /// What the command line asks for.
@@ -93,6 +106,8 @@ pub struct Cli {
 pub enum Call {
     /// Run.
     Run(Config),
+    /// Say what isolation is possible, and exit.
+    Probe(Config),
     /// Print this and exit well.
     Print(String),
 }
@@ -142,6 +157,7 @@ pub fn read(
     let (config, origins) = config::load(&layers).map_err(CallError::Settings)?;
     Ok(match cli.print_config {
         true => Call::Print(layers::show_with_origins(&config, KEYS, &origins)),
+        false if cli.probe => Call::Probe(config),
         false => Call::Run(config),
     })
 }
@@ -154,6 +170,9 @@ impl Cli {
             ("dir_report_interval", self.dir_report_interval.clone()),
             ("disable_linking", self.disable_linking.clone()),
             ("drain_grace", self.drain_grace.clone()),
+            ("durability", self.durability.clone()),
+            ("isolation", self.isolation.clone()),
+            ("scratch_limit", self.scratch_limit.clone()),
             ("fs_mount", list(&self.fs_mount, ":")),
             ("insecure", self.insecure.clone()),
             ("kill_grace", self.kill_grace.clone()),
@@ -196,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_a_key_and_every_key_a_flag() {
-        let own = ["config", "print_config", "help", "version"];
+        let own = ["config", "print_config", "probe", "help", "version"];
         let command = command();
         let flags: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
 
@@ -216,6 +235,9 @@ mod tests {
             "--dir-report-interval=9m",
             "--disable-linking",
             "--drain-grace=9s",
+            "--durability=fsync",
+            "--isolation=off",
+            "--scratch-limit=9MiB",
             "--fs-mount=/x",
             "--insecure",
             "--kill-grace=9s",

@@ -55,6 +55,53 @@ impl fmt::Display for ServerAddr {
     }
 }
 
+/// Whether attempts are isolated, see `keeper/view.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsolationWish {
+    /// Where this machine can.
+    Auto,
+    /// Always: a machine that cannot takes no work.
+    Overlay,
+    /// Never: commands write in place.
+    Off,
+}
+
+impl IsolationWish {
+    const ALL: &[Self] = &[Self::Auto, Self::Overlay, Self::Off];
+}
+
+impl fmt::Display for IsolationWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Overlay => "overlay",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// When a result may be reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// As with a direct run: when files are closed.
+    None,
+    /// When they are on disk.
+    Fsync,
+}
+
+impl Durability {
+    const ALL: &[Self] = &[Self::None, Self::Fsync];
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Fsync => "fsync",
+        })
+    }
+}
+
 /// What the worker runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -82,6 +129,12 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long a drain lets running commands finish.
     pub drain_grace: Duration,
+    /// Whether attempts are isolated.
+    pub isolation: IsolationWish,
+    /// When a result may be reported.
+    pub durability: Durability,
+    /// What an isolated attempt may write before it is published, in bytes of memory.
+    pub scratch_limit: u64,
     /// Where long output of commands is kept until the server has it.
     pub scratch: PathBuf,
     /// So much may one attempt print, in bytes: it bounds what `scratch` must hold, together with the slots.
@@ -104,6 +157,9 @@ impl Default for Config {
             allowed_tools: Vec::new(),
             kill_grace: Duration::from_secs(2),
             drain_grace: Duration::from_secs(600),
+            isolation: IsolationWish::Auto,
+            durability: Durability::None,
+            scratch_limit: default_scratch_limit(),
             scratch: std::env::temp_dir(),
             max_output: 1 << 30,
         }
@@ -133,11 +189,21 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| shown_duration(c.drain_grace),
     },
     Key {
+        name: "durability",
+        set: |c, raw| choice(raw, Durability::ALL).map(|it| c.durability = it),
+        show: |c| quoted(c.durability),
+    },
+    Key {
         name: "fs_mount",
         set: |c, raw| raw.as_mounts().map(|it| c.mounts = it),
         show: |c| quoted_list(c.mounts.iter().map(|mount| mount.display())),
     },
     Key { name: "insecure", set: |c, raw| raw.as_bool().map(|it| c.insecure = it), show: |c| c.insecure.to_string() },
+    Key {
+        name: "isolation",
+        set: |c, raw| choice(raw, IsolationWish::ALL).map(|it| c.isolation = it),
+        show: |c| quoted(c.isolation),
+    },
     Key {
         name: "kill_grace",
         set: |c, raw| raw.as_grace().map(|it| c.kill_grace = it),
@@ -169,11 +235,30 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| quoted(c.scratch.display()),
     },
     Key {
+        name: "scratch_limit",
+        set: |c, raw| raw.as_size().map(|it| c.scratch_limit = it),
+        show: |c| quoted(size_text(c.scratch_limit)),
+    },
+    Key {
         name: "server_addr",
         set: |c, raw| ServerAddr::parse(&raw.as_text()?).map(|it| c.server_addr = it),
         show: |c| quoted(&c.server_addr),
     },
 ];
+
+/// One of these, by what it is shown as.
+fn choice<T: fmt::Display + Copy>(raw: &Raw, all: &[T]) -> Result<T, String> {
+    let text = raw.as_text()?;
+    let names = || all.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(" or ");
+    all.iter().copied().find(|choice| choice.to_string() == text).ok_or_else(|| format!("must be {}", names()))
+}
+
+/// A quarter of the memory that this worker may use: room for the largest link, and no ruin if one fills it.
+fn default_scratch_limit() -> u64 {
+    const LEAST: u64 = 64 << 20;
+    // In whole mebibytes, which print well.
+    (facts::usable_memory() / 4).max(LEAST) >> 20 << 20
+}
 
 fn slots(raw: &Raw) -> Result<u32, String> {
     let count = raw.as_number_or_auto(1..=MOST_SLOTS)?;

@@ -1,5 +1,5 @@
 //! Descriptors that whoever started this daemon left open without `CLOEXEC`. No child of ours gets them: a compiler or a
-//! guardian that holds somebody's pipe keeps that somebody waiting for its end.
+//! spawner that holds somebody's pipe keeps that somebody waiting for its end.
 
 /// Marks every descriptor above stderr as close-on-exec; call it in a child between fork and exec. A kernel before 5.11
 /// cannot, which is no reason to fail.

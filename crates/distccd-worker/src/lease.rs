@@ -11,26 +11,52 @@
 //! Our last attempt is therefore dead at least `L/5` before the server may give it away, whatever the network did in
 //! between: a heartbeat that was received and whose acknowledgement was lost only makes the server wait longer. The
 //! fifth pays for clock rates that differ, for this process being scheduled late, and for SIGKILL taking effect. Both
-//! clocks are monotonic and never compared with each other. What the argument does not cover is a process in
-//! uninterruptible sleep, which no signal ends.
+//! clocks are monotonic and never compared with each other.
+//!
+//! A worker that is stopped keeps no lease and kills nothing. So the same deadline also stands on the `lease_page`, on
+//! `CLOCK_BOOTTIME`, which goes on while a machine sleeps and counts from the same sending; every keeper has a timer of
+//! its own at it (`keeper/fence.rs`) and needs no worker to die: running or stopped, it executes nothing of its own after
+//! the deadline, and takes its command with it. A stopped worker that goes on finds its keepers gone.
+//!
+//! What the argument does not cover: a process in uninterruptible sleep, which no signal ends; a pause of the whole
+//! machine within the one system call that publishes; and a command that works in place, when it is stopped together
+//! with its keeper and runs some instructions before that kills it. The second has a further fence
+//! (`commit::remove_leftovers`), and isolation is the remedy for the last.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lease_page::boot_time;
+
+/// One moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    boot: u64,
+}
+
+impl Moment {
+    /// Now. The clock that goes on while the machine sleeps is read first, so that it says no later time.
+    pub(crate) fn now() -> Self {
+        let boot = boot_time();
+        Self { at: Instant::now(), boot }
+    }
+}
+
 /// When attempts must be dead.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     length: Duration,
-    granted_from: Option<Instant>,
-    unacknowledged: VecDeque<(u64, Instant)>,
-    greeted_at: Option<Instant>,
+    granted_from: Option<Moment>,
+    unacknowledged: VecDeque<(u64, Moment)>,
+    greeted_at: Option<Moment>,
 }
 
 impl Lease {
     /// A stream begins: the registration was sent now. What was granted before holds on.
-    pub(crate) fn on_register_sent(&mut self, now: Instant) {
+    pub(crate) fn on_register_sent(&mut self, now: Moment) {
         self.unacknowledged.clear();
         self.greeted_at = Some(now);
     }
@@ -41,7 +67,7 @@ impl Lease {
         self.granted_from = self.greeted_at.take().or(self.granted_from);
     }
 
-    pub(crate) fn on_heartbeat_sent(&mut self, sequence: u64, now: Instant) {
+    pub(crate) fn on_heartbeat_sent(&mut self, sequence: u64, now: Moment) {
         self.unacknowledged.push_back((sequence, now));
     }
 
@@ -51,7 +77,9 @@ impl Lease {
                 break;
             }
             self.unacknowledged.pop_front();
-            self.granted_from = self.granted_from.max(Some(sent));
+            if self.granted_from.is_none_or(|granted| granted.at < sent.at) {
+                self.granted_from = Some(sent);
+            }
         }
     }
 
@@ -62,7 +90,17 @@ impl Lease {
 
     /// When all attempts must be dead, if a lease was ever granted and has not run out.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        Some(self.granted_from? + self.length * 4 / 5)
+        Some(self.granted_from?.at + self.holds_for())
+    }
+
+    /// The same for keepers, in nanoseconds of `CLOCK_BOOTTIME`; 0 without a lease.
+    pub(crate) fn boot_deadline(&self) -> u64 {
+        let holds_for = u64::try_from(self.holds_for().as_nanos()).unwrap_or(u64::MAX);
+        self.granted_from.map_or(0, |granted| granted.boot.saturating_add(holds_for))
+    }
+
+    fn holds_for(&self) -> Duration {
+        self.length * 4 / 5
     }
 }
 
@@ -72,9 +110,13 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(10);
 
+    fn moment(at: Instant) -> Moment {
+        Moment { at, boot: 7_000_000_000 }
+    }
+
     fn welcomed(start: Instant) -> Lease {
         let mut lease = Lease::default();
-        lease.on_register_sent(start);
+        lease.on_register_sent(moment(start));
         lease.on_welcome(LEASE);
         lease
     }
@@ -85,8 +127,8 @@ mod tests {
         let mut lease = welcomed(start);
         assert_eq!(lease.deadline(), Some(start + Duration::from_secs(8)));
 
-        lease.on_heartbeat_sent(1, start + Duration::from_secs(1));
-        lease.on_heartbeat_sent(2, start + Duration::from_secs(2));
+        lease.on_heartbeat_sent(1, moment(start + Duration::from_secs(1)));
+        lease.on_heartbeat_sent(2, moment(start + Duration::from_secs(2)));
         assert_eq!(lease.deadline(), Some(start + Duration::from_secs(8)));
 
         lease.on_heartbeat_ack(1);
@@ -97,9 +139,9 @@ mod tests {
     fn a_lost_stream_keeps_what_was_granted_and_forgets_what_was_not() {
         let start = Instant::now();
         let mut lease = welcomed(start);
-        lease.on_heartbeat_sent(1, start + Duration::from_secs(1));
+        lease.on_heartbeat_sent(1, moment(start + Duration::from_secs(1)));
 
-        lease.on_register_sent(start + Duration::from_secs(3));
+        lease.on_register_sent(moment(start + Duration::from_secs(3)));
         assert_eq!(lease.deadline(), Some(start + Duration::from_secs(8)));
 
         lease.on_heartbeat_ack(1); // an echo of nothing: numbers count from 1 within a stream
@@ -113,8 +155,9 @@ mod tests {
     fn an_expired_lease_has_no_deadline() {
         let mut lease = welcomed(Instant::now());
 
+        assert_eq!(lease.boot_deadline(), 15_000_000_000);
         lease.on_expired();
 
-        assert_eq!(lease.deadline(), None);
+        assert_eq!((lease.deadline(), lease.boot_deadline()), (None, 0));
     }
 }

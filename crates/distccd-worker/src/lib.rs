@@ -1,12 +1,12 @@
 //! The worker: runs compilers, linkers and archivers of other machines where their files already are, and reports.
 //!
-//! A program drives it in four steps: read the [`config`], start the [`guardian`] while there is one thread, make a
-//! [`Stop`], and [`run`] until it is drained. A test leaves the guardian [`absent`](guardian::Guardian::absent), hands
-//! over a [`config::Config`], and cancels the tokens of its `Stop` itself.
+//! A program drives it in four steps: read the [`config`], start the [`spawner`] while there is one thread, make a
+//! [`Stop`], and [`run`] until it is drained. A test starts the spawner [from the built program](spawner::Spawner::start_from),
+//! hands over a [`config::Config`], and cancels the tokens of its `Stop` itself.
 //!
 //! Inside, `link` keeps the connection, `agent` owns all state and is the only one to decide, `books` knows what is
-//! held and what is still to be said, `runner` and `exec` run one command on one thread, and the rest are facts about
-//! the machine. Wire types are met in `link`, `agent`, `books` and `wire`, and become model types before anything
+//! held and what is still to be said, `runner` and `exec` follow one command on one thread, `spawner` and `keeper` are
+//! the processes that it runs under, and the rest are facts about the machine. Wire types are met in `link`, `agent`, `books` and `wire`, and become model types before anything
 //! runs.
 //!
 //! Absent on purpose: no time limit on a command (what is timed is silence), no shell, no retry (the server judges).
@@ -19,12 +19,15 @@ pub mod config;
 pub mod exec;
 pub mod facts;
 mod fds;
-pub mod guardian;
+mod keeper;
 mod lease;
+pub mod lease_page;
 mod link;
+pub mod probe;
 mod registration;
 mod retained;
 mod runner;
+pub mod spawner;
 mod stamps;
 mod startup;
 pub mod toolchains;
@@ -41,11 +44,12 @@ use model::ids::Incarnation;
 use tokio::sync::Notify;
 
 use crate::agent::Agent;
-use crate::config::Config;
+use crate::config::{Config, IsolationWish};
 use crate::exec::{Executor, OomWatch};
 use crate::facts::Host;
-use crate::guardian::Guardian;
+use crate::probe::Probe;
 use crate::registration::Registration;
+use crate::spawner::Spawner;
 use crate::users::Users;
 
 /// Name and version, as peers are told.
@@ -90,18 +94,40 @@ impl Error {
 /// # Errors
 /// When the machine lacks what the configuration names, or the server refuses this worker for good. A server that
 /// cannot be reached is no error: it is tried for ever.
-pub async fn run(config: Config, guardian: Guardian, stop: Stop, rescan: Arc<Notify>) -> Result<Exit, Error> {
-    let for_checks = config.clone();
-    let toolchains = tokio::task::spawn_blocking(move || startup::check(&for_checks))
-        .await
-        .map_err(|error| Error::Internal(error.to_string()))??;
+pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notify>) -> Result<Exit, Error> {
+    let (for_checks, for_trials) = (config.clone(), spawner.clone());
+    let checks = move || {
+        let toolchains = startup::check(&for_checks)?;
+        let probe = Probe::of(&for_checks, &for_trials);
+        match for_checks.isolation {
+            IsolationWish::Overlay if !probe.isolates() => Err(Error::Machine(probe.obstacles())),
+            _ => Ok((toolchains, probe)),
+        }
+    };
+    let (toolchains, probe) =
+        tokio::task::spawn_blocking(checks).await.map_err(|error| Error::Internal(error.to_string()))??;
+    probe.log();
     let registration = Registration::new(draw_incarnation()?, Host::look(), toolchains);
-    let executor =
-        Executor { guardian, kill_grace: config.kill_grace, users: Users::of_this_machine(), oom: OomWatch::start() };
+    let executor = Executor {
+        spawner,
+        kill_grace: config.kill_grace,
+        users: Users::of_this_machine(),
+        oom: OomWatch::start(),
+        isolation: probe.isolation(&config),
+    };
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
     let (agent, inboxes) = Agent::new(config, executor, registration);
     agent.run(inboxes, stop, rescan).await
+}
+
+/// Says what isolation is possible on the mounts of `config`.
+///
+/// # Errors
+/// When a mount is not there.
+pub fn probe(config: &Config, spawner: &Spawner) -> Result<Probe, Error> {
+    startup::check_mounts(config)?;
+    Ok(Probe::of(config, spawner))
 }
 
 fn draw_incarnation() -> Result<Incarnation, Error> {

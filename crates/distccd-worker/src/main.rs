@@ -9,26 +9,27 @@ use daemon_kit::shutdown::Stop;
 use daemon_kit::{exit, telemetry};
 use distccd_worker::cli::{self, Call, CallError};
 use distccd_worker::config::Config;
-use distccd_worker::guardian::{self, Guardian};
+use distccd_worker::spawner::{self, Spawner};
 use distccd_worker::{Error, Exit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 fn main() -> ExitCode {
-    if guardian::is_guardian(std::env::args_os().next().as_deref()) {
-        return guardian::guard();
+    if spawner::is_spawner(std::env::args_os().next().as_deref()) {
+        return spawner::serve();
     }
     match cli::read(std::env::args_os(), variable) {
         Ok(Call::Run(config)) => start(config),
+        Ok(Call::Probe(config)) => probe(&config),
         Ok(Call::Print(text)) => print(&text),
         Err(error) => refuse(&error),
     }
 }
 
 fn start(config: Config) -> ExitCode {
-    let guardian = match Guardian::start() {
-        Ok(guardian) => guardian,
-        Err(error) => return fail(exit::OS, &format!("cannot start the guardian process: {error}")),
+    let spawner = match Spawner::start() {
+        Ok(spawner) => spawner,
+        Err(error) => return fail(exit::OS, &format!("cannot start the spawner process: {error}")),
     };
     telemetry::start(config.log_format);
     if config.insecure && !config.server_addr.is_loopback() {
@@ -42,12 +43,27 @@ fn start(config: Config) -> ExitCode {
         let deaf = |error| Error::Internal(format!("cannot listen to signals: {error}"));
         let stop = Stop::on_signals().map_err(deaf)?;
         let rescan = rescan_on_hangup().map_err(deaf)?;
-        distccd_worker::run(config, guardian, stop, rescan).await
+        distccd_worker::run(config, spawner, stop, rescan).await
     });
     // A thread that waits for a filesystem that hangs must not hold up the exit.
     runtime.shutdown_background();
     match result {
         Ok(Exit::Drained) => ExitCode::SUCCESS,
+        Err(error) => fail(error.exit_code(), &error.to_string()),
+    }
+}
+
+/// Says what this machine can do for attempts.
+fn probe(config: &Config) -> ExitCode {
+    let spawner = match Spawner::start() {
+        Ok(spawner) => spawner,
+        Err(error) => return fail(exit::OS, &format!("cannot start the spawner process: {error}")),
+    };
+    match distccd_worker::probe(config, &spawner) {
+        Ok(probe) => {
+            let printed = print(&probe.to_string());
+            if probe.isolates() || printed != ExitCode::SUCCESS { printed } else { ExitCode::FAILURE }
+        }
         Err(error) => fail(error.exit_code(), &error.to_string()),
     }
 }

@@ -13,7 +13,7 @@ use proto::v1;
 use tokio::sync::mpsc;
 
 use crate::books::AttemptResult;
-use crate::exec::{Canceller, Executor, Stream, cancellation};
+use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
 use crate::stamps;
 use crate::wire::Task;
 
@@ -24,8 +24,21 @@ pub(crate) enum Event {
     Started(Attempt),
     /// It printed something.
     Output(Attempt, Stream, Bytes),
-    /// Nothing of it runs any more; the last word about it.
-    Ended(Attempt, AttemptResult),
+    /// Its command has ended by itself, and what it wrote waits for a word: commit or discard.
+    Ready(Attempt),
+    /// The last word about it.
+    Ended(Attempt, AttemptResult, Slot),
+    /// What survived an attempt that ended long ago is gone.
+    Recovered,
+}
+
+/// What becomes of the slot of an attempt that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// Nothing of it runs any more.
+    Free,
+    /// Something of it survives SIGKILL, on a filesystem that hangs, until [`Event::Recovered`] says otherwise.
+    Lost,
 }
 
 /// Everything runs in these few frames, and a compiler is forked from them; the system's modules for the user database
@@ -45,33 +58,55 @@ pub(crate) fn spawn(
 ) -> io::Result<Canceller> {
     let (canceller, watch) = cancellation()?;
     let run = move || {
-        let cwd = Path::new(OsStr::from_bytes(&task.command.cwd));
-        if let Err(what) = stamps::await_inputs(cwd, &task.inputs, || watch.is_cancelled()) {
+        let cwd = Path::new(OsStr::from_bytes(&task.command.cwd)).to_owned();
+        if let Err(what) = stamps::await_inputs(&cwd, &task.inputs, || watch.is_cancelled()) {
             let failure = AttemptFailure::InputsNotVisible(what);
-            let _ = events.blocking_send(Event::Ended(attempt, failed(&failure)));
+            let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
             return;
         }
-        let finished = executor.run(
-            &task.command,
-            &watch,
-            || drop(events.blocking_send(Event::Started(attempt))),
-            |stream, data| events.blocking_send(Event::Output(attempt, stream, data)).is_ok(),
-        );
+        let outputs = task.outputs.iter().map(|output| cwd.join(OsStr::from_bytes(output))).collect();
+        let work = Work { attempt, command: task.command, outputs };
+        let mut reporter = Reporter { attempt, events: &events };
+        let finished = executor.run(&work, &watch, &mut reporter);
         let result = match &finished.result {
             Ok(outcome) => AttemptResult::Outcome(v1::Outcome {
                 exit: Some(outcome.exit.into()),
                 usage: Some(outcome.usage.into()),
                 chunks: 0, // the books count
-                outputs: stamps::of_outputs(cwd, &task.outputs),
+                outputs: stamps::of_outputs(&cwd, &task.outputs),
                 worker,
             }),
             Err(failure) => failed(failure),
         };
-        let _ = events.blocking_send(Event::Ended(attempt, result));
-        finished.reap_stragglers();
+        let lost = finished.has_stragglers();
+        let slot = if lost { Slot::Lost } else { Slot::Free };
+        let _ = events.blocking_send(Event::Ended(attempt, result, slot));
+        finished.await_stragglers();
+        if lost {
+            let _ = events.blocking_send(Event::Recovered);
+        }
     };
     thread::Builder::new().name(format!("run-{:?}", attempt.job)).stack_size(STACK).spawn(run)?;
     Ok(canceller)
+}
+
+struct Reporter<'a> {
+    attempt: Attempt,
+    events: &'a mpsc::Sender<Event>,
+}
+
+impl Witness for Reporter<'_> {
+    fn on_start(&mut self) {
+        let _ = self.events.blocking_send(Event::Started(self.attempt));
+    }
+
+    fn on_output(&mut self, stream: Stream, data: Bytes) -> bool {
+        self.events.blocking_send(Event::Output(self.attempt, stream, data)).is_ok()
+    }
+
+    fn on_ready(&mut self) {
+        let _ = self.events.blocking_send(Event::Ready(self.attempt));
+    }
 }
 
 fn failed(failure: &AttemptFailure) -> AttemptResult {

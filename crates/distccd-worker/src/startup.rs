@@ -16,11 +16,7 @@ const MOUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checks mounts and scratch, and looks for toolchains. Blocks, but never for ever.
 pub(crate) fn check(config: &Config) -> Result<Vec<Toolchain>, Error> {
-    let mut problems: Vec<String> = config.mounts.iter().filter_map(|mount| problem_of_mount(mount)).collect();
-    problems.extend(problem_of_scratch(&config.scratch));
-    if !problems.is_empty() {
-        return Err(Error::Machine(problems));
-    }
+    check_mounts(config)?;
     let tools = toolchains::scan(&config.allowed_tools);
     if !toolchains::has_compiler(&tools) {
         let remedy = "install one (gcc or clang), or add its folder to the PATH of this daemon";
@@ -30,6 +26,13 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Toolchain>, Error> {
     }
     tracing::info!(tools = tools.len(), "found toolchains");
     Ok(tools)
+}
+
+/// Checks mounts and scratch.
+pub(crate) fn check_mounts(config: &Config) -> Result<(), Error> {
+    let mut problems: Vec<String> = config.mounts.iter().filter_map(|mount| problem_of_mount(mount)).collect();
+    problems.extend(problem_of_scratch(&config.scratch));
+    if problems.is_empty() { Ok(()) } else { Err(Error::Machine(problems)) }
 }
 
 fn problem_of_mount(mount: &Path) -> Option<String> {

@@ -67,46 +67,46 @@ async fn a_worker_killed_with_nine_leaves_nothing_running() {
     let leader = pid_in(&dir.path().join("leader")).await;
     let grandchild = pid_in(&dir.path().join("grandchild")).await;
     assert!(runs(leader) && runs(grandchild));
-    let guardian = guardian_of(daemon.0.id());
+    let spawner = spawner_of(daemon.0.id());
 
     daemon.signal(Signal::KILL);
 
     eventually("leader and grandchild are gone", || !runs(leader) && !runs(grandchild)).await;
-    eventually("the guardian has gone after them", || !runs(guardian)).await;
+    eventually("the spawner has gone after them", || !runs(spawner)).await;
     assert_eq!(daemon.0.wait().unwrap().signal(), Some(9));
 }
 
-/// The guardian of a worker: its child of that name.
-fn guardian_of(worker: u32) -> i32 {
+/// The spawner of a worker: its child of that name.
+fn spawner_of(worker: u32) -> i32 {
     let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()?;
         let name = std::fs::read(entry.path().join("cmdline")).ok()?;
-        (parent == worker && name == b"distccd-guardian\0").then_some(pid)
+        (parent == worker && name == b"distccd-spawner\0").then_some(pid)
     });
-    children.last().expect("there is a guardian")
+    children.last().expect("there is a spawner")
 }
 
 #[tokio::test]
-async fn a_guardian_outlives_what_ends_the_worker() {
+async fn a_spawner_outlives_what_ends_the_worker() {
     let mut server = Server::start().await;
     let daemon = Daemon::start(&server);
     let mut session = server.registered().await;
-    let guardian = guardian_of(daemon.0.id());
-    let group = Pid::from_raw(guardian).unwrap();
+    let spawner = spawner_of(daemon.0.id());
+    let group = Pid::from_raw(spawner).unwrap();
 
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         kill_process(group, signal).unwrap();
     }
     // A whole command later it still lives.
     assert_eq!(session.run(shell("true", Path::new("/"))).await.code(), 0);
-    assert!(runs(guardian));
+    assert!(runs(spawner));
 
     drop(session);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.exit_code().await, Some(0));
-    eventually("the guardian follows the worker", || !runs(guardian)).await;
+    eventually("the spawner follows the worker", || !runs(spawner)).await;
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ impl FakeWorker {
         self.leave_if_done(world);
     }
 
-    /// What runs when the daemon dies; its guardian will kill it.
+    /// What runs when the daemon dies; its spawner will kill it.
     pub(crate) fn running(&self) -> Vec<Attempt> {
         self.running.keys().copied().collect()
     }

@@ -1,11 +1,11 @@
-//! Asking a running attempt to end, from another thread.
+//! Asking a running attempt to end, from another thread, and saying what becomes of what it wrote.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 
 /// How it is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,9 +16,23 @@ pub(super) enum Urgency {
     Now = 2,
 }
 
+/// What becomes of what an isolated command wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// It is published.
+    Commit,
+    /// It is let go.
+    Discard,
+}
+
+const UNDECIDED: u8 = 0;
+const COMMIT: u8 = 1;
+const DISCARD: u8 = 2;
+
 #[derive(Debug)]
 struct Shared {
     level: AtomicU8,
+    word: AtomicU8,
     wake: OwnedFd,
 }
 
@@ -32,7 +46,7 @@ pub struct CancelWatch(Arc<Shared>);
 
 pub(super) fn pair() -> io::Result<(Canceller, CancelWatch)> {
     let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let shared = Arc::new(Shared { level: AtomicU8::new(0), wake });
+    let shared = Arc::new(Shared { level: AtomicU8::new(0), word: AtomicU8::new(UNDECIDED), wake });
     Ok((Canceller(Arc::clone(&shared)), CancelWatch(shared)))
 }
 
@@ -47,8 +61,19 @@ impl Canceller {
         self.raise(Urgency::Now);
     }
 
+    /// Says what becomes of what it wrote; the first word counts.
+    pub(crate) fn decide(&self, word: Word) {
+        let word = if word == Word::Commit { COMMIT } else { DISCARD };
+        let _ = self.0.word.compare_exchange(UNDECIDED, word, Ordering::SeqCst, Ordering::SeqCst);
+        self.wake();
+    }
+
     fn raise(&self, urgency: Urgency) {
         self.0.level.fetch_max(urgency as u8, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
         // A counter that is full wakes its reader just as well.
         let _ = rustix::io::write(&self.0.wake, &1_u64.to_ne_bytes());
     }
@@ -72,6 +97,19 @@ impl CancelWatch {
             0 => None,
             1 => Some(Urgency::Gentle),
             _ => Some(Urgency::Now),
+        }
+    }
+
+    /// Waits for the word. Whoever is cancelled before it comes has nothing to publish.
+    pub(super) fn await_word(&self) -> Word {
+        loop {
+            match (self.urgency(), self.0.word.load(Ordering::SeqCst)) {
+                (Some(_), _) | (None, DISCARD) => return Word::Discard,
+                (None, COMMIT) => return Word::Commit,
+                (None, _) => {}
+            }
+            let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)], None);
+            self.settle();
         }
     }
 

@@ -1,35 +1,40 @@
-//! Runs one command and says how it ended: `identity` judges who it runs as, `command` starts it, `group` signals and
-//! reaps it, `drain` reads what it prints, `terminal` plays the user's one, `report` judges its end.
+//! Runs one command and says how it ended: `identity` judges who it runs as, a keeper (see `keeper`) starts it and looks
+//! after it, `drain` reads what it prints, `terminal` plays the user's one, `report` judges its end.
 //!
-//! Everything here is blocking and belongs to one thread per running attempt. That thread starts the command, so it must
-//! outlive it: `PR_SET_PDEATHSIG` follows the *thread* that started it, and a pooled thread that goes idle would take
-//! the compiler with it. It also means that a `chdir` into a filesystem that hangs stops nobody else.
+//! Everything here is blocking and belongs to one thread per running attempt.
 
 mod cancel;
-mod command;
 mod drain;
-mod group;
 mod identity;
+mod isolation;
 mod oom;
 mod report;
 mod terminal;
-mod vfork;
 
-use std::time::{Duration, Instant};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use bytes::Bytes;
-use model::command::CommandSpec;
-use model::outcome::{AttemptFailure, Outcome};
+use model::command::{CommandSpec, Identity};
+use model::ids::Attempt;
+use model::outcome::{AttemptFailure, ExitStatus, Outcome};
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::Signal;
+use rustix::fs::{Mode, OFlags, open as open_file};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 pub use cancel::Canceller;
+pub(crate) use cancel::Word;
 use cancel::{CancelWatch, Urgency};
 use drain::Pipes;
-use group::ProcessGroup;
+pub use isolation::Isolation;
 pub use oom::OomWatch;
 
-use crate::guardian::Guardian;
+use crate::keeper::UNKILLABLE_AFTER;
+use crate::keeper::conversation::{Ended, Order, Reply, Request, receive_reply, send_order, send_request};
+use crate::spawner::{Namespaces, Spawner};
 use crate::users::Users;
 
 /// Which of the two streams.
@@ -41,21 +46,41 @@ pub enum Stream {
     Stderr,
 }
 
-/// How long after a SIGKILL a group may stay before it is given up: only a process in uninterruptible sleep, on a
-/// filesystem that hangs, survives one.
-const UNKILLABLE_AFTER: Duration = Duration::from_secs(5);
-
 /// What does not depend on the attempt.
 #[derive(Clone, Debug)]
 pub struct Executor {
-    /// Kills the groups when this process dies without having done so.
-    pub guardian: Guardian,
+    /// Starts the keepers, and kills all when this process dies.
+    pub spawner: Spawner,
     /// Between SIGTERM and SIGKILL of a cancelled group.
-    pub kill_grace: Duration,
+    pub kill_grace: std::time::Duration,
     /// What is known of the users that commands run as.
     pub users: Users,
     /// Whether the kernel kills for want of memory.
     pub oom: OomWatch,
+    /// What attempts see.
+    pub isolation: Isolation,
+}
+
+/// One command to run.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// For which attempt.
+    pub attempt: Attempt,
+    /// What to run.
+    pub command: CommandSpec,
+    /// What it is known to write, absolute, the main output first.
+    pub outputs: Vec<PathBuf>,
+}
+
+/// What an attempt's thread is told of while its command runs.
+pub trait Witness {
+    /// The command runs.
+    fn on_start(&mut self);
+    /// It printed something; answers whether anybody still wants more.
+    fn on_output(&mut self, stream: Stream, data: Bytes) -> bool;
+    /// It has ended, and what it wrote waits for a word: publish it or let it go. Not called for a command that worked in
+    /// place.
+    fn on_ready(&mut self);
 }
 
 /// A command that has ended, or that could not be ended.
@@ -63,17 +88,25 @@ pub struct Executor {
 pub struct Finished {
     /// What to report.
     pub result: Result<Outcome, AttemptFailure>,
-    straggler: Option<(ProcessGroup, Guardian)>,
+    straggler: Option<UnixStream>,
 }
 
 impl Finished {
-    /// Waits for processes that no signal could end, so that they do not stay as zombies. Call it when the result has
-    /// been reported: it may take as long as a filesystem hangs.
-    pub fn reap_stragglers(self) {
-        if let Some((group, guardian)) = self.straggler {
-            group.await_end();
-            guardian.forget(group.id());
-            group.reap();
+    fn with(result: Result<Outcome, AttemptFailure>) -> Self {
+        Self { result, straggler: None }
+    }
+
+    /// Whether something of it still runs, though it was killed.
+    #[must_use]
+    pub fn has_stragglers(&self) -> bool {
+        self.straggler.is_some()
+    }
+
+    /// Waits for processes that no signal could end. Call it when the result has been reported: it may take as long as a
+    /// filesystem hangs.
+    pub fn await_stragglers(self) {
+        if let Some(conversation) = self.straggler {
+            while receive_reply(&conversation).is_ok() {}
         }
     }
 }
@@ -82,58 +115,125 @@ impl Finished {
 ///
 /// # Errors
 /// When the process is out of file descriptors.
-pub fn cancellation() -> std::io::Result<(Canceller, CancelWatch)> {
+pub fn cancellation() -> io::Result<(Canceller, CancelWatch)> {
     cancel::pair()
 }
 
 impl Executor {
-    /// Runs `spec` to its end. `on_start` is called once it runs; `on_output` with each piece of output in the order
-    /// read, and answers whether anybody still wants more.
-    pub fn run(
-        &self,
-        spec: &CommandSpec,
-        watch: &CancelWatch,
-        on_start: impl FnOnce(),
-        mut on_output: impl FnMut(Stream, Bytes) -> bool,
-    ) -> Finished {
-        let identity = match identity::change_of_user(&spec.identity, &self.users) {
+    /// Runs `work` to its end, and publishes what it wrote when the watched half of the cancellation says so.
+    pub fn run(&self, work: &Work, watch: &CancelWatch, witness: &mut impl Witness) -> Finished {
+        let identity = match identity::change_of_user(&work.command.identity, &self.users) {
             Ok(identity) => identity,
-            Err(failure) => return Finished { result: Err(failure), straggler: None },
+            Err(failure) => return Finished::with(Err(failure)),
         };
         // Only now, for the user database may have taken its time: what is cancelled must not touch a file any more.
         if watch.urgency().is_some() {
-            return Finished { result: Err(AttemptFailure::Cancelled), straggler: None };
+            return Finished::with(Err(AttemptFailure::Cancelled));
         }
-        let began = Instant::now();
-        let (group, pipes) = match command::start(spec, identity, &self.guardian) {
-            Ok(started) => started,
-            Err(failure) => return Finished { result: Err(failure), straggler: None },
+        match self.start(work, identity) {
+            Ok(mut running) => {
+                let result = self.follow(&mut running, watch, witness);
+                let straggler = running.is_lost.then_some(running.conversation);
+                Finished { result, straggler }
+            }
+            Err(failure) => Finished::with(Err(failure)),
+        }
+    }
+
+    fn start(&self, work: &Work, identity: Option<Identity>) -> Result<Running, AttemptFailure> {
+        let failed = |what: &str, error: io::Error| AttemptFailure::SpawnFailed(format!("cannot {what}: {error}"));
+        let ends = Ends::open(&work.command)
+            .map_err(|error| failed("make a pipe or terminal for what the command prints", error))?;
+        let namespaces = self.isolation.namespaces_for(work);
+        let conversation = self
+            .spawner
+            .open_keeper(namespaces, &ends.inner_stdout, &ends.inner_stderr)
+            .map_err(|error| failed("reach the spawner", error))?;
+        let mut request = Request {
+            command: Some(work.command.clone().into()),
+            identity: identity.map(|it| proto::v1::Identity { uid: it.uid, gid: it.gid, groups: it.groups }),
+            ..self.isolation.request()
         };
-        on_start();
-        let mut attempt =
-            Running { group, pipes, killing: Killing::No, stderr_tail: report::Tail::new(spec.one_output) };
-        let ended = attempt.watch_until_end(watch, self.kill_grace, &mut on_output);
-        let Running { group, mut pipes, stderr_tail, .. } = attempt;
-        if !ended {
-            // Still listed with the guardian: should the worker die, it tries once more.
-            return Finished {
-                result: Err(AttemptFailure::Cancelled),
-                straggler: Some((group, self.guardian.clone())),
-            };
-        }
-        let mut stderr_tail = stderr_tail;
-        pipes.drain(|stream, data| keep(&mut stderr_tail, stream, data, &mut on_output));
-        // The leader is a zombie that nobody has reaped, so the number of its group can be nobody else's yet.
-        group.kill();
-        self.guardian.forget(group.id());
-        let exit = group.reap();
+        request.set_attempt(work.attempt);
+        request.outputs = work.outputs.iter().map(|path| isolation::bytes_of(path)).collect();
+        send_request(&conversation, &request).map_err(|error| failed("tell the keeper what to run", error))?;
+        let Ends { stdout, stderr, .. } = ends;
+        let pipes = Pipes::new(stdout, stderr).map_err(|error| failed("watch the command", error.into()))?;
+        Ok(Running {
+            conversation,
+            pipes,
+            killing: Killing::No,
+            stderr_tail: report::Tail::new(work.command.one_output),
+            is_lost: false,
+            is_isolated: namespaces != Namespaces::None,
+        })
+    }
+
+    fn follow(
+        &self,
+        running: &mut Running,
+        watch: &CancelWatch,
+        witness: &mut impl Witness,
+    ) -> Result<Outcome, AttemptFailure> {
+        let ended = running.until_ended(watch, self, witness)?;
+        running.pipes.drain(|stream, data| keep(&mut running.stderr_tail, stream, data, witness));
         let evidence = report::Evidence {
             cancelled: watch.urgency().is_some(),
             oom_killed: &|| self.oom.has_struck(),
-            stderr_tail: &stderr_tail,
+            stderr_tail: &running.stderr_tail,
         };
-        Finished { result: report::judge(exit, began.elapsed(), &evidence), straggler: None }
+        let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
+        if !running.is_isolated {
+            return Ok(outcome);
+        }
+        if let Some(why) = no_space(&ended, &running.stderr_tail) {
+            return Err(AttemptFailure::NoSpace(why));
+        }
+        witness.on_ready();
+        match watch.await_word() {
+            Word::Commit => running.until_committed(watch)?,
+            Word::Discard => return Err(AttemptFailure::Cancelled),
+        }
+        Ok(outcome)
     }
+}
+
+/// Why the end of an isolated command is the scratch's doing. All that it writes goes there, so whoever then says that
+/// there is no space means this machine; translated messages are not recognised, a scratch that is still full is.
+fn no_space(ended: &Ended, stderr: &report::Tail) -> Option<String> {
+    let said = !matches!(ended.exit, ExitStatus::Code(0)) && stderr.holds(b"No space left on device");
+    let why = || "the command found no space for what it writes: see `scratch_limit`".to_owned();
+    ended.full.clone().or_else(|| said.then(why))
+}
+
+/// Both sides of what the command prints to.
+struct Ends {
+    /// What it writes on standard output, and on standard error too where that has no side of its own.
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    inner_stdout: OwnedFd,
+    inner_stderr: OwnedFd,
+}
+
+impl Ends {
+    fn open(spec: &CommandSpec) -> io::Result<Self> {
+        let (stderr, inner_stderr) = match spec.terminal {
+            Some(size) => terminal::open(size)?,
+            None => pipe_with(PipeFlags::CLOEXEC)?,
+        };
+        if spec.one_output {
+            let inner_stdout = inner_stderr.try_clone()?;
+            return Ok(Self { stdout: stderr, stderr: None, inner_stdout, inner_stderr });
+        }
+        let (stdout, inner_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Self { stdout, stderr: Some(stderr), inner_stdout, inner_stderr })
+    }
+}
+
+/// Two outputs that nobody reads, for a keeper without a command.
+pub(crate) fn no_outputs() -> io::Result<[OwnedFd; 2]> {
+    let null = open_file("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok([null.try_clone()?, null])
 }
 
 /// How far the killing has come.
@@ -145,43 +245,75 @@ enum Killing {
 }
 
 struct Running {
-    group: ProcessGroup,
+    conversation: UnixStream,
     pipes: Pipes,
     killing: Killing,
     stderr_tail: report::Tail,
+    /// Something of it stays although it was killed.
+    is_lost: bool,
+    is_isolated: bool,
 }
 
 impl Running {
-    /// Passes output on until the group's leader has ended. False when it cannot be ended.
-    fn watch_until_end(
+    /// Passes output on until the command has ended.
+    fn until_ended(
         &mut self,
         watch: &CancelWatch,
-        grace: Duration,
-        on_output: &mut impl FnMut(Stream, Bytes) -> bool,
-    ) -> bool {
+        executor: &Executor,
+        witness: &mut impl Witness,
+    ) -> Result<Ended, AttemptFailure> {
         loop {
-            let ready = self.wait(watch);
-            self.press(watch.urgency(), grace);
+            let ready = self.wait(watch, true);
+            self.press(watch.urgency(), executor.kill_grace);
             if ready.output {
                 let tail = &mut self.stderr_tail;
-                let wanted = self.pipes.read_once(|stream, data| keep(tail, stream, data, on_output));
+                let wanted = self.pipes.read_once(|stream, data| keep(tail, stream, data, witness));
                 if !wanted {
-                    self.press(Some(Urgency::Now), grace);
+                    self.press(Some(Urgency::Now), executor.kill_grace);
                 }
             }
-            if ready.ended {
-                return true;
+            if ready.reply {
+                match receive_reply(&self.conversation) {
+                    Ok(Reply::Started) => witness.on_start(),
+                    Ok(Reply::Ended(ended)) => return Ok(ended),
+                    Ok(Reply::Failed(failure)) => return Err(failure),
+                    Ok(Reply::Stuck) => return Err(self.lose()),
+                    Ok(Reply::Committed) | Err(_) => return Err(bereft(watch, &executor.oom)),
+                }
             }
-            if matches!(self.killing, Killing::Forced { until } if Instant::now() >= until) {
-                return false;
-            }
+            self.give_up_in_time()?;
         }
     }
 
-    /// Sleeps until the leader ends, something was printed, a cancellation came or a deadline of the killing passed.
-    fn wait(&self, watch: &CancelWatch) -> Ready {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.group.pidfd(), PollFlags::IN)];
-        fds.extend(self.pipes.open().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    /// Has the keeper publish. What has begun is not cancelled: it is a matter of a moment, or the lease ends it. Only
+    /// one who is in a hurry stops it.
+    fn until_committed(&mut self, watch: &CancelWatch) -> Result<(), AttemptFailure> {
+        let gone = |_| AttemptFailure::SpawnFailed("the keeper of the attempt is gone".to_owned());
+        send_order(&self.conversation, Order::Commit).map_err(gone)?;
+        loop {
+            let ready = self.wait(watch, false);
+            if watch.urgency() == Some(Urgency::Now) && matches!(self.killing, Killing::No) {
+                self.force(Instant::now());
+            }
+            if ready.reply {
+                return match receive_reply(&self.conversation) {
+                    Ok(Reply::Committed) => Ok(()),
+                    Ok(Reply::Failed(failure)) => Err(failure),
+                    Ok(_) | Err(_) if watch.urgency().is_some() => Err(AttemptFailure::Cancelled),
+                    Ok(_) => Err(gone(io::ErrorKind::InvalidData.into())),
+                    Err(error) => Err(gone(error)),
+                };
+            }
+            self.give_up_in_time()?;
+        }
+    }
+
+    /// Sleeps until the keeper says something, something was printed, a cancellation came or a deadline of the killing
+    /// passed.
+    fn wait(&self, watch: &CancelWatch, with_output: bool) -> Ready {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.conversation.as_fd(), PollFlags::IN)];
+        let pipes: Vec<_> = self.pipes.open().filter(|_| with_output).collect();
+        fds.extend(pipes.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         if matches!(self.killing, Killing::No | Killing::Asked { .. }) {
             fds.push(PollFd::from_borrowed_fd(watch.fd(), PollFlags::IN));
         }
@@ -195,20 +327,19 @@ impl Running {
         if rustix::event::poll(&mut fds, timeout.as_ref()).is_err() {
             return Ready::default(); // interrupted: look again
         }
-        let pipes = self.pipes.open().count();
-        let ended = !fds[0].revents().is_empty();
-        let output = fds[1..=pipes].iter().any(|fd| !fd.revents().is_empty());
+        let reply = !fds[0].revents().is_empty();
+        let output = fds[1..=pipes.len()].iter().any(|fd| !fd.revents().is_empty());
         drop(fds);
         watch.settle();
-        Ready { ended, output }
+        Ready { reply, output }
     }
 
     /// Moves the killing on: asked first, forced when the grace is over or nothing gentler will do.
-    fn press(&mut self, urgency: Option<Urgency>, grace: Duration) {
+    fn press(&mut self, urgency: Option<Urgency>, grace: std::time::Duration) {
         let now = Instant::now();
         match (self.killing, urgency) {
             (Killing::No, Some(Urgency::Gentle)) => {
-                self.group.signal(Signal::TERM);
+                let _ = send_order(&self.conversation, Order::Ask);
                 self.killing = Killing::Asked { until: now + grace };
             }
             (Killing::No | Killing::Asked { .. }, Some(Urgency::Now)) => self.force(now),
@@ -218,23 +349,42 @@ impl Running {
     }
 
     fn force(&mut self, now: Instant) {
-        self.group.kill();
-        self.killing = Killing::Forced { until: now + UNKILLABLE_AFTER };
+        let _ = send_order(&self.conversation, Order::Kill);
+        // The keeper gives up by itself after this time; a keeper that hangs does not say so.
+        self.killing = Killing::Forced { until: now + UNKILLABLE_AFTER * 2 };
+    }
+
+    fn give_up_in_time(&mut self) -> Result<(), AttemptFailure> {
+        match self.killing {
+            Killing::Forced { until } if Instant::now() >= until => Err(self.lose()),
+            _ => Ok(()),
+        }
+    }
+
+    fn lose(&mut self) -> AttemptFailure {
+        self.is_lost = true;
+        AttemptFailure::Cancelled
+    }
+}
+
+/// What to say when the keeper has died.
+fn bereft(watch: &CancelWatch, oom: &OomWatch) -> AttemptFailure {
+    if watch.urgency().is_some() {
+        AttemptFailure::Cancelled
+    } else if oom.has_struck() {
+        AttemptFailure::OutOfMemory
+    } else {
+        AttemptFailure::SpawnFailed("the keeper of the attempt is gone".to_owned())
     }
 }
 
 #[derive(Default)]
 struct Ready {
-    ended: bool,
+    reply: bool,
     output: bool,
 }
 
-fn keep(
-    tail: &mut report::Tail,
-    stream: Stream,
-    data: Bytes,
-    on_output: &mut impl FnMut(Stream, Bytes) -> bool,
-) -> bool {
+fn keep(tail: &mut report::Tail, stream: Stream, data: Bytes, witness: &mut impl Witness) -> bool {
     tail.hear(stream, &data);
-    on_output(stream, data)
+    witness.on_output(stream, data)
 }

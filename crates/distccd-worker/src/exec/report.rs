@@ -1,11 +1,8 @@
 //! Judges an end: the command's own doing is an outcome and final; what the machine did to it is a failure.
 
-use std::time::Duration;
-
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 
 use super::Stream;
-use super::group::Exit;
 
 /// How much of the end of stderr is kept for [`judge`].
 const TAIL: usize = 4096;
@@ -31,7 +28,7 @@ impl Tail {
         }
     }
 
-    fn holds(&self, words: &[u8]) -> bool {
+    pub(super) fn holds(&self, words: &[u8]) -> bool {
         self.kept.windows(words.len()).any(|window| window == words)
     }
 }
@@ -52,17 +49,18 @@ const CHILD_KILLED: [&[u8]; 3] =
     [b"Killed signal terminated program", b"terminated with signal 9", b"unable to execute command: Killed"];
 
 /// Turns an exit status and its circumstances into what is reported.
-pub(super) fn judge(exit: Exit, wall: Duration, evidence: &Evidence<'_>) -> Result<Outcome, AttemptFailure> {
+pub(super) fn judge(
+    exit: ExitStatus,
+    usage: ResourceUsage,
+    evidence: &Evidence<'_>,
+) -> Result<Outcome, AttemptFailure> {
     if evidence.cancelled {
         return Err(AttemptFailure::Cancelled);
     }
-    match foreign_signal(exit.status, evidence.stderr_tail) {
+    match foreign_signal(exit, evidence.stderr_tail) {
         Some(KILL) if (evidence.oom_killed)() => Err(AttemptFailure::OutOfMemory),
         Some(signal) => Err(AttemptFailure::KilledByStranger(signal)),
-        None => {
-            let Exit { status, user, system, peak_memory } = exit;
-            Ok(Outcome { exit: status, usage: ResourceUsage { wall, user, system, peak_memory } })
-        }
+        None => Ok(Outcome { exit, usage }),
     }
 }
 
@@ -89,9 +87,8 @@ mod tests {
     fn judged(status: ExitStatus, oom_killed: bool, stderr: &[u8]) -> Result<ExitStatus, AttemptFailure> {
         let mut tail = Tail::default();
         tail.hear(Stream::Stderr, stderr);
-        let exit = Exit { status, user: Duration::ZERO, system: Duration::ZERO, peak_memory: 0 };
         let evidence = Evidence { cancelled: false, oom_killed: &|| oom_killed, stderr_tail: &tail };
-        judge(exit, Duration::ZERO, &evidence).map(|outcome| outcome.exit)
+        judge(status, ResourceUsage::default(), &evidence).map(|outcome| outcome.exit)
     }
 
     #[test]

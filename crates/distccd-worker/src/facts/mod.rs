@@ -26,16 +26,21 @@ impl Host {
     /// Looks.
     #[must_use]
     pub fn look() -> Self {
-        let cgroup = Cgroup::of_this_process();
-        let memory = meminfo("MemTotal").unwrap_or(0);
         Self {
             name: host_name(),
-            memory: cgroup.memory_limit().map_or(memory, |limit| limit.min(memory)),
+            memory: usable_memory(),
             cpus: usable_cpus(),
             cpu_model: cpu_model().unwrap_or_default(),
             cpu_class: cpu_class::of_this_machine(),
         }
     }
+}
+
+/// The machine's memory, or what the cgroup allows of it, in bytes.
+#[must_use]
+pub fn usable_memory() -> u64 {
+    let memory = meminfo("MemTotal").unwrap_or(0);
+    Cgroup::of_this_process().memory_limit().map_or(memory, |limit| limit.min(memory))
 }
 
 /// The host's name.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use daemon_kit::shutdown::Stop;
 use distccd_worker::config::{Config, ServerAddr};
-use distccd_worker::guardian::Guardian;
+use distccd_worker::spawner::Spawner;
 use distccd_worker::{Error, Exit};
 use proto::v1::fleet_server::{Fleet, FleetServer};
 use proto::v1::worker_message::Message;
@@ -279,7 +279,8 @@ impl Worker {
         config.allowed_tools = ["sh", "printenv", "sleep"].iter().map(|name| tool(name)).collect();
         change(&mut config);
         let stop = Stop::new();
-        let task = tokio::spawn(distccd_worker::run(config, Guardian::absent(), stop.clone(), Arc::default()));
+        let spawner = Spawner::start_from(Path::new(env!("CARGO_BIN_EXE_distccd-worker"))).unwrap();
+        let task = tokio::spawn(distccd_worker::run(config, spawner, stop.clone(), Arc::default()));
         Self { stop, task }
     }
 

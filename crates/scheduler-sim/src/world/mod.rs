@@ -37,7 +37,7 @@ enum Event {
         run: u64,
         timer: WorkerTimer,
     },
-    /// A dead daemon's guardian has killed what it left.
+    /// A dead daemon's spawner has killed what it left.
     Guardian {
         host: usize,
         left: Vec<Attempt>,

@@ -3,11 +3,11 @@
 //! The child borrows our memory until its `execve(2)` (`vfork`), so all that it needs is prepared before, and what it
 //! does is a row of system calls, in this order:
 //!
-//! 1. a process group of its own, and its number to the guardian: from here on nothing of it survives us;
+//! 1. a process group of its own;
 //! 2. the three standard streams;
 //! 3. umask and resource limits, while we still may raise them;
 //! 4. supplementary groups, group, user;
-//! 5. SIGKILL when our thread dies (a change of user clears that, so after it), and a look whether it already has;
+//! 5. SIGKILL when the keeper dies (a change of user clears that, so after it), and a look whether it already has;
 //! 6. no new privileges; every inherited descriptor above stderr closes on exec;
 //! 7. the working directory, entered as the user: what root may not see on a squashing server, the user may;
 //! 8. `execve`.
@@ -22,90 +22,63 @@ use model::command::{CommandSpec, Identity, ResourceLimit};
 use model::outcome::AttemptFailure;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Signal, Uid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::drain::Pipes;
-use super::group::ProcessGroup;
-use super::{terminal, vfork};
+use super::vfork;
 use crate::fds::close_on_exec_above_stderr;
-use crate::guardian::Guardian;
 
-/// Starts `spec`, as `identity` if that is another than ours, or says why the attempt failed.
+/// Starts `spec`, as `identity` if that is another than ours, or says why the attempt failed. It prints to `outputs`,
+/// which are nobody's but its own afterwards: whoever reads them is to see their end.
 pub(super) fn start(
     spec: &CommandSpec,
-    identity: Option<Identity>,
-    guardian: &Guardian,
-) -> Result<(ProcessGroup, Pipes), AttemptFailure> {
+    identity: Option<&Identity>,
+    outputs: [OwnedFd; 2],
+) -> Result<(Pid, OwnedFd), AttemptFailure> {
     let prepared = Prepared::new(spec, identity)?;
-    let ends = Ends::open(spec).map_err(|error| {
-        AttemptFailure::SpawnFailed(format!("cannot make a pipe or terminal for what it prints: {error}"))
-    })?;
+    let [stdout, stderr] = outputs;
+    let stdin = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| AttemptFailure::SpawnFailed(format!("/dev/null: {error}")))?;
+    let streams = Streams { stdin, stdout, stderr };
     let failed = Cell::new(None);
-    let body = || failed.set(Some(prepared.become_command(&ends, guardian)));
+    let body = || failed.set(Some(prepared.become_command(&streams)));
     // SAFETY: the child makes system calls on memory that is prepared, and neither allocates, locks nor panics.
     let started = unsafe { vfork::start(&body) };
     let (pid, pidfd) =
         started.map_err(|error| AttemptFailure::SpawnFailed(format!("cannot start a process: {error}")))?;
-    let group = ProcessGroup::new(pid, pidfd);
-    if let Some((step, error)) = failed.get() {
-        group.reap();
-        return Err(failure_of(step, error, spec));
-    }
-    match Pipes::new(ends.stdout, ends.stderr) {
-        Ok(pipes) => Ok((group, pipes)),
-        Err(error) => {
-            // What runs must not run on unwatched.
-            group.kill();
-            group.reap();
-            Err(AttemptFailure::SpawnFailed(format!("cannot watch the command: {error}")))
+    match failed.get() {
+        None => Ok((pid, pidfd)),
+        Some((step, error)) => {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            Err(failure_of(step, error, spec))
         }
     }
 }
 
-/// Both sides of what the command prints to.
-struct Ends {
-    /// What it writes on standard output, and on standard error too where that has no side of its own.
+struct Streams {
+    stdin: OwnedFd,
     stdout: OwnedFd,
-    stderr: Option<OwnedFd>,
-    inner_stdin: OwnedFd,
-    inner_stdout: OwnedFd,
-    inner_stderr: OwnedFd,
+    stderr: OwnedFd,
 }
 
-impl Ends {
-    fn open(spec: &CommandSpec) -> io::Result<Self> {
-        let inner_stdin = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let (stderr, inner_stderr) = match spec.terminal {
-            Some(size) => terminal::open(size)?,
-            None => pipe_with(PipeFlags::CLOEXEC)?,
-        };
-        if spec.one_output {
-            let inner_stdout = inner_stderr.try_clone()?;
-            return Ok(Self { stdout: stderr, stderr: None, inner_stdin, inner_stdout, inner_stderr });
-        }
-        let (stdout, inner_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok(Self { stdout, stderr: Some(stderr), inner_stdin, inner_stdout, inner_stderr })
-    }
-
+impl Streams {
     /// In the child; the copies stay open on exec.
-    fn become_standard_streams(&self) -> rustix::io::Result<()> {
-        dup2_stdin(&self.inner_stdin)?;
-        dup2_stdout(&self.inner_stdout)?;
-        dup2_stderr(&self.inner_stderr)
+    fn become_standard_ones(&self) -> rustix::io::Result<()> {
+        dup2_stdin(&self.stdin)?;
+        dup2_stdout(&self.stdout)?;
+        dup2_stderr(&self.stderr)
     }
 }
 
 /// All that the child needs, allocated before it is there.
-struct Prepared {
+struct Prepared<'a> {
     program: CString,
     argv: Pointers,
     envp: Pointers,
     cwd: CString,
     umask: Mode,
     limits: Vec<ResourceLimit>,
-    identity: Option<Identity>,
+    identity: Option<&'a Identity>,
     groups: Vec<Gid>,
     parent: Option<Pid>,
 }
@@ -123,8 +96,8 @@ impl Pointers {
     }
 }
 
-impl Prepared {
-    fn new(spec: &CommandSpec, identity: Option<Identity>) -> Result<Self, AttemptFailure> {
+impl<'a> Prepared<'a> {
+    fn new(spec: &CommandSpec, identity: Option<&'a Identity>) -> Result<Self, AttemptFailure> {
         let text = |bytes: &[u8]| {
             CString::new(bytes).map_err(|_| AttemptFailure::Refused("the command contains a NUL byte".into()))
         };
@@ -135,7 +108,7 @@ impl Prepared {
         }
         let argv = spec.argv.iter().map(|word| text(word)).collect::<Result<_, _>>()?;
         let env = spec.env.iter().map(|(name, value)| text(&[name, &b"="[..], value].concat()));
-        let groups = identity.iter().flat_map(|identity| &identity.groups).map(|&group| Gid::from_raw(group));
+        let groups = identity.into_iter().flat_map(|identity| &identity.groups).map(|&group| Gid::from_raw(group));
         Ok(Self {
             program: text(executed(spec))?,
             argv: Pointers::new(argv),
@@ -150,24 +123,13 @@ impl Prepared {
     }
 
     /// Runs in the child and returns only with what failed. See the module's comment for the order.
-    fn become_command(&self, ends: &Ends, guardian: &Guardian) -> (Step, Errno) {
-        if let Err(error) = rustix::process::setpgid(None, None) {
-            return (Step::Start, error);
-        }
-        let group = rustix::process::getpid();
-        guardian.watch(group);
-        let failed = self.become_guarded_command(ends);
-        guardian.forget(group);
-        failed
-    }
-
-    fn become_guarded_command(&self, ends: &Ends) -> (Step, Errno) {
-        if let Err(error) = ends.become_standard_streams() {
+    fn become_command(&self, streams: &Streams) -> (Step, Errno) {
+        if let Err(error) = rustix::process::setpgid(None, None).and_then(|()| streams.become_standard_ones()) {
             return (Step::Start, error);
         }
         rustix::process::umask(self.umask);
         self.limits.iter().for_each(set_limit);
-        if let Some(identity) = &self.identity
+        if let Some(identity) = self.identity
             && let Err(error) = self.change_to(identity)
         {
             return (Step::User, error);

@@ -1,6 +1,6 @@
 //! A child that borrows our memory until it has called `execve(2)`: `CLONE_VM | CLONE_VFORK` of clone(2), as glibc's
-//! `posix_spawn(3)` does it. `fork(2)` of a process with threads and a heap copies page tables and makes every thread
-//! fault on its own pages afterwards; that cost more than all else a worker does for a small command.
+//! `posix_spawn(3)` does it. `fork(2)` copies page tables and makes the parent fault on its own pages
+//! afterwards; that is a good part of what a small command costs.
 //! `posix_spawn(3)` itself knows neither umask nor limits nor users.
 //!
 //! A child that has changed to another user still sees our memory until its `execve`. That user cannot look in: a change

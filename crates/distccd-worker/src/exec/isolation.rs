@@ -1,0 +1,66 @@
+//! Which attempts are isolated, and how.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Work;
+use crate::keeper::conversation::Request;
+use crate::spawner::Namespaces;
+
+/// What attempts see of the shared mounts; the default is to work on them in place.
+#[derive(Clone, Debug, Default)]
+pub struct Isolation {
+    /// Canonical paths of the mounts to isolate: all of this worker, or none.
+    pub mounts: Vec<PathBuf>,
+    /// Those of them where a rename makes readers wait, so that files are published in another way.
+    pub slow_rename: Vec<PathBuf>,
+    /// What an attempt may write before it is published, in bytes.
+    pub scratch_limit: u64,
+    /// Whether what is published is to be on disk before the result.
+    pub durable: bool,
+}
+
+impl Isolation {
+    /// What every request of an isolated keeper says.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            mounts: self.mounts.iter().map(|mount| bytes_of(mount)).collect(),
+            slow_rename: self.slow_rename.iter().map(|mount| bytes_of(mount)).collect(),
+            scratch_limit: self.scratch_limit,
+            durable: self.durable,
+            ..Request::default()
+        }
+    }
+
+    /// Those that this process can have.
+    pub(crate) fn possible() -> Namespaces {
+        if rustix::process::geteuid().is_root() { Namespaces::Root } else { Namespaces::User }
+    }
+
+    pub(crate) fn namespaces_for(&self, work: &Work) -> Namespaces {
+        match Self::possible() {
+            _ if self.mounts.is_empty() => Namespaces::None,
+            Namespaces::User if meets_strangers(work) => Namespaces::None,
+            possible => possible,
+        }
+    }
+}
+
+/// Whether the command writes where the files of others are, or of another of our groups. A user namespace of one user
+/// and one group cannot copy those up, and the command would see errors that are ours.
+fn meets_strangers(work: &Work) -> bool {
+    let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let strange = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| (facts.uid(), facts.gid()) != us);
+    let cwd = crate::keeper::path_of(&work.command.cwd);
+    let outputs = work.outputs.iter().map(PathBuf::as_path);
+    let mut folders: Vec<&Path> = outputs.clone().filter_map(Path::parent).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    strange(&cwd) || folders.into_iter().any(strange) || outputs.clone().any(strange)
+}
+
+pub(super) fn bytes_of(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}

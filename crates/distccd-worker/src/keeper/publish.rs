@@ -1,0 +1,115 @@
+//! Publishes what the command wrote: hands the crate `commit` what it needs to know, and says its errors in the worker's
+//! words.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use commit::{Blame, CommitError, Durability, Family, Fence, Kernel, LeaseOver, Primary, Strategy, User};
+use model::outcome::AttemptFailure;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{CWD, Mode, OFlags, Timespec, open, openat};
+
+use super::conversation::Request;
+use super::view::{Layer, View};
+use super::{fence, path_of, rights};
+use crate::lease_page::LeasePage;
+use crate::spawner::Namespaces;
+
+/// Publishes it all, the main output last.
+pub(super) fn publish(
+    view: &View,
+    request: &Request,
+    began: Timespec,
+    page: &LeasePage,
+    conversation: &UnixStream,
+) -> Result<(), AttemptFailure> {
+    rights::write_as_user()
+        .map_err(|error| AttemptFailure::SpawnFailed(format!("cannot publish as the user: {error}")))?;
+    let layers: Vec<commit::Layer<'_>> = view.layers.iter().map(|layer| as_commits(layer, view, request)).collect();
+    let main = request.outputs.first().and_then(|output| placed(&view.layers, &path_of(output)));
+    let primary = main.as_ref().map(|(layer, path)| Primary { layer: *layer, path: path.as_os_str().as_bytes() });
+    let request = commit::Request {
+        layers: &layers,
+        attempt: request.attempt(),
+        primary,
+        user: publisher(request),
+        began,
+        durability: if request.durable { Durability::Fsync } else { Durability::None },
+    };
+    let mut fence = Watched { page, conversation };
+    commit::commit(&request, &mut fence, &mut Kernel).map(drop).map_err(|error| failure_of(&error))
+}
+
+/// Removes what earlier attempts of this job left unfinished beside the outputs. It is more than tidiness: an attempt
+/// that was stopped before its rename and goes on later finds its temporary gone, and fails.
+pub(super) fn remove_leftovers(request: &Request) {
+    let attempt = request.attempt();
+    if attempt.number <= 1 {
+        return;
+    }
+    let mut folders: Vec<PathBuf> =
+        request.outputs.iter().filter_map(|output| path_of(output).parent().map(Path::to_owned)).collect();
+    folders.sort();
+    folders.dedup();
+    for folder in folders {
+        if let Ok(folder) = open(&folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            // What cannot be removed is the next one's to find.
+            let _ = commit::remove_leftovers(folder.as_fd(), attempt.job, attempt.number);
+        }
+    }
+}
+
+fn as_commits<'a>(layer: &'a Layer, view: &View, request: &Request) -> commit::Layer<'a> {
+    let slowly = request.slow_rename.iter().any(|mount| path_of(mount) == layer.path);
+    commit::Layer {
+        upper: layer.upper.as_fd(),
+        real: layer.real.as_fd(),
+        family: if view.namespaces == Namespaces::User { Family::User } else { Family::Trusted },
+        strategy: if slowly { Strategy::UnlinkCreate } else { Strategy::Rename },
+        stale_view: commit::LONGEST_STALE_VIEW,
+    }
+}
+
+fn publisher(request: &Request) -> User {
+    let us = || User { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    request.identity.as_ref().map_or_else(us, |identity| User { uid: identity.uid, gid: identity.gid })
+}
+
+/// On which layer a file is and its path there, links followed, as the command left it.
+fn placed(layers: &[Layer], output: &Path) -> Option<(usize, PathBuf)> {
+    let file = openat(CWD, output, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let on = |(number, layer): (usize, &Layer)| Some((number, path.strip_prefix(&layer.path).ok()?.to_owned()));
+    // The inner mounts come last.
+    layers.iter().enumerate().filter_map(on).next_back()
+}
+
+/// The lease, and the worker's interest: one who has hung up or wants everything killed is not published for.
+struct Watched<'a> {
+    page: &'a LeasePage,
+    conversation: &'a UnixStream,
+}
+
+impl Fence for Watched<'_> {
+    fn check(&mut self) -> Result<(), LeaseOver> {
+        let mut fds = [PollFd::from_borrowed_fd(self.conversation.as_fd(), PollFlags::IN)];
+        let now = rustix::event::Timespec::default();
+        let silent = !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(ready) if ready > 0);
+        if silent && fence::holds(self.page) { Ok(()) } else { Err(LeaseOver) }
+    }
+}
+
+fn failure_of(error: &CommitError) -> AttemptFailure {
+    let said = || format!("cannot publish what the command wrote: {error}");
+    match error.blame {
+        Blame::Lease => AttemptFailure::Cancelled,
+        Blame::Scratch => AttemptFailure::NoSpace(said()),
+        Blame::Attempt => AttemptFailure::Refused(said()),
+        // The nearest word for a shared filesystem that fails this machine; what ails every machine, the local run that
+        // follows the last attempt says in the compiler's own words.
+        Blame::Full | Blame::Mount | Blame::Refused => AttemptFailure::InputsNotVisible(said()),
+    }
+}

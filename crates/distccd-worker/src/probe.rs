@@ -1,0 +1,225 @@
+//! What isolation this machine allows on each mount, found out by trying: the same steps as for an attempt, without a
+//! command.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use commit::{Strategy, strategy_for};
+use daemon_kit::layers::size_text;
+
+use crate::config::{Config, IsolationWish};
+use crate::exec::{Isolation, no_outputs};
+use crate::keeper::MOST_FILES;
+use crate::keeper::conversation::{Reply, Request, receive_reply, send_request};
+use crate::spawner::{Namespaces, Spawner};
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    mounts: Vec<Found>,
+    scratch_limit: u64,
+}
+
+/// One mount.
+#[derive(Clone, Debug)]
+struct Found {
+    path: PathBuf,
+    /// As the mount table calls it.
+    filesystem: String,
+    /// Or why attempts work in place.
+    isolation: Result<(), String>,
+}
+
+impl Probe {
+    /// Tries each mount. Blocks, for as long as a filesystem hangs.
+    #[must_use]
+    pub fn of(config: &Config, spawner: &Spawner) -> Self {
+        let table = MountTable::read();
+        let mounts = config.mounts.iter().map(|mount| {
+            let path = fs::canonicalize(mount).unwrap_or_else(|_| mount.clone());
+            let isolation = match config.isolation {
+                IsolationWish::Off => Err("the setting `isolation` is `off`".to_owned()),
+                IsolationWish::Auto | IsolationWish::Overlay => try_out(&path, &table, config, spawner),
+            };
+            Found { filesystem: table.filesystem_of(&path), path, isolation }
+        });
+        Self { mounts: mounts.collect(), scratch_limit: config.scratch_limit }
+    }
+
+    /// Whether what an attempt writes is caught, on every mount, until it is published.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.mounts.iter().all(|mount| mount.isolation.is_ok())
+    }
+
+    /// Why a worker that must isolate cannot, one line a mount.
+    #[must_use]
+    pub fn obstacles(&self) -> Vec<String> {
+        let why = |mount: &Found| {
+            let why = mount.isolation.as_ref().err()?;
+            Some(format!("mount {} cannot be isolated: {why}", mount.path.display()))
+        };
+        self.mounts.iter().filter_map(why).collect()
+    }
+
+    /// What attempts are to see. One mount that is worked on in place makes all so: the rest of an isolated attempt's
+    /// world is read-only.
+    pub(crate) fn isolation(&self, config: &Config) -> Isolation {
+        let of = |mounts: &mut dyn Iterator<Item = &Found>| mounts.map(|mount| mount.path.clone()).collect();
+        let slow = |mount: &&Found| mount.strategy() == Strategy::UnlinkCreate;
+        let isolated: &[Found] = if self.isolates() { &self.mounts } else { &[] };
+        Isolation {
+            mounts: of(&mut isolated.iter()),
+            slow_rename: of(&mut isolated.iter().filter(slow)),
+            scratch_limit: config.scratch_limit,
+            durable: config.durability == crate::config::Durability::Fsync,
+        }
+    }
+
+    pub(crate) fn log(&self) {
+        for mount in &self.mounts {
+            let (path, filesystem) = (mount.path.display(), &mount.filesystem);
+            match &mount.isolation {
+                Ok(()) => tracing::info!(%path, filesystem, commit = mount.commit(), "attempts are isolated"),
+                Err(why) => tracing::warn!(%path, filesystem, "attempts work in place: {why}"),
+            }
+        }
+    }
+}
+
+impl Found {
+    fn strategy(&self) -> Strategy {
+        strategy_for(self.filesystem.as_bytes())
+    }
+
+    fn commit(&self) -> &'static str {
+        match self.strategy() {
+            Strategy::Rename => "temporary name and rename",
+            Strategy::UnlinkCreate => "unlink and exclusive create (a rename makes readers wait on this filesystem)",
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mount in &self.mounts {
+            writeln!(f, "{}", mount.path.display())?;
+            writeln!(f, "  filesystem: {}", mount.filesystem)?;
+            match &mount.isolation {
+                Ok(()) => {
+                    let size = size_text(self.scratch_limit);
+                    writeln!(f, "  isolation:  overlay")?;
+                    writeln!(f, "  commit:     {}", mount.commit())?;
+                    writeln!(f, "  scratch:    memory of each attempt's own, {size} and {MOST_FILES} files at most")?;
+                }
+                Err(why) => writeln!(f, "  isolation:  none, attempts work in place\n  reason:     {why}")?,
+            }
+        }
+        if !self.isolates() && self.mounts.iter().any(|mount| mount.isolation.is_ok()) {
+            writeln!(f, "All attempts work in place, because they would see all mounts.")?;
+        }
+        Ok(())
+    }
+}
+
+fn try_out(path: &Path, table: &MountTable, config: &Config, spawner: &Spawner) -> Result<(), String> {
+    if let Some(inner) = table.mounts_below(path).first() {
+        return Err(format!("{} is mounted below it, and an overlay would hide that", inner.display()));
+    }
+    let request = Request {
+        mounts: vec![path.as_os_str().as_bytes().to_vec()],
+        scratch_limit: config.scratch_limit,
+        ..Request::default()
+    };
+    let answer = no_outputs()
+        .and_then(|[stdout, stderr]| spawner.open_keeper(Isolation::possible(), &stdout, &stderr))
+        .and_then(|conversation| {
+            send_request(&conversation, &request)?;
+            receive_reply(&conversation)
+        });
+    let remedy = match Isolation::possible() {
+        Namespaces::Root => "the worker needs CAP_SYS_ADMIN, and a kernel from 5.12 with overlayfs",
+        _ => "the kernel must allow users namespaces of their own, or start the worker as root",
+    };
+    match answer {
+        Ok(Reply::Started) => Ok(()),
+        Ok(Reply::Failed(failure)) => Err(format!("{failure} ({remedy})")),
+        Ok(_) => Err("the keeper gave an odd answer".to_owned()),
+        Err(error) => Err(format!("the keeper of the trial is gone: {error}")),
+    }
+}
+
+/// `/proc/self/mountinfo`.
+struct MountTable(Vec<(PathBuf, String)>);
+
+impl MountTable {
+    fn read() -> Self {
+        let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        Self(text.split(|byte| *byte == b'\n').filter_map(mount_of_line).collect())
+    }
+
+    /// What is mounted where this path leads, the last of it if there are several layers.
+    fn filesystem_of(&self, path: &Path) -> String {
+        let around = self.0.iter().filter(|(mount, _)| path.starts_with(mount));
+        let nearest = around.max_by_key(|(mount, _)| mount.components().count());
+        nearest.map_or_else(|| "unknown".to_owned(), |(_, filesystem)| filesystem.clone())
+    }
+
+    fn mounts_below(&self, path: &Path) -> Vec<&Path> {
+        let mounts = self.0.iter().map(|(mount, _)| mount.as_path());
+        mounts.filter(|mount| mount.starts_with(path) && *mount != path).collect()
+    }
+}
+
+/// Mount point and filesystem of one line (proc(5)): the fifth field, and the first behind the dash.
+fn mount_of_line(line: &[u8]) -> Option<(PathBuf, String)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let point = unescaped(fields.nth(4)?);
+    let filesystem = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some((crate::keeper::path_of(&point), String::from_utf8_lossy(filesystem).into_owned()))
+}
+
+/// Spaces, tabs, newlines and backslashes are three octal digits behind a backslash there.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        rest = match octal {
+            Some(meant) if byte == b'\\' => {
+                bytes.push(meant);
+                &after[3..]
+            }
+            _ => {
+                bytes.push(byte);
+                after
+            }
+        };
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> MountTable {
+        MountTable(text.lines().filter_map(|line| mount_of_line(line.as_bytes())).collect())
+    }
+
+    #[test]
+    fn the_mount_table_tells_filesystems_apart_and_what_is_below() {
+        let table = table(
+            "20 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda rw\n\
+             31 20 0:40 / /mnt/a\\040b rw master:3 shared:4 - fuse.ceph-fuse ceph-fuse rw\n\
+             32 31 0:41 / /mnt/a\\040b/inner rw - tmpfs tmpfs rw\n",
+        );
+
+        assert_eq!(table.filesystem_of(Path::new("/mnt/a b/src")), "fuse.ceph-fuse");
+        assert_eq!(table.filesystem_of(Path::new("/mnt/a")), "ext4");
+        assert_eq!(table.mounts_below(Path::new("/mnt/a b")), [Path::new("/mnt/a b/inner")]);
+        assert!(table.mounts_below(Path::new("/mnt/a b/inner")).is_empty());
+    }
+}

@@ -1,0 +1,131 @@
+//! A small process beside the worker that starts the keepers, one for each attempt (see `keeper`).
+//!
+//! It is small so that a keeper can be forked from it cheaply, and single-threaded so that what is forked may do
+//! anything. It is also what outlives the worker by a moment: it hears of the worker's death, however it died, by the end
+//! of its socket, kills every keeper and with them all that they started, and ends. `PR_SET_PDEATHSIG` alone would end a
+//! compiler driver but not the `cc1plus`, `as` and `ld` that it started.
+//!
+//! The worker sends one message an attempt over a `SOCK_SEQPACKET` pair: a byte that says which namespaces the keeper
+//! gets, and three descriptors, its end of the conversation and both outputs of the command. All else travels between
+//! the attempt's thread and its keeper.
+
+mod serve;
+
+use std::ffi::OsStr;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
+};
+
+use crate::lease_page::LeasePage;
+pub use serve::serve;
+
+/// `argv[0]` of the spawner, so that people and `pkill` can tell it from the worker.
+pub const ARGV0: &str = "distccd-spawner";
+
+/// The worker's end.
+#[derive(Clone, Debug)]
+pub struct Spawner(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    socket: OwnedFd,
+    page: LeasePage,
+}
+
+/// The namespaces of a keeper, as they travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Namespaces {
+    /// Those of the worker: the command works in place.
+    None = 0,
+    /// Mounts and processes of its own, by the rights of root.
+    Root = 1,
+    /// The same inside a user namespace of its own, for a worker that is not root.
+    User = 2,
+}
+
+impl Spawner {
+    /// Starts the spawner: this very program under another name, told by [`ARGV0`] to run [`serve`].
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start() -> io::Result<Self> {
+        Self::start_from(Path::new("/proc/self/exe"))
+    }
+
+    /// The same from a `distccd-worker` elsewhere, for a test that runs the worker inside its own process.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_from(program: &Path) -> io::Result<Self> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let page = LeasePage::create()?;
+        let mut command = Command::new(program);
+        command.arg0(ARGV0).env_clear().current_dir("/").stdin(Stdio::from(theirs));
+        // It prints nothing: its standard output is the page.
+        command.stdout(Stdio::from(page.memory().try_clone_to_owned()?)).stderr(Stdio::null());
+        // SAFETY: only system calls after the fork.
+        unsafe { command.pre_exec(outlive_the_worker) };
+        // Never waited for: it ends after us.
+        command.spawn()?;
+        Ok(Self(Arc::new(Inner { socket: ours, page })))
+    }
+
+    /// Asks for a keeper whose command prints to these two; gives our end of the conversation with it. A spawner that is
+    /// gone is noticed by the end of that conversation.
+    ///
+    /// # Errors
+    /// When this process is out of descriptors, or the spawner is gone.
+    pub(crate) fn open_keeper(
+        &self,
+        namespaces: Namespaces,
+        stdout: &OwnedFd,
+        stderr: &OwnedFd,
+    ) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let fds = [theirs.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let bytes = [namespaces as u8];
+        loop {
+            match sendmsg(&self.0.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(ours),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Where the lease is written down for the keepers.
+    pub(crate) fn page(&self) -> &LeasePage {
+        &self.0.page
+    }
+}
+
+/// A session of its own and deaf to the signals that end the worker: `kill -TERM -PGID`, a closed terminal, Ctrl-C.
+/// Ignored signals stay ignored over `exec`.
+fn outlive_the_worker() -> io::Result<()> {
+    rustix::process::setsid()?;
+    crate::fds::close_on_exec_above_stderr();
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    Ok(())
+}
+
+/// Whether this process was started as the spawner.
+#[must_use]
+pub fn is_spawner(argv0: Option<&OsStr>) -> bool {
+    argv0 == Some(OsStr::new(ARGV0))
+}
