@@ -145,11 +145,14 @@ impl View {
     fn overlay(&mut self, number: u32, lower: &OwnedFd, path: &Path) -> Result<(), Trouble> {
         mkdirat(&self.scratch, format!("w{number}"), Mode::RWXU).map_err(trouble("prepare", path))?;
         let (lower, scratch) = (by_descriptor(lower), by_descriptor(&self.scratch));
+        // The index marks a copied file of several names as one that was written into, which all its names must see.
         // Without root the kernel itself chooses what else to leave off, and refuses to be told.
-        let mode = if self.namespaces == Namespaces::User { "userxattr" } else { "redirect_dir=off,metacopy=off" };
-        let options = format!(
-            "lowerdir={lower},upperdir={scratch}/u{number},workdir={scratch}/w{number},index=off,xino=off,{mode}"
-        );
+        let mode = match self.namespaces {
+            Namespaces::User => "index=off,userxattr",
+            _ => "index=on,redirect_dir=off,metacopy=off",
+        };
+        let options =
+            format!("lowerdir={lower},upperdir={scratch}/u{number},workdir={scratch}/w{number},xino=off,{mode}");
         let options = CString::new(options).map_err(trouble("overlay", path))?;
         mount("overlay", path, "overlay", MountFlags::empty(), Some(options.as_c_str()))
             .map_err(trouble("overlay", path))
