@@ -1,6 +1,7 @@
 //! Who gets what: idle slots first, then prefetch and batches, then taking back for slots that stay idle.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use model::ids::{Attempt, JobId, WorkerId};
@@ -28,8 +29,8 @@ pub(crate) const MAX_LOOKS: usize = 64;
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
-/// What goes to each worker in this step, in one message.
-type Sending = BTreeMap<WorkerId, Vec<Attempt>>;
+/// What goes to each worker in this step, in one message; in the order of the workers.
+type Sending = Vec<(WorkerId, Vec<Attempt>)>;
 
 impl Scheduler {
     /// Gives out what can be given out. Afterwards no job waits that a worker with an idle slot could take.
@@ -106,11 +107,19 @@ impl Scheduler {
     fn send_ahead(&mut self, sending: &mut Sending) {
         let mut closed = BTreeSet::new();
         while !self.queue.is_empty() && self.workers.roomy() > 0 {
-            let is_open = |class| is_open(&mut closed, class, |class| self.first_roomy(class).is_some());
+            let mut found = None;
+            let is_open = |class| {
+                is_open(&mut closed, class, |class| {
+                    let worker = self.first_roomy(class);
+                    found = worker.map(|worker| (class, worker)).or(found);
+                    worker.is_some()
+                })
+            };
             let Some(id) = self.queue.next(Readiness::Ripe, self.now, is_open) else { break };
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
-            let Some(worker) = self.first_roomy(class) else { break };
+            let found = found.filter(|&(of, _)| of == class).map(|(_, worker)| worker);
+            let Some(worker) = found.or_else(|| self.first_roomy(class)) else { break };
             let room = self.room_for_batch(worker, class, size);
             let company = self.queue.company_of(id, room.saturating_sub(1));
             let placement = Placement { kind: PlacementKind::AheadOfSlots, ..Placement::default() };
@@ -246,12 +255,15 @@ impl Scheduler {
         if let Some(class) = class.filter(|class| self.kept.get(class) == Some(&worker)) {
             self.stop_keeping(class);
         }
-        sending.entry(worker).or_default().push(hold.attempt(id));
+        match sending.binary_search_by_key(&worker, |&(other, _)| other) {
+            Ok(place) => sending[place].1.push(hold.attempt(id)),
+            Err(place) => sending.insert(place, (worker, vec![hold.attempt(id)])),
+        }
     }
 }
 
 /// Asks about a class, and remembers a no.
-fn is_open(closed: &mut BTreeSet<ClassId>, class: ClassId, ask: impl Fn(ClassId) -> bool) -> bool {
+fn is_open(closed: &mut BTreeSet<ClassId>, class: ClassId, ask: impl FnOnce(ClassId) -> bool) -> bool {
     if closed.contains(&class) {
         return false;
     }

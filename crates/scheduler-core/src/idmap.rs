@@ -191,7 +191,7 @@ impl<K: Identity, V> IdMap<K, V> {
 
     fn home(&self, key: &K) -> usize {
         let (low, high) = key.bits();
-        let mixed = fold(fold(low ^ self.seed, 0x9e37_79b9_7f4a_7c15) ^ high, 0xd6e8_feb8_6659_fd93 ^ self.seed);
+        let mixed = fold(low ^ self.seed, high ^ 0x9e37_79b9_7f4a_7c15);
         #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
         let index = mixed as usize;
         index & (self.cells.len() - 1)

@@ -203,7 +203,7 @@ impl ReadyQueue {
 
     /// Up to `most` jobs that may share a dispatch with this one: the next of its lane.
     pub(crate) fn company_of(&self, job: JobId, most: usize) -> Vec<JobId> {
-        let Some(place) = self.places.get(job) else { return Vec::new() };
+        let Some(place) = self.places.get(job).filter(|_| most > 0) else { return Vec::new() };
         let others = self.lane(place).into_iter().flat_map(Lane::jobs).map(|(_, other)| other);
         others.filter(|&other| other != job).take(most).collect()
     }

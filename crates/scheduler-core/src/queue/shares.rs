@@ -2,7 +2,7 @@
 //! user. (Start-time fair queueing: each account has a virtual time that a charge moves on; a newcomer starts where
 //! the others are, so neither absence nor coming and going earns credit.)
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::idmap::{IdMap, Identity};
 
@@ -23,8 +23,8 @@ struct Account {
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
     accounts: IdMap<K, Account>,
-    waiting: BTreeSet<(u64, K)>,
-    ripe: BTreeSet<(u64, K)>,
+    /// And whether each is ripe.
+    waiting: BTreeMap<(u64, K), bool>,
     resting: BTreeSet<(u64, K)>,
     /// Where the one who was least served stands; only grows.
     floor: u64,
@@ -32,14 +32,13 @@ pub(crate) struct Shares<K> {
 
 impl<K: Copy + Identity> Shares<K> {
     pub(crate) fn new(seed: u64) -> Self {
-        let (waiting, ripe, resting) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { accounts: IdMap::with_seed(seed), waiting, ripe, resting, floor: 0 }
+        Self { accounts: IdMap::with_seed(seed), waiting: BTreeMap::new(), resting: BTreeSet::new(), floor: 0 }
     }
 
     /// Has something waiting from now on.
     pub(crate) fn join(&mut self, key: K) {
         // A refund may have moved whoever is next back below the floor.
-        let floor = self.waiting.first().map_or(self.floor, |&(least, _)| least);
+        let floor = self.waiting.first_key_value().map_or(self.floor, |(&(least, _), _)| least);
         self.change(key, |account| {
             if !account.waits {
                 account.waits = true;
@@ -77,12 +76,12 @@ impl<K: Copy + Identity> Shares<K> {
 
     /// Those who wait, the one whose turn it is first.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = K> + '_ {
-        self.waiting.iter().map(|&(_, key)| key)
+        self.waiting.keys().map(|&(_, key)| key)
     }
 
     /// Those of [`Self::in_order`] who have something ripe.
     pub(crate) fn ripe_in_order(&self) -> impl Iterator<Item = K> + '_ {
-        self.ripe.iter().map(|&(_, key)| key)
+        self.waiting.iter().filter(|&(_, &ripe)| ripe).map(|(&(_, key), _)| key)
     }
 
     fn change(&mut self, key: K, change: impl FnOnce(&mut Account)) {
@@ -102,15 +101,21 @@ impl<K: Copy + Identity> Shares<K> {
         if before == after {
             return true;
         }
-        let listed = |account: Account| {
-            let entry = (account.passed, key);
-            (account.waits.then_some(entry), account.ripe.then_some(entry), (!account.waits).then_some(entry))
-        };
-        let ((waiting, ripe, resting), now) = (listed(before), listed(after));
-        replace(&mut self.waiting, waiting, now.0);
-        replace(&mut self.ripe, ripe, now.1);
-        replace(&mut self.resting, resting, now.2);
-        if let Some(&(least, _)) = self.waiting.first() {
+        if (before.passed, before.waits) == (after.passed, after.waits) {
+            if let Some(ripe) = self.waiting.get_mut(&(after.passed, key)) {
+                *ripe = after.ripe;
+            }
+            return true;
+        }
+        match before.waits {
+            true => drop(self.waiting.remove(&(before.passed, key))),
+            false => drop(self.resting.remove(&(before.passed, key))),
+        }
+        match after.waits {
+            true => drop(self.waiting.insert((after.passed, key), after.ripe)),
+            false => drop(self.resting.insert((after.passed, key))),
+        }
+        if let Some((&(least, _), _)) = self.waiting.first_key_value() {
             self.floor = self.floor.max(least);
         }
         true
@@ -118,7 +123,7 @@ impl<K: Copy + Identity> Shares<K> {
 
     /// Who rests at or below the floor would come back at the floor anyway.
     fn forget_resting(&mut self) {
-        let floor = self.waiting.first().map_or(self.floor, |&(least, _)| least);
+        let floor = self.waiting.first_key_value().map_or(self.floor, |(&(least, _), _)| least);
         while let Some(&(passed, key)) = self.resting.first() {
             if passed > floor && self.resting.len() <= MAX_RESTING {
                 return;
@@ -134,20 +139,11 @@ impl<K: Copy + Identity> Shares<K> {
         let listed = keys.iter().filter_map(|key| self.accounts.get(key)).filter(|account| account.waits);
         assert_eq!(listed.count(), self.waiting.len(), "accounts that wait");
         assert!(self.in_order().all(&waits), "an account without jobs waits");
-        assert!(self.ripe.is_subset(&self.waiting), "an account is ripe and waits for nothing");
+        let accounts = || keys.iter().filter_map(|&key| Some((key, self.accounts.get(key)?)));
+        assert!(accounts().all(|(_, account)| account.waits || !account.ripe), "ripe, and waits for nothing");
+        let listed_ripe = |key, account: &Account| self.waiting.get(&(account.passed, key)) == Some(&true);
+        assert!(accounts().all(|(key, account)| account.ripe == listed_ripe(key, account)), "ripe or not");
         assert!(self.resting.len() <= MAX_RESTING + 1, "accounts are kept for ever");
-    }
-}
-
-fn replace<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
-    if before == after {
-        return;
-    }
-    if let Some(before) = before {
-        set.remove(&before);
-    }
-    if let Some(after) = after {
-        set.insert(after);
     }
 }
 

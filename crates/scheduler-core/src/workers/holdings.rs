@@ -25,6 +25,45 @@ struct Note {
     dir: Option<DirKey>,
 }
 
+/// The attempts of one job, in the order of their numbers and workers. Mostly there is one.
+#[derive(Debug)]
+struct Notes {
+    first: Note,
+    others: Vec<Note>,
+}
+
+impl Notes {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &Note> {
+        core::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn get_mut(&mut self, live: Live) -> Option<&mut Note> {
+        core::iter::once(&mut self.first).chain(&mut self.others).find(|note| note.live == live)
+    }
+
+    /// Whether it was not there before.
+    fn add(&mut self, mut note: Note) -> bool {
+        if self.iter().any(|other| other.live == note.live) {
+            return false;
+        }
+        if note.live < self.first.live {
+            core::mem::swap(&mut note, &mut self.first);
+        }
+        let place = self.others.partition_point(|other| other.live < note.live);
+        self.others.insert(place, note);
+        true
+    }
+
+    /// Takes out one of several.
+    fn remove(&mut self, live: Live) {
+        if self.first.live == live {
+            self.first = self.others.remove(0);
+        } else {
+            self.others.retain(|note| note.live != live);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Account {
     /// In the order of their being sent.
@@ -35,8 +74,7 @@ struct Account {
 /// Attempts at workers, by job and by worker.
 #[derive(Debug)]
 pub(crate) struct Holdings {
-    /// In the order of their numbers and workers; mostly one.
-    by_job: IdMap<JobId, Vec<Note>>,
+    by_job: IdMap<JobId, Notes>,
     by_worker: IdMap<WorkerId, Account>,
     /// Attempts of each worker that write into each directory.
     writing: IdMap<(DirKey, WorkerId), u32>,
@@ -53,9 +91,15 @@ impl Holdings {
     /// The attempt is at the worker, where so many bytes are reserved for it and it writes into that directory.
     pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit, memory: u64, dir: Option<DirKey>) {
         let live = (attempt.number, worker);
-        let notes = self.by_job.get_or_insert_with(attempt.job, || Vec::with_capacity(1));
-        let Err(place) = notes.binary_search_by_key(&live, |note| note.live) else { return };
-        notes.insert(place, Note { live, cancelled: false, commit, memory, dir });
+        let note = Note { live, cancelled: false, commit, memory, dir };
+        match self.by_job.get_mut(attempt.job) {
+            Some(notes) => {
+                if !notes.add(note) {
+                    return;
+                }
+            }
+            None => drop(self.by_job.insert(attempt.job, Notes { first: note, others: Vec::new() })),
+        }
         let account = self.by_worker.get_or_insert_with(worker, Account::default);
         account.attempts.push(attempt);
         account.reserved = account.reserved.saturating_add(memory);
@@ -71,10 +115,12 @@ impl Holdings {
     /// Whether it was there.
     pub(crate) fn remove(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
         let Some(notes) = self.by_job.get_mut(attempt.job) else { return false };
-        let Ok(place) = notes.binary_search_by_key(&(attempt.number, worker), |note| note.live) else { return false };
-        let note = notes.remove(place);
-        if notes.is_empty() {
+        let live = (attempt.number, worker);
+        let Some(&mut note) = notes.get_mut(live) else { return false };
+        if notes.others.is_empty() {
             self.by_job.remove(attempt.job);
+        } else {
+            notes.remove(live);
         }
         if let Some(account) = self.by_worker.get_mut(worker) {
             account.attempts.retain(|other| *other != attempt);
@@ -108,15 +154,17 @@ impl Holdings {
 
     /// Notes that this attempt was cancelled; whether that is news.
     pub(crate) fn mark_cancelled(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
-        let notes = self.by_job.get_mut(attempt.job).into_iter().flatten();
-        let mut found = notes.filter(|note| note.live == (attempt.number, worker));
-        found.next().is_some_and(|note| !core::mem::replace(&mut note.cancelled, true))
+        let notes = self.by_job.get_mut(attempt.job);
+        let note = notes.and_then(|notes| notes.get_mut((attempt.number, worker)));
+        note.is_some_and(|note| !core::mem::replace(&mut note.cancelled, true))
     }
 
     /// What the attempt has been told of its commit.
     pub(crate) fn set_commit(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) {
-        let notes = self.by_job.get_mut(attempt.job).into_iter().flatten();
-        notes.filter(|note| note.live == (attempt.number, worker)).for_each(|note| note.commit = commit);
+        let notes = self.by_job.get_mut(attempt.job);
+        if let Some(note) = notes.and_then(|notes| notes.get_mut((attempt.number, worker))) {
+            note.commit = commit;
+        }
     }
 
     /// Whether the attempt must not commit before it is told.
@@ -126,12 +174,12 @@ impl Holdings {
 
     /// Whether an attempt of the job may be committing.
     pub(crate) fn may_commit(&self, job: JobId) -> bool {
-        self.by_job.get(job).into_iter().flatten().any(|note| note.commit == Commit::WhenDone)
+        self.by_job.get(job).into_iter().flat_map(Notes::iter).any(|note| note.commit == Commit::WhenDone)
     }
 
     /// Whether nothing else of the job may be committing.
     pub(crate) fn only_it_may_commit(&self, worker: WorkerId, attempt: Attempt) -> bool {
-        let notes = self.by_job.get(attempt.job).into_iter().flatten();
+        let notes = self.by_job.get(attempt.job).into_iter().flat_map(Notes::iter);
         let mut others = notes.filter(|note| note.live != (attempt.number, worker));
         others.all(|other| other.commit == Commit::WhenPermitted)
     }
@@ -151,7 +199,7 @@ impl Holdings {
 
     /// The attempts of a job that may be executing, by number, and whether a Cancel was ordered for each.
     pub(crate) fn of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = (Live, bool)> + '_ {
-        self.by_job.get(job).into_iter().flatten().map(|note| (note.live, note.cancelled))
+        self.by_job.get(job).into_iter().flat_map(Notes::iter).map(|note| (note.live, note.cancelled))
     }
 
     pub(crate) fn has_live(&self, job: JobId) -> bool {
@@ -198,7 +246,7 @@ impl Holdings {
         let listed: usize = accounts().map(|(_, account)| account.attempts.len()).sum();
         let indexed: usize = self.jobs().iter().map(|&job| self.of_job(job).count()).sum();
         assert_eq!(listed, indexed, "attempts by worker and by job");
-        let notes = self.jobs().into_iter().filter_map(|job| self.by_job.get(job)).flatten();
+        let notes = self.jobs().into_iter().filter_map(|job| self.by_job.get(job)).flat_map(Notes::iter);
         let writing = self.writing.sorted_keys().into_iter().filter_map(|key| self.writing.get(key));
         assert_eq!(notes.filter(|note| note.dir.is_some()).count(), writing.sum::<u32>() as usize);
         let writers = self.writers.sorted_keys().into_iter().filter_map(|dir| self.writers.get(dir));

@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     /// Bytes reserved for them.
     reserved: u64,
     group: GroupId,
+    /// Where it is listed.
+    listing: Listing,
 }
 
 impl Worker {
@@ -62,6 +64,7 @@ impl Worker {
             held: 0,
             reserved: 0,
             group: GroupId(0),
+            listing: Listing::default(),
         }
     }
 
@@ -185,6 +188,7 @@ impl WorkerTable {
         let (group, is_new) = self.group_of(abilities);
         worker.group = group;
         let listing = Listing::of(id, &worker, self.prefetch);
+        worker.listing = listing;
         self.workers.insert(id, worker);
         self.relist(group, Listing::default(), listing);
         if let Some(group) = self.groups.get_mut(&group) {
@@ -203,10 +207,13 @@ impl WorkerTable {
     /// Changes a worker and whatever follows from it. Nothing happens if there is no such worker.
     pub(crate) fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
         let Some(worker) = self.workers.get_mut(id) else { return };
-        let before = Listing::of(id, worker, self.prefetch);
         change(worker);
-        let (group, after) = (worker.group, Listing::of(id, worker, self.prefetch));
-        self.relist(group, before, after);
+        let after = Listing::of(id, worker, self.prefetch);
+        let before = core::mem::replace(&mut worker.listing, after);
+        if before != after {
+            let group = worker.group;
+            self.relist(group, before, after);
+        }
     }
 
     pub(crate) fn set_held(&mut self, id: WorkerId, held: u32, reserved: u64) {
@@ -272,8 +279,7 @@ impl WorkerTable {
 
     fn detach(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(id)?;
-        let before = Listing::of(id, &worker, self.prefetch);
-        self.relist(worker.group, before, Listing::default());
+        self.relist(worker.group, worker.listing, Listing::default());
         if let Some(group) = self.groups.get_mut(&worker.group) {
             group.members -= 1;
         }
@@ -304,6 +310,7 @@ impl WorkerTable {
             let abilities = Abilities::new(&worker.facts);
             let group = expected.entry(worker.group).or_insert_with(|| Group::new(abilities.clone()));
             assert_eq!(group.abilities, abilities, "{id:?} is in the wrong group");
+            assert_eq!(worker.listing, Listing::of(id, worker, self.prefetch), "{id:?} is listed wrongly");
             group.members += 1;
             group.relist(Listing::default(), Listing::of(id, worker, self.prefetch));
         }
