@@ -71,7 +71,7 @@ impl Scheduler {
         if !in_front && company > 1 {
             self.timers.set(Timer::Company(id), self.now + timeout);
         }
-        if self.classes.memory(class) > 0 && !self.timers.is_set(Timer::Ageing) {
+        if !self.timers.is_set(Timer::Ageing) && self.classes.memory(class) > 0 {
             self.timers.set(Timer::Ageing, self.now + self.config.ageing);
         }
     }

@@ -96,9 +96,13 @@ impl Scheduler {
             return;
         }
 
-        let end = self.orphan_ends.remove(&id);
-        self.timers.clear(Timer::Orphan(id));
-        let last_number = self.highest_number(id, end.as_ref());
+        let buried = self.retention.exhume(id).unwrap_or(0);
+        let (mut end, mut last_number) = (None, buried);
+        if is_orphan {
+            end = self.orphan_ends.remove(&id);
+            self.timers.clear(Timer::Orphan(id));
+            last_number = buried.max(self.highest_number(id, end.as_ref()));
+        }
         let prediction = self.history.predict(&facts);
         let class = self.classify(&facts, &prediction, &[]);
         let mut job = Job::new(client, facts, prediction, self.now);
@@ -139,12 +143,11 @@ impl Scheduler {
         true
     }
 
-    /// The highest attempt number that anybody may remember of a job that is new to us; takes the tombstone away.
-    fn highest_number(&mut self, id: JobId, end: Option<&OrphanEnd>) -> u32 {
-        let buried = self.retention.exhume(id).unwrap_or(0);
+    /// The highest number of the attempts that workers have, or had, of a job that is new to us.
+    fn highest_number(&self, id: JobId, end: Option<&OrphanEnd>) -> u32 {
         let ended = end.map_or(0, |end| end.number);
         let live = self.holdings.of_job(id).map(|((number, _), _)| number).max().unwrap_or(0);
-        buried.max(ended).max(live)
+        ended.max(live)
     }
 
     /// A worker runs this new job already, or has done it.

@@ -106,6 +106,7 @@ mod invariants;
 mod jobs;
 mod keeping;
 mod locality;
+mod ordered;
 mod placement;
 mod queue;
 mod recalls;

@@ -2,21 +2,49 @@
 //! this class?") answers for all jobs in it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::cmp::Reverse;
 
 use model::ids::JobId;
 use model::time::Timestamp;
+
+const EXPECTED_BITS: u32 = 54;
+const MOST_EXPECTED: u64 = (1 << EXPECTED_BITS) - 1;
 
 /// The order inside a build: what was handed back, then by priority, then links, then the longest expected, then the
 /// order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
-    pub(crate) newcomer: bool,
-    pub(crate) nice: i8,
-    pub(crate) not_link: bool,
-    /// Microseconds.
-    pub(crate) expected: Reverse<u64>,
+    /// All but the arrival in the bits of one number, because ranks are compared all the time: 1 for a newcomer, 8 of
+    /// niceness, 1 for what is no link, 54 of how far the expected microseconds lie below the most.
+    merit: u64,
     pub(crate) arrival: u64,
+}
+
+impl Rank {
+    /// What is expected, in microseconds, counts up to 570 years.
+    pub(crate) fn new(is_newcomer: bool, nice: i8, is_link: bool, expected: u64, arrival: u64) -> Self {
+        #[expect(clippy::cast_sign_loss, reason = "moved to where all are positive")]
+        let nice = (i16::from(nice) + 128) as u64;
+        let class = u64::from(is_newcomer) << 9 | nice << 1 | u64::from(!is_link);
+        Self { merit: class << EXPECTED_BITS | (MOST_EXPECTED - expected.min(MOST_EXPECTED)), arrival }
+    }
+
+    /// Microseconds.
+    pub(crate) fn expected(self) -> u64 {
+        MOST_EXPECTED - (self.merit & MOST_EXPECTED)
+    }
+
+    pub(crate) fn nice(self) -> i32 {
+        i32::from((self.merit >> (EXPECTED_BITS + 1)) as u8) - 128
+    }
+
+    pub(crate) fn is_newcomer(self) -> bool {
+        self.merit >> (EXPECTED_BITS + 9) == 1
+    }
+
+    /// Whether they differ in nothing but what is expected and when they came.
+    pub(crate) fn is_kin_of(self, other: Self) -> bool {
+        self.merit >> EXPECTED_BITS == other.merit >> EXPECTED_BITS
+    }
 }
 
 /// How the next jobs of the lanes of a build compare; the smallest goes first.

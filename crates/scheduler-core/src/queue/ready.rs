@@ -3,7 +3,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::time::Duration;
 
 use model::ids::{BuildId, JobId, UserId};
@@ -53,6 +52,37 @@ struct User {
 impl User {
     fn new(seed: u64) -> Self {
         Self { builds: IdMap::with_seed(seed), shares: Shares::new(seed), ripe_builds: 0, waiting: 0 }
+    }
+
+    /// One of the builds begins or ceases to have something ripe. If the user does by that: which of them.
+    fn note_ripe(&mut self, build: BuildId, ripened: Option<bool>) -> Option<bool> {
+        let is_ripe = ripened?;
+        self.shares.set_ripe(build, is_ripe);
+        let had_ripe = self.ripe_builds > 0;
+        self.ripe_builds = if is_ripe { self.ripe_builds + 1 } else { self.ripe_builds - 1 };
+        let has_ripe = self.ripe_builds > 0;
+        (had_ripe != has_ripe).then_some(has_ripe)
+    }
+}
+
+impl Build {
+    fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.held == 0
+    }
+
+    /// Changes a lane. If the build begins or ceases to have something ripe by that: which of them.
+    fn change_lane(&mut self, class: ClassId, change: impl FnOnce(&mut Lane)) -> Option<bool> {
+        let lane = self.lanes.entry(class).or_default();
+        let was_ripe = !lane.is_empty() && lane.is_ripe();
+        change(lane);
+        let is_ripe = !lane.is_empty() && lane.is_ripe();
+        if lane.is_empty() {
+            self.lanes.remove(&class);
+        }
+        let had_ripe = self.ripe_lanes > 0;
+        self.ripe_lanes = self.ripe_lanes + usize::from(is_ripe) - usize::from(was_ripe);
+        let has_ripe = self.ripe_lanes > 0;
+        (had_ripe != has_ripe).then_some(has_ripe)
     }
 }
 
@@ -152,31 +182,40 @@ impl ReadyQueue {
     }
 
     pub(crate) fn push(&mut self, job: JobId, asking: Asking) {
-        let rank = Rank {
-            newcomer: !asking.in_front,
-            nice: asking.priority.nice(),
-            not_link: asking.kind != JobKind::Link,
-            expected: Reverse(u64::try_from(asking.expected.as_micros()).unwrap_or(u64::MAX)),
-            arrival: self.arrivals,
-        };
+        let expected = u64::try_from(asking.expected.as_micros()).unwrap_or(u64::MAX);
+        let is_link = asking.kind == JobKind::Link;
+        let rank = Rank::new(!asking.in_front, asking.priority.nice(), is_link, expected, self.arrivals);
         self.arrivals += 1;
         let Asking { user, build, class, since, .. } = asking;
         let place = Place { user, build, class, since, rank };
         self.places.insert(job, place);
         *self.by_class.get_or_insert_with(class, || 0) += 1;
-        self.shares.join(user);
         let account = self.users.get_or_insert_with(user, || User::new(self.seed));
-        account.waiting += 1;
-        account.shares.join(build);
-        account.builds.get_or_insert_with(build, Build::default).waiting += 1;
+        if account.waiting == 0 {
+            self.shares.join(user);
+        }
         let entry = Entry { job, company: asking.company, green: asking.company > 1 && !asking.in_front };
-        self.change_lane(&place, |lane| lane.insert(since, rank, entry));
+        account.waiting += 1;
+        let its_build = account.builds.get_or_insert_with(build, Build::default);
+        if its_build.waiting == 0 {
+            account.shares.join(build);
+        }
+        its_build.waiting += 1;
+        let ripened = its_build.change_lane(class, |lane| lane.insert(since, rank, entry));
+        if let Some(is_ripe) = account.note_ripe(build, ripened) {
+            self.shares.set_ripe(user, is_ripe);
+        }
     }
 
     /// The job's wait for company is over.
     pub(crate) fn ripen(&mut self, job: JobId) {
         let Some(place) = self.places.get(job).copied() else { return };
-        self.change_lane(&place, |lane| lane.ripen(place.rank));
+        let Some(account) = self.users.get_mut(place.user) else { return };
+        let Some(build) = account.builds.get_mut(place.build) else { return };
+        let ripened = build.change_lane(place.class, |lane| lane.ripen(place.rank));
+        if let Some(is_ripe) = account.note_ripe(place.build, ripened) {
+            self.shares.set_ripe(place.user, is_ripe);
+        }
     }
 
     /// The job whose turn it is, among those whose class is `open`. It stays queued until it is served or removed.
@@ -213,10 +252,8 @@ impl ReadyQueue {
     pub(crate) fn equals_of(&self, job: JobId, most: usize, now: Timestamp) -> Vec<JobId> {
         let Some(place) = self.places.get(job) else { return Vec::new() };
         let first = place.rank;
-        let is_equal = |rank: &Rank| {
-            (rank.newcomer, rank.nice, rank.not_link) == (true, first.nice, first.not_link)
-                && rank.expected.0 >= first.expected.0 / 2
-        };
+        let is_equal =
+            |rank: &Rank| rank.is_newcomer() && rank.is_kin_of(first) && rank.expected() >= first.expected() / 2;
         if !is_equal(&first) || place.since < self.overdue(now) {
             return Vec::new();
         }
@@ -226,16 +263,15 @@ impl ReadyQueue {
 
     /// Takes the job out because it gets its turn, which its user and build are charged for.
     pub(crate) fn serve(&mut self, job: JobId) -> Charge {
-        let Some(place) = self.places.get(job).copied() else { return Charge::default() };
-        let charge = self.cost(&place);
+        let Some(place) = self.places.remove(job) else { return Charge::default() };
+        let (truth, sharing) = (self.truth, &self.sharing);
+        let Some(account) = self.users.get_mut(place.user) else { return Charge::default() };
+        let Some(build) = account.builds.get_mut(place.build) else { return Charge::default() };
+        let charge = cost(&place, build, truth, sharing);
         self.shares.charge(place.user, charge.user);
-        if let Some(user) = self.users.get_mut(place.user) {
-            user.shares.charge(place.build, charge.build);
-            if let Some(build) = user.builds.get_mut(place.build) {
-                build.held += 1;
-            }
-        }
-        self.remove(job);
+        account.shares.charge(place.build, charge.build);
+        build.held += 1;
+        self.clear_place(&place);
         charge
     }
 
@@ -257,34 +293,46 @@ impl ReadyQueue {
         self.shares.settle(user, charge.user, real(charge.user));
         let Some(account) = self.users.get_mut(user) else { return };
         account.shares.settle(build, charge.build, real(charge.build));
-        if let Some(served) = account.builds.get_mut(build) {
-            served.held = served.held.saturating_sub(1);
+        let Some(served) = account.builds.get_mut(build) else { return };
+        served.held = served.held.saturating_sub(1);
+        if served.is_idle() {
+            self.drop_build(user, build);
         }
-        self.drop_if_idle(user, build);
     }
 
     /// Takes the job out without its having had a turn.
     pub(crate) fn remove(&mut self, job: JobId) {
-        let Some(place) = self.places.remove(job) else { return };
+        if let Some(place) = self.places.remove(job) {
+            self.clear_place(&place);
+        }
+    }
+
+    /// Nobody stands there any more.
+    fn clear_place(&mut self, place: &Place) {
         if let Some(waiting) = self.by_class.get_mut(place.class) {
             *waiting -= 1;
             if *waiting == 0 {
                 self.by_class.remove(place.class);
             }
         }
-        self.change_lane(&place, |lane| lane.remove(place.since, place.rank));
-        let Some(user) = self.users.get_mut(place.user) else { return };
-        user.waiting -= 1;
-        if let Some(build) = user.builds.get_mut(place.build) {
-            build.waiting -= 1;
-            if build.waiting == 0 {
-                user.shares.leave(place.build);
-            }
+        let Some(account) = self.users.get_mut(place.user) else { return };
+        let Some(build) = account.builds.get_mut(place.build) else { return };
+        let ripened = build.change_lane(place.class, |lane| lane.remove(place.since, place.rank));
+        build.waiting -= 1;
+        let (build_waits, is_idle) = (build.waiting > 0, build.is_idle());
+        if let Some(is_ripe) = account.note_ripe(place.build, ripened) {
+            self.shares.set_ripe(place.user, is_ripe);
         }
-        if user.waiting == 0 {
+        account.waiting -= 1;
+        if !build_waits {
+            account.shares.leave(place.build);
+        }
+        if account.waiting == 0 {
             self.shares.leave(place.user);
         }
-        self.drop_if_idle(place.user, place.build);
+        if is_idle {
+            self.drop_build(place.user, place.build);
+        }
     }
 
     /// Every waiting job, in the order of their ids. Looks at all of them.
@@ -334,52 +382,14 @@ impl ReadyQueue {
         Timestamp::from_micros(now.as_micros().saturating_sub(ageing))
     }
 
-    fn cost(&self, place: &Place) -> Charge {
-        let expected = place.rank.expected.0.clamp(LEAST_COST, u64::MAX >> 32);
-        let micros = (expected * self.truth / 1024).max(LEAST_COST);
-        let priority = Priority::from_nice(i32::from(place.rank.nice));
-        let weight = u64::from(self.sharing.user_weights.get(&place.user).copied().unwrap_or(100)).max(1);
-        let build = self.users.get(place.user).and_then(|user| user.builds.get(place.build));
-        let is_interactive = build.is_some_and(|it| it.waiting + it.held <= self.sharing.interactive_jobs);
-        let boost = if is_interactive { INTERACTIVE_BOOST } else { 1 };
-        let among_users = weights::among_users(priority, self.sharing.may_be_urgent(place.user));
-        Charge {
-            // Whoever paid nothing would always be next.
-            user: (micros * weights::USUAL / among_users * 100 / weight).max(1),
-            build: micros * weights::USUAL / weights::among_builds(priority) / boost,
-            micros,
-            expected,
-        }
-    }
-
     fn lane(&self, place: &Place) -> Option<&Lane> {
         self.users.get(place.user)?.builds.get(place.build)?.lanes.get(&place.class)
     }
 
-    /// Changes a lane, and keeps account of which builds and users have something ripe.
-    fn change_lane(&mut self, place: &Place, change: impl FnOnce(&mut Lane)) {
-        let Some(user) = self.users.get_mut(place.user) else { return };
-        let Some(build) = user.builds.get_mut(place.build) else { return };
-        let lane = build.lanes.entry(place.class).or_default();
-        let was_ripe = !lane.is_empty() && lane.is_ripe();
-        change(lane);
-        let is_ripe = !lane.is_empty() && lane.is_ripe();
-        if lane.is_empty() {
-            build.lanes.remove(&place.class);
-        }
-        let build_was_ripe = build.ripe_lanes > 0;
-        build.ripe_lanes = build.ripe_lanes + usize::from(is_ripe) - usize::from(was_ripe);
-        let build_is_ripe = build.ripe_lanes > 0;
-        user.shares.set_ripe(place.build, build_is_ripe);
-        user.ripe_builds = user.ripe_builds + usize::from(build_is_ripe) - usize::from(build_was_ripe);
-        self.shares.set_ripe(place.user, user.ripe_builds > 0);
-    }
-
-    fn drop_if_idle(&mut self, user: UserId, build: BuildId) {
+    /// Nothing of the build waits or runs any more.
+    fn drop_build(&mut self, user: UserId, build: BuildId) {
         let Some(account) = self.users.get_mut(user) else { return };
-        if account.builds.get(build).is_some_and(|it| it.waiting == 0 && it.held == 0) {
-            account.builds.remove(build);
-        }
+        account.builds.remove(build);
         if account.builds.is_empty() {
             self.users.remove(user);
         }
@@ -403,6 +413,24 @@ impl ReadyQueue {
                 assert_eq!(ripe, build.ripe_lanes, "ripe lanes");
             }
         }
+    }
+}
+
+/// What a turn of this job costs.
+fn cost(place: &Place, build: &Build, truth: u64, sharing: &Sharing) -> Charge {
+    let expected = place.rank.expected().clamp(LEAST_COST, u64::MAX >> 32);
+    let micros = (expected * truth / 1024).max(LEAST_COST);
+    let priority = Priority::from_nice(place.rank.nice());
+    let weight = u64::from(sharing.user_weights.get(&place.user).copied().unwrap_or(100)).max(1);
+    let is_interactive = build.waiting + build.held <= sharing.interactive_jobs;
+    let boost = if is_interactive { INTERACTIVE_BOOST } else { 1 };
+    let among_users = weights::among_users(priority, sharing.may_be_urgent(place.user));
+    Charge {
+        // Whoever paid nothing would always be next.
+        user: (micros * weights::USUAL / among_users * 100 / weight).max(1),
+        build: micros * weights::USUAL / weights::among_builds(priority) / boost,
+        micros,
+        expected,
     }
 }
 

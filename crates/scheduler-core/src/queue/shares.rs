@@ -2,9 +2,10 @@
 //! user. (Start-time fair queueing: each account has a virtual time that a charge moves on; a newcomer starts where
 //! the others are, so neither absence nor coming and going earns credit.)
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 
 use crate::idmap::{IdMap, Identity};
+use crate::ordered::OrderedMap;
 
 /// Accounts that are kept for those who have nothing waiting; the ones furthest behind are forgotten first.
 const MAX_RESTING: usize = 4_096;
@@ -24,7 +25,7 @@ struct Account {
 pub(crate) struct Shares<K> {
     accounts: IdMap<K, Account>,
     /// And whether each is ripe.
-    waiting: BTreeMap<(u64, K), bool>,
+    waiting: OrderedMap<(u64, K), bool>,
     resting: BTreeSet<(u64, K)>,
     /// Where the one who was least served stands; only grows.
     floor: u64,
@@ -32,13 +33,13 @@ pub(crate) struct Shares<K> {
 
 impl<K: Copy + Identity> Shares<K> {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { accounts: IdMap::with_seed(seed), waiting: BTreeMap::new(), resting: BTreeSet::new(), floor: 0 }
+        Self { accounts: IdMap::with_seed(seed), waiting: OrderedMap::default(), resting: BTreeSet::new(), floor: 0 }
     }
 
     /// Has something waiting from now on.
     pub(crate) fn join(&mut self, key: K) {
         // A refund may have moved whoever is next back below the floor.
-        let floor = self.waiting.first_key_value().map_or(self.floor, |(&(least, _), _)| least);
+        let floor = self.waiting.first().map_or(self.floor, |&((least, _), _)| least);
         self.change(key, |account| {
             if !account.waits {
                 account.waits = true;
@@ -76,12 +77,12 @@ impl<K: Copy + Identity> Shares<K> {
 
     /// Those who wait, the one whose turn it is first.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = K> + '_ {
-        self.waiting.keys().map(|&(_, key)| key)
+        self.waiting.iter().map(|&((_, key), _)| key)
     }
 
     /// Those of [`Self::in_order`] who have something ripe.
     pub(crate) fn ripe_in_order(&self) -> impl Iterator<Item = K> + '_ {
-        self.waiting.iter().filter(|&(_, &ripe)| ripe).map(|(&(_, key), _)| key)
+        self.waiting.iter().filter(|(_, ripe)| *ripe).map(|&((_, key), _)| key)
     }
 
     fn change(&mut self, key: K, change: impl FnOnce(&mut Account)) {
@@ -102,20 +103,20 @@ impl<K: Copy + Identity> Shares<K> {
             return true;
         }
         if (before.passed, before.waits) == (after.passed, after.waits) {
-            if let Some(ripe) = self.waiting.get_mut(&(after.passed, key)) {
+            if let Some(ripe) = self.waiting.get_mut((after.passed, key)) {
                 *ripe = after.ripe;
             }
             return true;
         }
         match before.waits {
-            true => drop(self.waiting.remove(&(before.passed, key))),
+            true => self.waiting.remove((before.passed, key)),
             false => drop(self.resting.remove(&(before.passed, key))),
         }
         match after.waits {
-            true => drop(self.waiting.insert((after.passed, key), after.ripe)),
+            true => self.waiting.insert((after.passed, key), after.ripe),
             false => drop(self.resting.insert((after.passed, key))),
         }
-        if let Some((&(least, _), _)) = self.waiting.first_key_value() {
+        if let Some(&((least, _), _)) = self.waiting.first() {
             self.floor = self.floor.max(least);
         }
         true
@@ -123,7 +124,7 @@ impl<K: Copy + Identity> Shares<K> {
 
     /// Who rests at or below the floor would come back at the floor anyway.
     fn forget_resting(&mut self) {
-        let floor = self.waiting.first_key_value().map_or(self.floor, |(&(least, _), _)| least);
+        let floor = self.waiting.first().map_or(self.floor, |&((least, _), _)| least);
         while let Some(&(passed, key)) = self.resting.first() {
             if passed > floor && self.resting.len() <= MAX_RESTING {
                 return;
@@ -141,7 +142,7 @@ impl<K: Copy + Identity> Shares<K> {
         assert!(self.in_order().all(&waits), "an account without jobs waits");
         let accounts = || keys.iter().filter_map(|&key| Some((key, self.accounts.get(key)?)));
         assert!(accounts().all(|(_, account)| account.waits || !account.ripe), "ripe, and waits for nothing");
-        let listed_ripe = |key, account: &Account| self.waiting.get(&(account.passed, key)) == Some(&true);
+        let listed_ripe = |key, account: &Account| self.waiting.get((account.passed, key)) == Some(&true);
         assert!(accounts().all(|(key, account)| account.ripe == listed_ripe(key, account)), "ripe or not");
         assert!(self.resting.len() <= MAX_RESTING + 1, "accounts are kept for ever");
     }
