@@ -54,7 +54,7 @@ pub(crate) enum Bench {
     /// What a launcher adds to a job: wall time, CPU time, memory
     Overhead(Overhead),
     /// What a job costs the scheduler, by the size of the fleet and of the queue
-    Scheduler,
+    Scheduler(SchedulerCost),
 }
 
 /// Flags of `bench overhead`.
@@ -268,6 +268,14 @@ pub(crate) struct Replay {
     /// What to live through
     #[arg(value_name = "JOURNAL", required = true)]
     pub(crate) journals: Vec<PathBuf>,
+}
+
+/// Flags of `bench scheduler`.
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerCost {
+    /// Write the table into docs/scheduling.md
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 /// Flags of `bench makespan`.

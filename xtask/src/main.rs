@@ -49,7 +49,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
-        Task::Bench(Bench::Scheduler) => sim::bench_scheduler(&workspace)?,
+        Task::Bench(Bench::Scheduler(flags)) => bench::scheduler(&workspace, &flags)?,
         Task::Chaos(flags) => return chaos::run(&workspace, &flags),
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,

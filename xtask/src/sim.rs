@@ -19,10 +19,3 @@ pub(crate) fn run(workspace: &Workspace, flags: &Sim) -> Result<()> {
     }
     process::run_shown(&mut cargo)
 }
-
-/// Measures what a job costs the scheduler; prints a table.
-pub(crate) fn bench_scheduler(workspace: &Workspace) -> Result<()> {
-    let mut cargo = workspace.cargo();
-    cargo.args(["bench", "--quiet", "--package", "scheduler-core", "--bench", "cycles"]);
-    process::run_shown(&mut cargo)
-}

@@ -123,6 +123,15 @@ impl Cluster {
         self.step(Input::JobsSubmitted { client: ClientId(self.next), jobs });
     }
 
+    /// A build that nobody can serve now: a link that needs the whole memory of a worker, and none is empty.
+    fn submit_blocked(&mut self, number: u64) {
+        let (user, build) = (UserId::new(1_000 + (number / 10) as u32), BuildId::new(1 << 32 | number));
+        let facts = JobFacts { input_bytes: 31 << 30, ..JobFacts::new(user, build, JobKind::Link) };
+        let id = JobId::from_bytes((u128::from(number) << 64 | 1 << 63).to_le_bytes());
+        let jobs = vec![SubmittedJob { id, facts, resubmitted: false }];
+        self.step(Input::JobsSubmitted { client: ClientId(u64::MAX), jobs });
+    }
+
     /// One job more is submitted, and the one that was sent first is done: another takes its place.
     fn cycle(&mut self) {
         self.submit();
@@ -189,5 +198,19 @@ fn main() {
             let micros = cost(&mut cluster, cycles);
             println!("| {workers} | {queued} | {micros:.2} | {:.0} | {a_job} |", 1e6 / micros);
         }
+    }
+    if point.is_empty() {
+        blocked(queues[0], cycles);
+    }
+}
+
+/// What builds cost that wait for their turn and cannot be served: each is asked in each decision.
+fn blocked(queued: usize, cycles: usize) {
+    println!("\n| blocked builds | µs a cycle |");
+    println!("| ---: | ---: |");
+    for builds in [0, 10, 100, 1_000] {
+        let mut cluster = Cluster::new(100, queued);
+        (0..builds).for_each(|number| cluster.submit_blocked(number));
+        println!("| {builds} | {:.2} |", cost(&mut cluster, cycles / 10));
     }
 }

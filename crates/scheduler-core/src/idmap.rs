@@ -223,7 +223,7 @@ mod tests {
             } else {
                 assert_eq!(map.remove(key), model.remove(&key));
             }
-            if state % 7 == 0 {
+            if state.is_multiple_of(7) {
                 let (here, there) = (map.get_or_insert_with(key + 1, || round), model.entry(key + 1).or_insert(round));
                 assert_eq!(here, there);
             }

@@ -99,7 +99,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let key = (state >> 33) % 2_000;
             // It grows to many runs, and is emptied again.
-            if model.contains_key(&key) && (round > 20_000 || (state >> 20) % 3 == 0) {
+            if model.contains_key(&key) && (round > 20_000 || (state >> 20).is_multiple_of(3)) {
                 map.remove(key);
                 model.remove(&key);
             } else if !model.contains_key(&key) && round < 20_000 {

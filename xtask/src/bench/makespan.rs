@@ -1,17 +1,9 @@
 //! `bench makespan`: recorded builds on simulated fleets, under the scheduler and under what others do.
 
-use std::path::Path;
-
-use anyhow::Context;
-
+use crate::bench::document;
 use crate::flags::Makespan;
 use crate::process;
 use crate::workspace::Workspace;
-
-/// Where the tables stand, between these lines.
-const DOCUMENT: &str = "docs/scheduling.md";
-const BEGIN: &str = "<!-- cargo xtask bench makespan --write: from here -->\n";
-const END: &str = "<!-- to here -->\n";
 
 /// Prints the tables; with `--write`, into the document as well.
 pub(crate) fn makespan(workspace: &Workspace, flags: &Makespan) -> anyhow::Result<()> {
@@ -21,30 +13,7 @@ pub(crate) fn makespan(workspace: &Workspace, flags: &Makespan) -> anyhow::Resul
     let tables = process::capture(&mut cargo)?;
     print!("{tables}");
     if flags.write {
-        let path = workspace.root().join(DOCUMENT);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        std::fs::write(&path, replaced(&text, &tables, &path)?)?;
+        document::write(workspace, "makespan", &tables)?;
     }
     Ok(())
-}
-
-fn replaced(text: &str, tables: &str, path: &Path) -> anyhow::Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.with_context(|| format!("{} has no place for the tables", path.display()))?;
-    Ok(format!("{before}{BEGIN}\n{tables}\n{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn old_tables_give_way_to_new_ones() {
-        let old = format!("a\n{BEGIN}\nold\n{END}b\n");
-
-        let new = replaced(&old, "new\n", Path::new("x")).expect("both lines are there");
-
-        assert_eq!(new, format!("a\n{BEGIN}\nnew\n\n{END}b\n"));
-        assert!(replaced("a\nb\n", "new\n", Path::new("x")).is_err());
-    }
 }

@@ -1,7 +1,9 @@
 //! `bench`: measurements that others can repeat. Variants run in turns in one go, so that a busy machine hurts all.
 
+mod document;
 mod makespan;
 mod runner;
+mod scheduler;
 mod table;
 pub(crate) mod tools;
 
@@ -17,6 +19,7 @@ use crate::prerequisites::{self, C, DISTCC};
 use crate::process::{self, Daemon, free_port};
 use crate::workspace::Workspace;
 pub(crate) use makespan::makespan;
+pub(crate) use scheduler::scheduler;
 use table::{Sample, table};
 use tools::Tools;
 
