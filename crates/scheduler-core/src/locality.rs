@@ -95,6 +95,11 @@ impl Affinity {
         u32::try_from(output + others).unwrap_or(u32::MAX)
     }
 
+    /// How many of these directories the worker would have to fetch.
+    pub(crate) fn missing(&self, worker: WorkerId, dirs: &[DirKey]) -> u32 {
+        u32::try_from(dirs.iter().filter(|&&dir| !self.is_warm(worker, dir)).count()).unwrap_or(u32::MAX)
+    }
+
     /// The workers that are warm for this directory, in the order of their ids.
     pub(crate) fn warm_for(&self, dir: DirKey) -> impl Iterator<Item = WorkerId> + '_ {
         self.workers.get(dir).into_iter().flatten().copied()

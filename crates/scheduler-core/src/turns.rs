@@ -43,13 +43,16 @@ impl Scheduler {
         }
         // A command that fails ends early, and says nothing about how long it takes when it does not.
         let took = took.filter(|_| outcome.exit.is_success());
+        // What was only guessed when it came, others of its kind may have shown since.
+        let known = job.prediction.basis == Basis::Output;
+        let prediction = if known { job.prediction } else { self.history.predict(&job.facts) };
         self.history.learn(&job.facts, took, outcome.usage.peak_memory.min(MAX_MEMORY));
         if let Some(took) = took {
             if self.config.speculation {
                 let build = (job.facts.user, job.facts.build);
                 self.stragglers.learn(build, job.prediction.duration, took, now);
             }
-            let predicted = (job.prediction.basis == Basis::Output).then_some(job.prediction.duration);
+            let predicted = (prediction.basis != Basis::Guess).then_some((prediction.duration, known));
             self.workers.update(worker, |worker| worker.pace.on_ran(predicted, took));
         }
     }

@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use model::job::{JobFacts, JobKind};
 
-pub(crate) use estimate::log2;
-use estimate::{Estimate, exp2};
+use estimate::Estimate;
+pub(crate) use estimate::{exp2, log2};
 use recollections::Recollections;
 
 /// The longest duration that is believed: one measurement of a command that hung must not rule the queue.

@@ -32,7 +32,7 @@ impl Listing {
         let is_idle = idle > 0 && worker.kept_for.is_none();
         let has_room = worker.has_room(prefetch) && worker.kept_for.is_none();
         Self {
-            idle: is_idle.then(|| (worker.pace.octaves_slow(), Reverse(idle), worker.load.foreign_load_centi, id)),
+            idle: is_idle.then(|| (worker.pace.eighths_slow(), Reverse(idle), worker.load.foreign_load_centi, id)),
             free_memory: is_idle.then(|| (worker.free_memory(), id)),
             room: has_room.then(|| (worker.fullness(), id)),
             present: worker.is_present().then(|| (worker.memory(), id)),

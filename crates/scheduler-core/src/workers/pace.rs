@@ -2,12 +2,18 @@
 
 use core::time::Duration;
 
-use crate::history::log2;
+use crate::history::{exp2, log2};
 
 /// Steps of the logarithm in an octave.
 const OCTAVE: i32 = 256;
 /// Measurements before a worker's speed is believed.
-const ENOUGH: u32 = 8;
+const ENOUGH: u32 = 4;
+/// A worker's first measurements count as if so many before them had said that it is as fast as others.
+const DOUBT: u32 = 3;
+/// So many measurements make an average; from then on the older ones fade.
+const WINDOW: u32 = 8;
+/// How much less is believed of what was compared with other jobs' times, and not with the job's own.
+const NEIGHBOURS: u32 = 3;
 
 /// Running averages of one worker.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,15 +28,18 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn on_ran(&mut self, predicted: Option<Duration>, took: Duration) {
+    /// An attempt took so long. Of the prediction it is said whether it rests on the job's own times.
+    pub(crate) fn on_ran(&mut self, predicted: Option<(Duration, bool)>, took: Duration) {
         let took = micros(took);
         if took == 0 {
             return;
         }
         self.length = averaged(self.length, took);
-        if let Some(predicted) = predicted {
+        if let Some((predicted, is_its_own)) = predicted {
             let off = i32::from(log2(took)) - i32::from(log2(micros(predicted)));
-            self.slowness += (off.clamp(-2 * OCTAVE, 2 * OCTAVE) - self.slowness) / 8;
+            let most = if is_its_own { 2 * OCTAVE } else { OCTAVE };
+            let count = (self.measured.min(WINDOW - DOUBT) + DOUBT) * if is_its_own { 1 } else { NEIGHBOURS };
+            self.slowness += (off.clamp(-most, most) - self.slowness) / count.cast_signed().max(1);
             self.measured = self.measured.saturating_add(1);
         }
     }
@@ -41,10 +50,22 @@ impl Pace {
 
     /// How many times slower than expected, as a power of 2; 0 is usual, below it is faster.
     pub(crate) fn octaves_slow(&self) -> i8 {
-        if self.measured < ENOUGH {
-            return 0;
-        }
-        i8::try_from((self.slowness + OCTAVE / 2).div_euclid(OCTAVE)).unwrap_or(0)
+        i8::try_from((self.slowness() + OCTAVE / 2).div_euclid(OCTAVE)).unwrap_or(0)
+    }
+
+    /// The same in eighths of an octave.
+    pub(crate) fn eighths_slow(&self) -> i8 {
+        i8::try_from((self.slowness() + OCTAVE / 16).div_euclid(OCTAVE / 8)).unwrap_or(0)
+    }
+
+    /// What so long a job will take here.
+    pub(crate) fn time_for(&self, expected: Duration) -> Duration {
+        let logarithm = i32::from(log2(micros(expected))) + self.slowness();
+        Duration::from_micros(exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX)))
+    }
+
+    fn slowness(&self) -> i32 {
+        if self.measured < ENOUGH { 0 } else { self.slowness }
     }
 
     /// Attempts that must lie ready for the slots never to wait for the round trip; at least one, at most `most`.
@@ -76,17 +97,17 @@ mod tests {
     #[test]
     fn a_worker_that_takes_twice_the_time_is_an_octave_slow() {
         let mut pace = Pace::default();
-        (0..40).for_each(|_| pace.on_ran(Some(SECOND), SECOND * 2));
+        (0..40).for_each(|_| pace.on_ran(Some((SECOND, true)), SECOND * 2));
         assert_eq!(pace.octaves_slow(), 1);
 
-        (0..60).for_each(|_| pace.on_ran(Some(SECOND), SECOND / 2));
+        (0..60).for_each(|_| pace.on_ran(Some((SECOND, true)), SECOND / 2));
         assert_eq!(pace.octaves_slow(), -1);
     }
 
     #[test]
     fn a_few_measurements_say_nothing_about_speed() {
         let mut pace = Pace::default();
-        (0..3).for_each(|_| pace.on_ran(Some(MS), SECOND));
+        (0..3).for_each(|_| pace.on_ran(Some((MS, true)), SECOND));
         assert_eq!(pace.octaves_slow(), 0);
     }
 

@@ -18,6 +18,22 @@ pub enum Order {
         worker: usize,
         /// What.
         edge: usize,
+        /// Whether its end waits for [`Order::Permit`]: it runs elsewhere too.
+        waits: bool,
+    },
+    /// Let this edge, which runs elsewhere too, end.
+    Permit {
+        /// Whom.
+        worker: usize,
+        /// What.
+        edge: usize,
+    },
+    /// Kill this edge, or drop it.
+    Cancel {
+        /// Whom.
+        worker: usize,
+        /// What.
+        edge: usize,
     },
     /// Hand this edge back if it has not started.
     Recall {
@@ -48,6 +64,20 @@ pub enum News {
         edge: usize,
         /// How long.
         wall: Duration,
+    },
+    /// A worker has done it and waits for [`Order::Permit`].
+    Ready {
+        /// Which worker.
+        worker: usize,
+        /// Which edge.
+        edge: usize,
+    },
+    /// A worker has killed it.
+    Cancelled {
+        /// Which worker.
+        worker: usize,
+        /// Which edge.
+        edge: usize,
     },
     /// A worker handed it back.
     HandedBack {
@@ -86,7 +116,7 @@ pub struct Run {
 enum Event {
     AtServer(News),
     AtWorker(usize, Order),
-    Finished { worker: usize, edge: usize, wall: Duration },
+    Finished { worker: usize, edge: usize },
     LocalDone(usize),
     AtClient(usize),
     Wake,
@@ -95,14 +125,27 @@ enum Event {
 #[derive(Debug, Default)]
 struct Worker {
     waiting: VecDeque<usize>,
-    running: usize,
+    running: BTreeMap<usize, Execution>,
+    /// Of those that wait or run, those whose end waits for permission.
+    unpermitted: BTreeSet<usize>,
 }
+
+#[derive(Debug)]
+struct Execution {
+    wall: Duration,
+    is_done: bool,
+}
+
+/// How many times longer than usual a command takes that strikes a bad moment of its machine.
+pub const BAD_MOMENT: u32 = 10;
 
 /// One build under way.
 struct Engine<'a> {
     graph: &'a BuildGraph,
     /// What each edge takes this time, at speed 100.
     work: &'a [Duration],
+    /// Edges whose first execution strikes a bad moment.
+    unlucky: BTreeSet<usize>,
     fleet: &'a Fleet,
     caches: &'a mut Caches,
     policy: &'a mut dyn Policy,
@@ -124,7 +167,7 @@ struct Engine<'a> {
     run: Run,
 }
 
-/// Builds `graph`, whose edges take `work` this time, with `-j jobs`, starting at `start`; `caches` are used and
+/// Builds `graph`, whose edges take `work` this time, some of them [`BAD_MOMENT`] times as long where they run first, with `-j jobs`, starting at `start`; `caches` are used and
 /// warmed.
 ///
 /// # Panics
@@ -132,6 +175,7 @@ struct Engine<'a> {
 pub fn build(
     graph: &BuildGraph,
     work: &[Duration],
+    unlucky: &BTreeSet<usize>,
     fleet: &Fleet,
     caches: &mut Caches,
     jobs: usize,
@@ -146,6 +190,7 @@ pub fn build(
     let mut engine = Engine {
         graph,
         work,
+        unlucky: unlucky.clone(),
         fleet,
         caches,
         policy,
@@ -180,11 +225,7 @@ impl Engine<'_> {
         match event {
             Event::AtServer(news) => self.tell_policy(news),
             Event::AtWorker(worker, order) => self.on_order(worker, order),
-            Event::Finished { worker, edge, wall } => {
-                self.workers[worker].running -= 1;
-                self.report(worker, News::Ended { worker, edge, wall });
-                self.start_at(worker);
-            }
+            Event::Finished { worker, edge } => self.on_finished(worker, edge),
             Event::LocalDone(edge) => {
                 self.local_running -= 1;
                 self.on_done(edge);
@@ -251,7 +292,10 @@ impl Engine<'_> {
             self.at(self.now + self.fleet.client_one_way, Event::AtClient(edge));
         }
         for order in orders {
-            let (Order::Assign { worker, .. } | Order::Recall { worker, .. }) = order;
+            let (Order::Assign { worker, .. }
+            | Order::Permit { worker, .. }
+            | Order::Cancel { worker, .. }
+            | Order::Recall { worker, .. }) = order;
             let at = self.now + self.fleet.machines[worker].one_way;
             self.at(at, Event::AtWorker(worker, order));
         }
@@ -265,8 +309,25 @@ impl Engine<'_> {
 
     fn on_order(&mut self, worker: usize, order: Order) {
         match order {
-            Order::Assign { edge, .. } => {
+            Order::Assign { edge, waits, .. } => {
+                if waits {
+                    self.workers[worker].unpermitted.insert(edge);
+                }
                 self.workers[worker].waiting.push_back(edge);
+                self.start_at(worker);
+            }
+            Order::Permit { edge, .. } => {
+                self.workers[worker].unpermitted.remove(&edge);
+                if self.workers[worker].running.get(&edge).is_some_and(|execution| execution.is_done) {
+                    self.on_finished(worker, edge);
+                }
+            }
+            Order::Cancel { edge, .. } => {
+                let at = &mut self.workers[worker];
+                at.waiting.retain(|&other| other != edge);
+                at.unpermitted.remove(&edge);
+                at.running.remove(&edge);
+                self.report(worker, News::Cancelled { worker, edge });
                 self.start_at(worker);
             }
             Order::Recall { edge, .. } => {
@@ -279,19 +340,35 @@ impl Engine<'_> {
         }
     }
 
+    /// The command has ended; what was cancelled does not run any more.
+    fn on_finished(&mut self, worker: usize, edge: usize) {
+        let at = &mut self.workers[worker];
+        let Some(execution) = at.running.get_mut(&edge) else { return };
+        if at.unpermitted.contains(&edge) {
+            execution.is_done = true;
+            self.report(worker, News::Ready { worker, edge });
+            return;
+        }
+        let wall = execution.wall;
+        at.running.remove(&edge);
+        self.report(worker, News::Ended { worker, edge, wall });
+        self.start_at(worker);
+    }
+
     fn start_at(&mut self, worker: usize) {
         let machine = &self.fleet.machines[worker];
-        while self.workers[worker].running < machine.slots
+        while self.workers[worker].running.len() < machine.slots
             && let Some(edge) = self.workers[worker].waiting.pop_front()
         {
             let facts = &self.graph.edges[edge];
             self.run.remote += 1;
             self.run.warm += usize::from(self.caches.is_warm(worker, facts));
             let wall = machine.time_for(self.work[edge]) + COLD_DIR * self.caches.missing(worker, facts);
+            let wall = if self.unlucky.remove(&edge) { wall * BAD_MOMENT } else { wall };
             self.caches.touch(worker, facts);
-            self.workers[worker].running += 1;
+            self.workers[worker].running.insert(edge, Execution { wall, is_done: false });
             self.report(worker, News::Started { worker, edge });
-            self.at(self.now + wall, Event::Finished { worker, edge, wall });
+            self.at(self.now + wall, Event::Finished { worker, edge });
         }
     }
 

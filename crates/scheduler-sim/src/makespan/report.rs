@@ -3,14 +3,24 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::engine::BAD_MOMENT;
 use super::{Trial, Twice, Who};
 use crate::graph::{BuildGraph, EdgeKind};
 
 /// Fleets, by workers.
 const FLEETS: [usize; 3] = [4, 16, 64];
 
-/// Those compared by makespan; the others only by warmth.
+/// Those compared by makespan.
 const RIVALS: [Who; 4] = [Who::Ours, Who::FirstFit, Who::Icecream, Who::Random];
+
+/// Those compared by warmth.
+const WARM: [Who; 5] = [Who::Ours, Who::OursWithoutWarmth, Who::FirstFit, Who::Icecream, Who::Random];
+
+/// Those compared when some commands strike a bad moment.
+const STRUCK: [Who; 5] = [Who::Ours, Who::OursTwice, Who::FirstFit, Who::Icecream, Who::Random];
+/// The fleet for that, by workers, and how many strike one.
+const STRAGGLERS_FLEET: usize = 16;
+const ONE_IN: u64 = 100;
 
 /// Means over the seeds of one graph on one size of fleet.
 #[derive(Clone, Debug)]
@@ -32,6 +42,16 @@ impl Row {
     /// Runs everybody on so many fleets of this size.
     #[must_use]
     pub fn measure(graph: &BuildGraph, workers: usize, seeds: u64) -> Self {
+        Self::of(graph, workers, seeds, |trial| trial)
+    }
+
+    /// The same, with some commands that take far too long.
+    #[must_use]
+    pub fn unlucky(graph: &BuildGraph, workers: usize, seeds: u64) -> Self {
+        Self::of(graph, workers, seeds, |trial| trial.with_one_unlucky_in(ONE_IN))
+    }
+
+    fn of<'a>(graph: &'a BuildGraph, workers: usize, seeds: u64, change: impl Fn(Trial<'a>) -> Trial<'a>) -> Self {
         let mut row = Self {
             graph: graph.name.clone(),
             workers,
@@ -43,7 +63,7 @@ impl Row {
         };
         let share = 1.0 / seeds as f64;
         for seed in 0..seeds {
-            let trial = Trial::new(graph, workers, seed);
+            let trial = change(Trial::new(graph, workers, seed));
             let yardstick = trial.yardstick();
             row.slots += share * trial.slots() as f64;
             let runs = Who::ALL.map(|who| trial.run(who));
@@ -74,15 +94,17 @@ impl Row {
 pub fn tables(graphs: &[BuildGraph], seeds: u64) -> String {
     let rows: Vec<Row> =
         graphs.iter().flat_map(|graph| FLEETS.map(|workers| Row::measure(graph, workers, seeds))).collect();
+    let stragglers: Vec<Row> = graphs.iter().map(|graph| Row::unlucky(graph, STRAGGLERS_FLEET, seeds)).collect();
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
         out,
-        "{}\n{}\n{}\n{}",
+        "{}\n{}\n{}\n{}\n{}",
         graph_table(graphs),
         makespan_table(&rows, 0),
         makespan_table(&rows, 1),
-        warmth_table(&rows)
+        warmth_table(&rows),
+        straggler_table(&stragglers)
     );
     out
 }
@@ -124,12 +146,27 @@ fn makespan_table(rows: &[Row], time: usize) -> String {
 
 fn warmth_table(rows: &[Row]) -> String {
     let mut out = String::from("Commands that found the directory of their output warm, first and second build.\n\n");
-    let _ = writeln!(out, "| build | workers | {} |", Who::ALL.map(Who::name).join(" | "));
-    let _ = writeln!(out, "| --- | ---: |{}", " ---: |".repeat(Who::ALL.len()));
+    let _ = writeln!(out, "| build | workers | {} |", WARM.map(Who::name).join(" | "));
+    let _ = writeln!(out, "| --- | ---: |{}", " ---: |".repeat(WARM.len()));
     for row in rows {
         let share = |who, time| row.warm(who, time) * 100.0;
-        let shares = Who::ALL.map(|who| format!("{:.0} %, {:.0} %", share(who, 0), share(who, 1))).join(" | ");
+        let shares = WARM.map(|who| format!("{:.0} %, {:.0} %", share(who, 0), share(who, 1))).join(" | ");
         let _ = writeln!(out, "| {} | {} | {shares} |", row.graph, row.workers);
+    }
+    out
+}
+
+fn straggler_table(rows: &[Row]) -> String {
+    let mut out = format!(
+        "Second build, one command in {ONE_IN} taking {BAD_MOMENT} times as long where it runs first: makespan over the \
+         clairvoyant's of a build without such.\n\n"
+    );
+    let names: Vec<&str> = STRUCK.iter().map(|who| who.name()).collect();
+    let _ = writeln!(out, "| build | workers (slots) | {} |", names.join(" | "));
+    let _ = writeln!(out, "| --- | ---: |{}", " ---: |".repeat(names.len()));
+    for row in rows {
+        let ratios = STRUCK.map(|who| format!("{:.2}", row.ratio(who, 1))).join(" | ");
+        let _ = writeln!(out, "| {} | {} ({:.0}) | {ratios} |", row.graph, row.workers, row.slots);
     }
     out
 }

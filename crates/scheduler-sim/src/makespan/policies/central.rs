@@ -51,7 +51,7 @@ impl<'a> Central<'a> {
             && let Some(edge) = self.queue.pop_front()
         {
             self.held[worker] += 1;
-            orders.push(Order::Assign { worker, edge });
+            orders.push(Order::Assign { worker, edge, waits: false });
         }
     }
 
@@ -87,7 +87,11 @@ impl Policy for Central<'_> {
                 self.done[worker].0 += self.graph.edges[edge].work;
                 self.done[worker].1 += wall;
             }
-            News::Started { .. } | News::HandedBack { .. } | News::Wake => {}
+            News::Started { .. }
+            | News::Ready { .. }
+            | News::Cancelled { .. }
+            | News::HandedBack { .. }
+            | News::Wake => {}
         }
         self.place(orders);
     }

@@ -1,12 +1,13 @@
 //! The scheduler of the product, driven by its inputs and actions alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::ids::{Attempt, BuildId, Incarnation, JobId, OutputKey, UserId, WorkerId};
 use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
-use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
+use scheduler_core::{Action, ClientId, Commit, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
 
 use crate::graph::{BuildGraph, EdgeKind};
 use crate::makespan::engine::{News, Order, Policy};
@@ -19,21 +20,21 @@ pub struct Ours<'a> {
     graph: &'a BuildGraph,
     /// Which build this is, of those that this scheduler has seen: part of the jobs' ids.
     build: u32,
-    /// The attempt number last given for each edge.
-    numbers: Vec<u32>,
+    /// The attempt number last given for each edge to each worker.
+    numbers: BTreeMap<(usize, usize), u32>,
     /// Whether jobs tell their directories.
     tells_dirs: bool,
 }
 
 impl<'a> Ours<'a> {
     /// The scheduler as the server would configure it, all workers registered. Without `tells_dirs` it cannot know
-    /// what is warm where.
+    /// what is warm where. Without `isolates` nothing is tried twice.
     #[must_use]
-    pub fn new(graph: &'a BuildGraph, fleet: &Fleet, tells_dirs: bool) -> Self {
+    pub fn new(graph: &'a BuildGraph, fleet: &Fleet, tells_dirs: bool, isolates: bool) -> Self {
         // Nobody falls silent in these builds, and heartbeats would only make them slower to simulate.
         let config = Config { lease: Duration::from_secs(1_000_000), ..Config::default() };
         let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
-        let mut ours = Self { scheduler, graph, build: 0, numbers: vec![0; graph.edges.len()], tells_dirs };
+        let mut ours = Self { scheduler, graph, build: 0, numbers: BTreeMap::new(), tells_dirs };
         for (number, machine) in (0..).zip(&fleet.machines) {
             let facts = WorkerFacts {
                 incarnation: Incarnation::from_bytes([1; 16]),
@@ -44,7 +45,7 @@ impl<'a> Ours<'a> {
                 only_user: None,
                 memory: machine.memory,
                 cpu_class: None,
-                isolates: true,
+                isolates,
             };
             let registered = Input::WorkerRegistered { worker: WorkerId::new(number), facts, holding: vec![] };
             ours.scheduler.step(Timestamp::ZERO, registered, &mut Vec::new());
@@ -55,7 +56,7 @@ impl<'a> Ours<'a> {
     /// The next build by the same scheduler, with all that it learned.
     pub fn begin_another_build(&mut self) {
         self.build += 1;
-        self.numbers.fill(0);
+        self.numbers.clear();
     }
 
     fn job(&self, edge: usize) -> JobId {
@@ -71,8 +72,8 @@ impl<'a> Ours<'a> {
         usize::try_from(u64::from_be_bytes(bytes)).unwrap_or(usize::MAX)
     }
 
-    fn attempt(&self, edge: usize) -> Attempt {
-        Attempt { job: self.job(edge), number: self.numbers[edge] }
+    fn attempt(&self, worker: usize, edge: usize) -> Attempt {
+        Attempt { job: self.job(edge), number: self.numbers.get(&(worker, edge)).copied().unwrap_or(0) }
     }
 
     fn input(&self, news: News) -> Input {
@@ -82,16 +83,25 @@ impl<'a> Ours<'a> {
                 let job = SubmittedJob { id: self.job(edge), facts: self.facts(edge), resubmitted: false };
                 Input::JobsSubmitted { client: ClientId(edge as u64), jobs: vec![job] }
             }
-            News::Started { worker, edge } => Input::AttemptStarted { worker: id(worker), attempt: self.attempt(edge) },
+            News::Started { worker, edge } => {
+                Input::AttemptStarted { worker: id(worker), attempt: self.attempt(worker, edge) }
+            }
+            News::Ready { worker, edge } => {
+                Input::AttemptReady { worker: id(worker), attempt: self.attempt(worker, edge) }
+            }
+            News::Cancelled { worker, edge } => {
+                let result = Err(AttemptFailure::Cancelled);
+                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(worker, edge), result }
+            }
             News::Ended { worker, edge, wall } => {
                 let peak_memory = self.graph.edges[edge].peak_memory;
                 let usage = ResourceUsage { wall, user: wall, system: Duration::ZERO, peak_memory };
                 let result = Ok(Outcome { exit: ExitStatus::Code(0), usage });
-                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(edge), result }
+                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(worker, edge), result }
             }
             News::HandedBack { worker, edge } => {
                 let result = Err(AttemptFailure::HandedBack);
-                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(edge), result }
+                Input::AttemptEnded { worker: id(worker), attempt: self.attempt(worker, edge), result }
             }
             News::Wake => Input::Wake,
         }
@@ -111,15 +121,22 @@ impl<'a> Ours<'a> {
     fn follow(&mut self, action: Action, orders: &mut Vec<Order>) {
         let place = |worker: WorkerId| usize::try_from(worker.number()).unwrap_or(usize::MAX);
         match action {
-            Action::Assign { worker, attempts, .. } => {
+            Action::Assign { worker, attempts, commit } => {
                 for attempt in attempts {
                     let edge = Self::edge(attempt);
-                    self.numbers[edge] = attempt.number;
-                    orders.push(Order::Assign { worker: place(worker), edge });
+                    self.numbers.insert((place(worker), edge), attempt.number);
+                    let waits = commit == Commit::WhenPermitted;
+                    orders.push(Order::Assign { worker: place(worker), edge, waits });
                 }
             }
             Action::Recall { worker, attempt } => {
                 orders.push(Order::Recall { worker: place(worker), edge: Self::edge(attempt) });
+            }
+            Action::PermitCommit { worker, attempt } => {
+                orders.push(Order::Permit { worker: place(worker), edge: Self::edge(attempt) });
+            }
+            Action::Cancel { worker, attempt } => {
+                orders.push(Order::Cancel { worker: place(worker), edge: Self::edge(attempt) });
             }
             // The engine tells the client itself.
             Action::Complete { .. } | Action::Forget { .. } => {}
