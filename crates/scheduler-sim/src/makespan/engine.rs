@@ -139,6 +139,15 @@ struct Execution {
 /// How many times longer than usual a command takes that strikes a bad moment of its machine.
 pub const BAD_MOMENT: u32 = 10;
 
+/// What the edges of a build take, one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort<'a> {
+    /// Of each edge, at speed 100.
+    pub work: &'a [Duration],
+    /// Edges whose first execution strikes a bad moment of its machine, and takes [`BAD_MOMENT`] times as long.
+    pub unlucky: &'a BTreeSet<usize>,
+}
+
 /// One build under way.
 struct Engine<'a> {
     graph: &'a BuildGraph,
@@ -167,15 +176,14 @@ struct Engine<'a> {
     run: Run,
 }
 
-/// Builds `graph`, whose edges take `work` this time, some of them [`BAD_MOMENT`] times as long where they run first, with `-j jobs`, starting at `start`; `caches` are used and
+/// Builds `graph`, whose edges take `effort` this time, with `-j jobs`, starting at `start`; `caches` are used and
 /// warmed.
 ///
 /// # Panics
 /// If the policy leaves the build unfinished: a bug of the policy.
 pub fn build(
     graph: &BuildGraph,
-    work: &[Duration],
-    unlucky: &BTreeSet<usize>,
+    effort: Effort<'_>,
     fleet: &Fleet,
     caches: &mut Caches,
     jobs: usize,
@@ -189,8 +197,8 @@ pub fn build(
     let unmet: Vec<usize> = graph.edges.iter().map(|edge| edge.needs.len()).collect();
     let mut engine = Engine {
         graph,
-        work,
-        unlucky: unlucky.clone(),
+        work: effort.work,
+        unlucky: effort.unlucky.clone(),
         fleet,
         caches,
         policy,

@@ -18,7 +18,7 @@ use model::time::Timestamp;
 
 use crate::graph::BuildGraph;
 use crate::rng::Rng;
-use engine::{Policy, Run};
+use engine::{Effort, Policy, Run};
 use fleet::{Caches, Fleet};
 use policies::central::{Central, Pick};
 use policies::ours::Ours;
@@ -140,16 +140,8 @@ impl<'a> Trial<'a> {
     fn twice<P: Policy>(&self, policy: &mut P, between: impl Fn(&mut P)) -> Twice<Run> {
         let mut caches = Caches::cold(self.fleet.machines.len());
         let mut build = |time: usize, start, policy: &mut P| {
-            engine::build(
-                self.graph,
-                &self.work[time],
-                &self.unlucky[time],
-                &self.fleet,
-                &mut caches,
-                self.jobs,
-                start,
-                policy,
-            )
+            let effort = Effort { work: &self.work[time], unlucky: &self.unlucky[time] };
+            engine::build(self.graph, effort, &self.fleet, &mut caches, self.jobs, start, policy)
         };
         let start = Timestamp::from_millis(1_000);
         let first = build(0, start, policy);
