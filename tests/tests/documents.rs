@@ -12,7 +12,7 @@ const DAEMONS: [(&str, &str); 2] = [("distccd-server", "server"), ("distccd-work
 const PAGES: [&str; 4] = ["cc-launcher.1", "ld-launcher.1", "distccd-server.8", "distccd-worker.8"];
 
 /// Keys without a default that a sample could show: there it gives an example.
-const EXAMPLES: [&str; 4] = ["build_dir", "local_slots", "log_file", "name"];
+const EXAMPLES: [&str; 5] = ["build_dir", "local_slots", "log_file", "name", "scratch_limit"];
 
 type Settings = BTreeMap<String, String>;
 

@@ -49,12 +49,22 @@ pub(crate) enum Task {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
+    /// What isolating an attempt costs before its command can start
+    Isolation(Isolation),
     /// How long recorded builds take on simulated fleets, under the scheduler and under what others do
     Makespan(Makespan),
     /// What a launcher adds to a job: wall time, CPU time, memory
     Overhead(Overhead),
     /// What a job costs the scheduler, by the size of the fleet and of the queue
     Scheduler(SchedulerCost),
+}
+
+/// Flags of `bench isolation`.
+#[derive(Debug, Args)]
+pub(crate) struct Isolation {
+    /// The directory to isolate, such as one on a shared filesystem; without it a new one below target/
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<std::path::PathBuf>,
 }
 
 /// Flags of `bench overhead`.

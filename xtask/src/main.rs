@@ -48,6 +48,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
         Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,
+        Task::Bench(Bench::Isolation(flags)) => bench::isolation(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Bench(Bench::Scheduler(flags)) => bench::scheduler(&workspace, &flags)?,
         Task::Chaos(flags) => return chaos::run(&workspace, &flags),

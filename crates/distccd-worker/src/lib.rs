@@ -121,13 +121,15 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     agent.run(inboxes, stop, rescan).await
 }
 
-/// Says what isolation is possible on the mounts of `config`.
+/// Says what isolation is possible on the mounts of `config`, and what it costs.
 ///
 /// # Errors
 /// When a mount is not there.
 pub fn probe(config: &Config, spawner: &Spawner) -> Result<Probe, Error> {
     startup::check_mounts(config)?;
-    Ok(Probe::of(config, spawner))
+    let mut probe = Probe::of(config, spawner);
+    probe.measure(spawner);
+    Ok(probe)
 }
 
 fn draw_incarnation() -> Result<Incarnation, Error> {

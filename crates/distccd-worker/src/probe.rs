@@ -3,8 +3,10 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use commit::{Strategy, strategy_for};
 use daemon_kit::layers::size_text;
@@ -30,7 +32,18 @@ struct Found {
     filesystem: String,
     /// Or why attempts work in place.
     isolation: Result<(), String>,
+    cost: Option<Cost>,
 }
+
+/// What keepers take to be ready for their commands, at the median.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    isolated: Duration,
+    in_place: Duration,
+}
+
+/// Trials of each kind for a [`Cost`].
+const TRIALS: usize = 100;
 
 impl Probe {
     /// Tries each mount. Blocks, for as long as a filesystem hangs.
@@ -43,9 +56,24 @@ impl Probe {
                 IsolationWish::Off => Err("the setting `isolation` is `off`".to_owned()),
                 IsolationWish::Auto | IsolationWish::Overlay => try_out(&path, &table, config, spawner),
             };
-            Found { filesystem: table.filesystem_of(&path), path, isolation }
+            Found { filesystem: table.filesystem_of(&path), path, isolation, cost: None }
         });
         Self { mounts: mounts.collect(), scratch_limit: config.scratch_limit }
+    }
+
+    /// Measures what isolation costs an attempt, in turns with none, so that a busy machine hurts both.
+    pub(crate) fn measure(&mut self, spawner: &Spawner) {
+        for mount in self.mounts.iter_mut().filter(|mount| mount.isolation.is_ok()) {
+            let isolated = trial_of(&mount.path, self.scratch_limit);
+            let (mut with, mut without) = (Vec::new(), Vec::new());
+            for _ in 0..TRIALS {
+                with.extend(timed(spawner, Isolation::possible(), &isolated));
+                without.extend(timed(spawner, Namespaces::None, &Request::default()));
+            }
+            if let (Some(isolated), Some(in_place)) = (median(with), median(without)) {
+                mount.cost = Some(Cost { isolated, in_place });
+            }
+        }
     }
 
     /// Whether what an attempt writes is caught, on every mount, until it is published.
@@ -113,6 +141,10 @@ impl fmt::Display for Probe {
                     writeln!(f, "  isolation:  overlay")?;
                     writeln!(f, "  commit:     {}", mount.commit())?;
                     writeln!(f, "  scratch:    memory of each attempt's own, {size} and {MOST_FILES} files at most")?;
+                    if let Some(Cost { isolated, in_place }) = mount.cost {
+                        let (with, without) = (isolated.as_micros(), in_place.as_micros());
+                        writeln!(f, "  cost:       {with} us until the command can start, {without} us in place")?;
+                    }
                 }
                 Err(why) => writeln!(f, "  isolation:  none, attempts work in place\n  reason:     {why}")?,
             }
@@ -128,17 +160,7 @@ fn try_out(path: &Path, table: &MountTable, config: &Config, spawner: &Spawner) 
     if let Some(inner) = table.mounts_below(path).first() {
         return Err(format!("{} is mounted below it, and an overlay would hide that", inner.display()));
     }
-    let request = Request {
-        mounts: vec![path.as_os_str().as_bytes().to_vec()],
-        scratch_limit: config.scratch_limit,
-        ..Request::default()
-    };
-    let answer = no_outputs()
-        .and_then(|[stdout, stderr]| spawner.open_keeper(Isolation::possible(), &stdout, &stderr))
-        .and_then(|conversation| {
-            send_request(&conversation, &request)?;
-            receive_reply(&conversation)
-        });
+    let answer = trial(spawner, Isolation::possible(), &trial_of(path, config.scratch_limit));
     let remedy = match Isolation::possible() {
         Namespaces::Root => "the worker needs CAP_SYS_ADMIN, and a kernel from 5.12 with overlayfs",
         _ => "the kernel must allow users namespaces of their own, or start the worker as root",
@@ -149,6 +171,28 @@ fn try_out(path: &Path, table: &MountTable, config: &Config, spawner: &Spawner) 
         Ok(_) => Err("the keeper gave an odd answer".to_owned()),
         Err(error) => Err(format!("the keeper of the trial is gone: {error}")),
     }
+}
+
+/// What asks a keeper to isolate this mount and do nothing.
+fn trial_of(path: &Path, scratch_limit: u64) -> Request {
+    Request { mounts: vec![path.as_os_str().as_bytes().to_vec()], scratch_limit, ..Request::default() }
+}
+
+fn trial(spawner: &Spawner, namespaces: Namespaces, request: &Request) -> io::Result<Reply> {
+    let [stdout, stderr] = no_outputs()?;
+    let conversation = spawner.open_keeper(namespaces, &stdout, &stderr)?;
+    send_request(&conversation, request)?;
+    receive_reply(&conversation)
+}
+
+fn timed(spawner: &Spawner, namespaces: Namespaces, request: &Request) -> Option<Duration> {
+    let began = Instant::now();
+    matches!(trial(spawner, namespaces, request), Ok(Reply::Started)).then(|| began.elapsed())
+}
+
+fn median(mut times: Vec<Duration>) -> Option<Duration> {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
 }
 
 /// `/proc/self/mountinfo`.

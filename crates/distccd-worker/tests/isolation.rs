@@ -5,6 +5,7 @@
 mod kit;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -232,4 +233,36 @@ async fn a_compiler_finds_its_way() {
         assert!(story.path(name).exists(), "{name}");
     }
     assert_eq!(fs::read_dir(story.mount.path()).unwrap().count(), 5);
+}
+
+#[tokio::test]
+async fn a_root_worker_publishes_as_the_user() {
+    if us() != 0 {
+        return; // only root runs what belongs to others
+    }
+    let mut story = Story::begin().await;
+    let nobody = 65534;
+    std::os::unix::fs::chown(story.mount.path(), Some(nobody), Some(nobody)).unwrap();
+    story.write("roots", "root's\n");
+    fs::create_dir(story.path("shut")).unwrap();
+    let mut asked = shell(
+        "id -u; echo own > own; umask 077; mkdir private; echo deep > private/deep; \
+         echo no >> roots || mv roots moved; echo no > shut/in",
+        story.mount.path(),
+    );
+    asked.identity = Some(v1::Identity { uid: nobody, gid: nobody, groups: Vec::new() });
+
+    let ended = story.session.run(asked).await;
+
+    assert_ne!(ended.code(), 0, "root's directory is not the user's to write into");
+    assert_eq!(ended.stdout, b"65534\n", "{ended:?}");
+    let facts = |name: &str| {
+        let facts = fs::symlink_metadata(story.path(name)).unwrap();
+        (facts.uid(), facts.gid(), facts.mode() & 0o777)
+    };
+    assert_eq!(facts("own"), (nobody, nobody, 0o644));
+    assert_eq!(facts("private"), (nobody, nobody, 0o700));
+    assert_eq!(facts("private/deep"), (nobody, nobody, 0o600));
+    assert_eq!((facts("moved").0, story.read("moved").as_deref()), (0, Some("root's\n")));
+    assert!(!story.path("roots").exists() && !story.path("shut/in").exists());
 }

@@ -1,6 +1,7 @@
 //! `bench`: measurements that others can repeat. Variants run in turns in one go, so that a busy machine hurts all.
 
 mod document;
+mod isolation;
 mod makespan;
 mod runner;
 mod scheduler;
@@ -18,6 +19,7 @@ use crate::flags::Overhead;
 use crate::prerequisites::{self, C, DISTCC};
 use crate::process::{self, Daemon, free_port};
 use crate::workspace::Workspace;
+pub(crate) use isolation::isolation;
 pub(crate) use makespan::makespan;
 pub(crate) use scheduler::scheduler;
 use table::{Sample, table};

@@ -48,8 +48,9 @@ impl Isolation {
     }
 }
 
-/// Whether the command writes where the files of others are, or of another of our groups. A user namespace of one user
-/// and one group cannot copy those up, and the command would see errors that are ours.
+/// Whether the command writes where the files of others are, or of another of our groups: a user namespace of one user
+/// and one group cannot copy those up, and the command would see errors that are ours. Or into a file with several
+/// names, of which an overlay without root does not tell whether it was written into.
 fn meets_strangers(work: &Work) -> bool {
     let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let strange = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| (facts.uid(), facts.gid()) != us);
@@ -58,7 +59,8 @@ fn meets_strangers(work: &Work) -> bool {
     let mut folders: Vec<&Path> = outputs.clone().filter_map(Path::parent).collect();
     folders.sort_unstable();
     folders.dedup();
-    strange(&cwd) || folders.into_iter().any(strange) || outputs.clone().any(strange)
+    let linked = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file() && facts.nlink() > 1);
+    strange(&cwd) || folders.into_iter().any(strange) || outputs.clone().any(|path| strange(path) || linked(path))
 }
 
 pub(super) fn bytes_of(path: &Path) -> Vec<u8> {

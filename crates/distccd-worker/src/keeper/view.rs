@@ -145,11 +145,11 @@ impl View {
     fn overlay(&mut self, number: u32, lower: &OwnedFd, path: &Path) -> Result<(), Trouble> {
         mkdirat(&self.scratch, format!("w{number}"), Mode::RWXU).map_err(trouble("prepare", path))?;
         let (lower, scratch) = (by_descriptor(lower), by_descriptor(&self.scratch));
-        // The index marks a copied file of several names as one that was written into, which all its names must see.
-        // Without root the kernel itself chooses what else to leave off, and refuses to be told.
+        // Without an index overlayfs does not say of a file with several names that the command wrote into it. Without
+        // root it refuses one, and to be told what else it leaves off.
         let mode = match self.namespaces {
             Namespaces::User => "index=off,userxattr",
-            _ => "index=on,redirect_dir=off,metacopy=off",
+            Namespaces::Root | Namespaces::None => "index=on,redirect_dir=off,metacopy=off",
         };
         let options =
             format!("lowerdir={lower},upperdir={scratch}/u{number},workdir={scratch}/w{number},xino=off,{mode}");
