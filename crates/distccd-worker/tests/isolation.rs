@@ -247,7 +247,7 @@ async fn a_root_worker_publishes_as_the_user() {
     fs::create_dir(story.path("shut")).unwrap();
     let mut asked = shell(
         "id -u; echo own > own; umask 077; mkdir private; echo deep > private/deep; \
-         echo no >> roots || mv roots moved; echo no > shut/in",
+         echo no >> roots || rm -f roots; echo no > shut/in",
         story.mount.path(),
     );
     asked.identity = Some(v1::Identity { uid: nobody, gid: nobody, groups: Vec::new() });
@@ -263,6 +263,5 @@ async fn a_root_worker_publishes_as_the_user() {
     assert_eq!(facts("own"), (nobody, nobody, 0o644));
     assert_eq!(facts("private"), (nobody, nobody, 0o700));
     assert_eq!(facts("private/deep"), (nobody, nobody, 0o600));
-    assert_eq!((facts("moved").0, story.read("moved").as_deref()), (0, Some("root's\n")));
     assert!(!story.path("roots").exists() && !story.path("shut/in").exists());
 }
