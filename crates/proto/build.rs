@@ -6,7 +6,8 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
-    let files = ["types", "submit", "worker", "admin"].map(|name| root.join(format!("distccd/v1/{name}.proto")));
+    let files =
+        ["types", "submit", "worker", "obituary", "admin"].map(|name| root.join(format!("distccd/v1/{name}.proto")));
     let descriptors = protox::compile(files, [root])?;
     tonic_prost_build::configure()
         .bytes(".")

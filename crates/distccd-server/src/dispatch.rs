@@ -46,6 +46,8 @@ struct Worker {
     conversation: u64,
     orders: Option<Outbox<v1::WorkerOrder>>,
     said_goodbye: bool,
+    /// Its guardian has seen that nothing of it runs any more.
+    dead: bool,
 }
 
 impl Dispatch {
@@ -320,6 +322,7 @@ impl Dispatch {
             conversation: seat.conversation,
             orders: Some(orders),
             said_goodbye: false,
+            dead: false,
         };
         self.workers.insert(worker, entry);
         seat
@@ -370,6 +373,35 @@ impl Dispatch {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.said_goodbye = true;
         }
+    }
+
+    /// Notes that a worker is dead and nothing of it runs any more, if it is the worker's own guardian that says so.
+    pub fn note_death(&mut self, obituary: &v1::Obituary) -> Option<WorkerId> {
+        let is_it = |worker: &Worker| incarnation_of(&worker.register) == obituary.incarnation;
+        let (&id, worker) = self.workers.iter_mut().find(|(_, worker)| is_it(worker))?;
+        if obituary.key.is_empty() || worker.register.obituary_key != obituary.key {
+            tracing::warn!(worker = id.number(), name = worker.name, "somebody else claims that this worker is dead");
+            return None;
+        }
+        tracing::info!(
+            worker = id.number(),
+            name = worker.name,
+            "the worker was killed, and nothing of it runs any more"
+        );
+        worker.dead = true;
+        Some(id)
+    }
+
+    /// Whether the worker's guardian has told its death.
+    #[must_use]
+    pub fn is_dead(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.dead)
+    }
+
+    /// Whether the worker has a conversation.
+    #[must_use]
+    pub fn is_seated(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.orders.is_some())
     }
 
     /// Acknowledges a heartbeat, unless the scheduler has meanwhile forgotten the worker.

@@ -167,7 +167,17 @@ impl Driver {
             }
             Fact::WorkerLeft { seat } => {
                 if self.dispatch.unseat_worker(seat) {
-                    self.step(Input::WorkerDisconnected { worker: seat.worker });
+                    let worker = seat.worker;
+                    self.step(match self.dispatch.is_dead(worker) {
+                        true => Input::WorkerGone { worker },
+                        false => Input::WorkerDisconnected { worker },
+                    });
+                }
+            }
+            Fact::WorkerDied { obituary } => {
+                // What it had still sent is on its way: its conversation ends after that.
+                if let Some(worker) = self.dispatch.note_death(&obituary).filter(|&id| !self.dispatch.is_seated(id)) {
+                    self.step(Input::WorkerGone { worker });
                 }
             }
             Fact::ExplanationAsked { job, answer } => {

@@ -60,6 +60,11 @@ pub enum Fact {
         /// Who, in which conversation.
         seat: Seat,
     },
+    /// A guardian says that its worker is dead and that nothing of it runs any more.
+    WorkerDied {
+        /// What it knows of the worker.
+        obituary: v1::Obituary,
+    },
     /// Somebody asks why a job is where it is.
     ExplanationAsked {
         /// Which.

@@ -34,6 +34,7 @@ use daemon_kit::{exit, systemd};
 use proto::limits::MAX_MESSAGE_BYTES;
 use proto::v1::admin_server::AdminServer;
 use proto::v1::fleet_server::FleetServer;
+use proto::v1::obituaries_server::ObituariesServer;
 use proto::v1::submission_server::SubmissionServer;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::mpsc;
@@ -142,6 +143,7 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
+        .add_service(ObituariesServer::new(service::obituaries::ObituariesService::new(gate.clone())))
         .add_service(AdminServer::new(service::admin::AdminService::new(gate)));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned()));

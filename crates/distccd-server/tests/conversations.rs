@@ -8,7 +8,7 @@ use std::time::Duration;
 use daemon_kit::shutdown::Stop;
 use distccd_server::config::Config;
 use proto::v1::{self, admin_client::AdminClient, fleet_client::FleetClient, launcher_message, launcher_reply};
-use proto::v1::{submission_client::SubmissionClient, worker_message};
+use proto::v1::{obituaries_client::ObituariesClient, submission_client::SubmissionClient, worker_message};
 use tokio_stream::StreamExt;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
@@ -45,8 +45,23 @@ impl Server {
     }
 
     async fn attach(&self, register: v1::Register) -> Result<Streaming<v1::WorkerOrder>, Status> {
+        self.attach_until(register, std::future::pending()).await
+    }
+
+    /// A worker that says no more after its registration, and hangs up when `end` is there.
+    async fn attach_until(
+        &self,
+        register: v1::Register,
+        end: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Streaming<v1::WorkerOrder>, Status> {
         let message = v1::WorkerMessage { message: Some(worker_message::Message::Register(register)) };
-        let stream = tokio_stream::iter([message]).chain(tokio_stream::pending());
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            // Nobody reads it when the server refuses the call.
+            let _ = sender.send(message).await;
+            end.await;
+        });
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
         FleetClient::new(self.channel().await).attach(stream).await.map(tonic::Response::into_inner)
     }
 }
@@ -208,6 +223,46 @@ async fn status_shows_the_workers() {
     let seen: Vec<_> =
         status.workers.iter().map(|worker| (worker.name.as_str(), worker.state.as_str(), worker.slots)).collect();
     assert_eq!(seen, [("ash", "up", 3), ("ash#2", "up", 3)]);
+}
+
+#[tokio::test]
+async fn a_worker_is_gone_when_its_own_guardian_says_so_and_its_last_words_have_been_heard() {
+    let mut config = Config::default();
+    config.scheduler.lease = Duration::from_secs(3600);
+    let server = Server::start_with(config).await;
+    let register = v1::Register {
+        hello: Some(hello(1)),
+        name: "ash".to_owned(),
+        slots: 1,
+        obituary_key: vec![5; 16].into(),
+        ..Default::default()
+    };
+    let (hang_up, hung_up) = tokio::sync::oneshot::channel::<()>();
+    let end = async { drop(hung_up.await) };
+    let mut orders = server.attach_until(register, end).await.unwrap();
+    assert!(orders.message().await.unwrap().is_some(), "a welcome");
+    let incarnation: Vec<u8> = hello(1).incarnation.into();
+    let (mut guardian, mut admin) =
+        (ObituariesClient::new(server.channel().await), AdminClient::new(server.channel().await));
+    let mut workers = async || admin.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().workers.len();
+
+    for (incarnation, key) in
+        [(incarnation.clone(), vec![6; 16]), (incarnation.clone(), vec![]), (vec![7; 16], vec![5; 16])]
+    {
+        let forged = v1::Obituary { incarnation: incarnation.into(), key: key.into() };
+        guardian.publish(forged).await.unwrap();
+    }
+    let own = v1::Obituary { incarnation: incarnation.into(), key: vec![5; 16].into() };
+    guardian.publish(own).await.unwrap();
+    assert_eq!(workers().await, 1, "what it sent before it died may still be on its way");
+
+    drop(hang_up);
+    let gone = async {
+        while workers().await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), gone).await.is_ok(), "its lease is an hour");
 }
 
 #[tokio::test]

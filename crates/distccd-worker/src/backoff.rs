@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const CAP: Duration = Duration::from_secs(5);
+/// A build stands still until its workers have found the server that came back.
+const CAP: Duration = Duration::from_secs(1);
 
-/// Doubles from 100 ms up to 5 s, jittered so that a fleet does not knock at once; the first retry is immediate.
+/// Doubles from 100 ms up to a second, jittered so that a fleet does not knock at once; the first retry is immediate.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,

@@ -23,6 +23,7 @@ mod keeper;
 mod lease;
 pub mod lease_page;
 mod link;
+mod obituary;
 pub mod probe;
 mod registration;
 mod retained;
@@ -40,13 +41,13 @@ use std::sync::Arc;
 
 use daemon_kit::shutdown::Stop;
 use daemon_kit::{exit, systemd};
-use model::ids::Incarnation;
 use tokio::sync::Notify;
 
 use crate::agent::Agent;
 use crate::config::{Config, IsolationWish};
 use crate::exec::{Executor, OomWatch};
 use crate::facts::Host;
+use crate::obituary::LastWords;
 use crate::probe::Probe;
 use crate::registration::Registration;
 use crate::spawner::Spawner;
@@ -107,7 +108,12 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     let (toolchains, probe) =
         tokio::task::spawn_blocking(checks).await.map_err(|error| Error::Internal(error.to_string()))??;
     probe.log();
-    let registration = Registration::new(draw_incarnation()?, Host::look(), toolchains);
+    let last_words = LastWords { server: config.server_addr.clone(), incarnation: draw()?, key: draw()? };
+    let registration = Registration::new(&last_words, Host::look(), toolchains);
+    if let Err(error) = spawner.will().write(&last_words) {
+        tracing::warn!(%error, "should this worker be killed, the server will only notice when its lease is over");
+    }
+    let mortal = spawner.clone();
     let executor = Executor {
         spawner,
         kill_grace: config.kill_grace,
@@ -118,7 +124,10 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
     let (agent, inboxes) = Agent::new(config, executor, registration);
-    agent.run(inboxes, stop, rescan).await
+    let exit = agent.run(inboxes, stop, rescan).await?;
+    // It has said goodbye itself.
+    let _ = mortal.will().tear();
+    Ok(exit)
 }
 
 /// Says what isolation is possible on the mounts of `config`, and what it costs.
@@ -132,8 +141,8 @@ pub fn probe(config: &Config, spawner: &Spawner) -> Result<Probe, Error> {
     Ok(probe)
 }
 
-fn draw_incarnation() -> Result<Incarnation, Error> {
+fn draw() -> Result<[u8; 16], Error> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| Error::Internal(format!("no randomness: {error}")))?;
-    Ok(Incarnation::from_bytes(id))
+    Ok(id)
 }

@@ -10,19 +10,22 @@ use proto::version::hello;
 use crate::SOFTWARE;
 use crate::config::Config;
 use crate::facts::Host;
+use crate::obituary::LastWords;
 use crate::toolchains::Toolchain;
 
 /// The constant part of the registration, for one run of the daemon.
 #[derive(Debug)]
 pub(crate) struct Registration {
     incarnation: Incarnation,
+    obituary_key: [u8; 16],
     host: Host,
     toolchains: Vec<Toolchain>,
 }
 
 impl Registration {
-    pub(crate) fn new(incarnation: Incarnation, host: Host, toolchains: Vec<Toolchain>) -> Self {
-        Self { incarnation, host, toolchains }
+    pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>) -> Self {
+        let incarnation = Incarnation::from_bytes(last_words.incarnation);
+        Self { incarnation, obituary_key: last_words.key, host, toolchains }
     }
 
     /// Takes the result of another scan; true if it differs.
@@ -52,6 +55,7 @@ impl Registration {
             // Until attempts are isolated here, none is second to another.
             isolates: false,
             unpermitted: Vec::new(),
+            obituary_key: Bytes::copy_from_slice(&self.obituary_key),
         }
     }
 }

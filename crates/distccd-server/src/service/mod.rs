@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod fleet;
+pub mod obituaries;
 pub mod submit;
 
 use std::sync::Arc;

@@ -84,14 +84,14 @@ impl Tree {
 }
 
 /// Kills and reaps all children of this process but those that `spare` knows, and in turn what these leave to us, for a
-/// bounded time.
-pub(crate) fn kill_children(spare: impl Fn(Pid) -> bool) {
+/// bounded time. Whether none is left.
+pub(crate) fn kill_children(spare: impl Fn(Pid) -> bool) -> bool {
     let until = Instant::now() + Duration::from_secs(1);
     let mut pause = FIRST_PAUSE;
     loop {
         let children = kill_direct_children(&spare);
         if children.is_empty() || Instant::now() >= until {
-            return;
+            return children.is_empty();
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LAST_PAUSE);

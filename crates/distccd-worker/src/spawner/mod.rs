@@ -2,7 +2,8 @@
 //!
 //! It is small so that a keeper can be forked from it cheaply, and single-threaded so that what is forked may do
 //! anything. It is also what outlives the worker by a moment: it hears of the worker's death, however it died, by the end
-//! of its socket, kills every keeper and with them all that they started, and ends. `PR_SET_PDEATHSIG` alone would end a
+//! of its socket, kills every keeper and with them all that they started, tells the
+//! server when they are dead (see `obituary`), and ends. `PR_SET_PDEATHSIG` alone would end a
 //! compiler driver but not the `cc1plus`, `as` and `ld` that it started.
 //!
 //! The worker sends one message an attempt over a `SOCK_SEQPACKET` pair: a byte that says which namespaces the keeper
@@ -26,6 +27,7 @@ use rustix::net::{
 };
 
 use crate::lease_page::LeasePage;
+use crate::obituary::Will;
 pub use serve::serve;
 
 /// `argv[0]` of the spawner, so that people and `pkill` can tell it from the worker.
@@ -39,6 +41,7 @@ pub struct Spawner(Arc<Inner>);
 struct Inner {
     socket: OwnedFd,
     page: LeasePage,
+    will: Will,
 }
 
 /// The namespaces of a keeper, as they travel.
@@ -68,16 +71,16 @@ impl Spawner {
     /// When the process cannot be started.
     pub fn start_from(program: &Path) -> io::Result<Self> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let page = LeasePage::create()?;
+        let (page, will) = (LeasePage::create()?, Will::new()?);
         let mut command = Command::new(program);
         command.arg0(ARGV0).env_clear().current_dir("/").stdin(Stdio::from(theirs));
-        // It prints nothing: its standard output is the page.
-        command.stdout(Stdio::from(page.memory().try_clone_to_owned()?)).stderr(Stdio::null());
+        // It prints nothing: its standard output is the page, its standard error the will.
+        command.stdout(Stdio::from(page.memory().try_clone_to_owned()?)).stderr(will.for_spawner()?);
         // SAFETY: only system calls after the fork.
         unsafe { command.pre_exec(outlive_the_worker) };
         // Never waited for: it ends after us.
         command.spawn()?;
-        Ok(Self(Arc::new(Inner { socket: ours, page })))
+        Ok(Self(Arc::new(Inner { socket: ours, page, will })))
     }
 
     /// Asks for a keeper whose command prints to these two; gives our end of the conversation with it. A spawner that is
@@ -104,6 +107,11 @@ impl Spawner {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What the spawner is to tell the server when all that it has started is dead.
+    pub(crate) fn will(&self) -> &Will {
+        &self.0.will
     }
 
     /// Where the lease is written down for the keepers.

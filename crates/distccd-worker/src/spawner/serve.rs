@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 use super::Namespaces;
 use crate::keeper::{self, Start, tree};
 use crate::lease_page::LeasePage;
+use crate::obituary::{self, Will};
 
 /// What one message brings.
 struct Order {
@@ -29,10 +30,12 @@ pub fn serve() -> ExitCode {
     // After `exec` of /proc/self/exe the kernel would call it "exe".
     let _ = rustix::thread::set_name(c"distccd-spawner");
     let page = rustix::stdio::stdout().try_clone_to_owned().and_then(LeasePage::of);
-    let (Ok(page), Ok(null)) = (page, std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")) else {
+    let will = Will::left_at(rustix::stdio::stderr());
+    let (Ok(page), Ok(will), Ok(null)) = (page, will, std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")) else {
         return ExitCode::FAILURE;
     };
     let _ = rustix::stdio::dup2_stdout(&null);
+    let _ = rustix::stdio::dup2_stderr(&null);
     // What a keeper leaves behind when it dies comes to us.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let mut keepers = HashMap::new();
@@ -43,7 +46,9 @@ pub fn serve() -> ExitCode {
     while !keepers.is_empty() {
         reap(&mut keepers, WaitIdOptions::EXITED);
     }
-    tree::kill_children(|_| false);
+    if tree::kill_children(|_| false) {
+        obituary::announce(&will);
+    }
     ExitCode::SUCCESS
 }
 

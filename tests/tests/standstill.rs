@@ -1,0 +1,48 @@
+//! How long a build stands still when something dies. Leases are an hour here: what goes on, goes on because somebody has
+//! proven that it may. The times are printed, and no outcome depends on them.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use e2e::cluster::Cluster;
+use e2e::daemon::wait_for_child;
+use e2e::gate::Gate;
+
+const LONG_LEASE: &[&str] = &["--lease=1h", "--heartbeat=1s"];
+
+/// A server with leases of an hour, and a worker with one slot.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::without_server();
+    cluster.start_server_with(LONG_LEASE);
+    cluster.start_worker("ash", &["--max-jobs=1"]);
+    cluster
+}
+
+fn source(dir: &Path) {
+    std::fs::write(dir.join("a.c"), "int answer(void) { return 42; }\n").unwrap();
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn the_job_of_a_killed_worker_runs_elsewhere_long_before_the_lease_is_over() {
+    let mut cluster = cluster();
+    let dir = cluster.dir("build");
+    source(&dir);
+    let gate = Gate::new(&dir);
+    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
+    let _ = gate.wait_running(1);
+    cluster.start_worker("birch", &["--max-jobs=1"]);
+
+    let killed = Instant::now();
+    cluster.worker("ash").crash();
+    let _ = gate.wait_running(2);
+    println!("from kill -9 of the worker to the job's running elsewhere: {:?}", killed.elapsed());
+
+    gate.open();
+    assert!(wait_for_child(&mut launcher, "the launcher").success());
+    assert!(cluster.take_notes().contains("ran on birch"));
+}
