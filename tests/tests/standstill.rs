@@ -11,9 +11,13 @@ use e2e::gate::Gate;
 
 const LONG_LEASE: &[&str] = &["--lease=1h", "--heartbeat=1s"];
 
-/// A server with leases of an hour, and a worker with one slot.
+/// A server with leases of an hour that knows whom it welcomed, and a worker with one slot.
 fn cluster() -> Cluster {
     let mut cluster = Cluster::without_server();
+    // The very first server knows of nobody before its first lease is over.
+    cluster.start_server_with(&["--lease=300ms", "--heartbeat=100ms"]);
+    let _ = cluster.server().wait_for_line("complete roster", |line| line.contains("the roster is complete"));
+    cluster.server_mut().crash();
     cluster.start_server_with(LONG_LEASE);
     cluster.start_worker("ash", &["--max-jobs=1"]);
     cluster
@@ -41,6 +45,54 @@ fn the_job_of_a_killed_worker_runs_elsewhere_long_before_the_lease_is_over() {
     cluster.worker("ash").crash();
     let _ = gate.wait_running(2);
     println!("from kill -9 of the worker to the job's running elsewhere: {:?}", killed.elapsed());
+
+    gate.open();
+    assert!(wait_for_child(&mut launcher, "the launcher").success());
+    assert!(cluster.take_notes().contains("ran on birch"));
+}
+
+#[test]
+fn a_build_goes_on_when_the_server_is_back_and_all_of_its_workers_are() {
+    let mut cluster = cluster();
+    cluster.start_worker("birch", &["--max-jobs=1"]);
+    let dir = cluster.dir("build");
+    source(&dir);
+    let gate = Gate::new(&dir);
+    // Two run, and four wait: of those nobody can tell the next server anything.
+    let mut launchers: Vec<Child> = (0..6)
+        .map(|n| start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o"]).arg(format!("{n}.o"))))
+        .collect();
+    let _ = gate.wait_running(2);
+
+    cluster.server_mut().crash();
+    cluster.start_server_with(LONG_LEASE);
+    let listening = Instant::now();
+    gate.open();
+    for launcher in &mut launchers {
+        assert!(wait_for_child(launcher, "a launcher").success());
+    }
+
+    println!("from the new server's listening to the end of the build: {:?}", listening.elapsed());
+    assert_eq!(cluster.take_notes().matches("ran on ").count(), 6);
+    assert_eq!(gate.pids().len(), 6, "nothing ran twice");
+}
+
+#[test]
+fn a_worker_that_was_killed_while_there_was_no_server_is_not_waited_for() {
+    let mut cluster = cluster();
+    let dir = cluster.dir("build");
+    source(&dir);
+    let gate = Gate::new(&dir);
+    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
+    let _ = gate.wait_running(1);
+    cluster.start_worker("birch", &["--max-jobs=1"]);
+
+    cluster.server_mut().crash();
+    cluster.worker("ash").crash();
+    cluster.start_server_with(LONG_LEASE);
+    let listening = Instant::now();
+    let _ = gate.wait_running(2);
+    println!("from the new server's listening to the job's running elsewhere: {:?}", listening.elapsed());
 
     gate.open();
     assert!(wait_for_child(&mut launcher, "the launcher").success());

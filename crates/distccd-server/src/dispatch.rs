@@ -1,6 +1,7 @@
 //! Each action to its session's queue, with what the books hold for it. Queues only, never waits, decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
@@ -12,6 +13,7 @@ use crate::SOFTWARE;
 use crate::books::{Books, Telling};
 use crate::fact::Seat;
 use crate::peer;
+use crate::roster::Roster;
 use crate::session::outbox::Outbox;
 
 /// Directories remembered per worker between its full reports.
@@ -31,6 +33,7 @@ pub struct Dispatch {
     numbers: u32,
     conversations: u64,
     done: BTreeMap<String, BTreeMap<i32, u64>>,
+    roster: Arc<Roster>,
 }
 
 struct Client {
@@ -48,12 +51,14 @@ struct Worker {
     said_goodbye: bool,
     /// Its guardian has seen that nothing of it runs any more.
     dead: bool,
+    /// Its place on the roster.
+    entry: u64,
 }
 
 impl Dispatch {
     /// No sessions yet. `lease` and `heartbeat` are what workers are told.
     #[must_use]
-    pub fn new(incarnation: Incarnation, lease: Duration, heartbeat: Duration) -> Self {
+    pub fn new(incarnation: Incarnation, lease: Duration, heartbeat: Duration, roster: Arc<Roster>) -> Self {
         Self {
             incarnation,
             lease,
@@ -64,6 +69,7 @@ impl Dispatch {
             numbers: 0,
             conversations: 0,
             done: BTreeMap::new(),
+            roster,
         }
     }
 
@@ -71,6 +77,12 @@ impl Dispatch {
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// Where workers stand before they are welcomed.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
     }
 
     /// Carries out an order of the scheduler.
@@ -92,6 +104,7 @@ impl Dispatch {
             Action::Forget { job } => self.forget(job),
             Action::ForgetWorker { worker } => {
                 if let Some(gone) = self.workers.remove(&worker) {
+                    self.roster.leave(worker_incarnation(&gone.register), gone.entry);
                     match gone.said_goodbye {
                         true => tracing::info!(worker = worker.number(), name = gone.name, "worker left"),
                         false => tracing::warn!(worker = worker.number(), name = gone.name, "worker lost"),
@@ -297,7 +310,7 @@ impl Dispatch {
     // --- workers ---
 
     /// Gives a worker its number: the one that its incarnation has already, or a new one.
-    pub fn seat_worker(&mut self, register: &v1::Register, orders: Outbox<v1::WorkerOrder>) -> Seat {
+    pub fn seat_worker(&mut self, register: &v1::Register, entry: u64, orders: Outbox<v1::WorkerOrder>) -> Seat {
         self.conversations += 1;
         let incarnation = incarnation_of(register);
         let known = self.workers.iter().find(|(_, worker)| incarnation_of(&worker.register) == incarnation);
@@ -323,6 +336,7 @@ impl Dispatch {
             orders: Some(orders),
             said_goodbye: false,
             dead: false,
+            entry,
         };
         self.workers.insert(worker, entry);
         seat
@@ -486,6 +500,12 @@ const fn state_name(state: WorkerState) -> &'static str {
 
 fn incarnation_of(register: &v1::Register) -> &[u8] {
     register.hello.as_ref().map_or(&[], |hello| &hello.incarnation)
+}
+
+/// Which run of the daemon a registration is of.
+#[must_use]
+pub fn worker_incarnation(register: &v1::Register) -> Incarnation {
+    Incarnation::from_bytes(incarnation_of(register).try_into().unwrap_or_default())
 }
 
 fn attempts(which: &[Attempt]) -> v1::Attempts {

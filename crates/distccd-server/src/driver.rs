@@ -3,6 +3,7 @@
 //! All waiting is in [`Driver::run`]; everything else returns at once. If this task ends, the process ends; if it
 //! hangs, the watchdog ends it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon_kit::clock::Clock;
@@ -10,6 +11,7 @@ use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
 use model::ids::{Attempt, DirKey, Incarnation, ToolchainKey, UserId};
 use model::outcome::{AttemptFailure, Outcome};
+use model::time::Timestamp;
 use proto::convert::{attempt_from, cpu_class, dir_keys, toolchain_key};
 use proto::v1::{self, worker_message};
 use scheduler_core::{Action, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
@@ -17,11 +19,12 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::config::Config;
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, worker_incarnation};
 use crate::explanation;
 use crate::fact::{Fact, Seat};
 use crate::history::Store;
 use crate::journal::Journal;
+use crate::roster::{Inherited, Roster};
 
 /// The driver.
 pub struct Driver {
@@ -31,15 +34,19 @@ pub struct Driver {
     actions: Vec<Action>,
     journal: Option<Journal>,
     history: Option<Store>,
+    /// Whom an earlier server had let in, with the keys of their obituaries.
+    inherited: Option<Inherited>,
+    /// When whoever has not come is dead.
+    settle_at: Option<Timestamp>,
 }
 
 impl Driver {
     /// A driver with nothing to do yet. It knows what the run before learned, and writes down what its scheduler is
-    /// told if a journal is wanted.
+    /// told if a journal is wanted. `port` is where it listens: several servers may keep their state in one directory.
     ///
     /// # Errors
     /// When the scheduler's configuration is impossible, or the journal cannot be begun.
-    pub fn new(config: &Config, clock: Clock) -> Result<Self, Error> {
+    pub fn new(config: &Config, port: u16, clock: Clock) -> Result<Self, Error> {
         let settings = SchedulerConfig { hash_seed: random_seed(), ..config.scheduler.clone() };
         let mut scheduler = Scheduler::new(settings)?;
         let (history, entries) = config.state_dir.path().map(Store::open).unwrap_or_default();
@@ -48,8 +55,13 @@ impl Driver {
             Journal::create(path, &config.scheduler, &entries).map_err(|error| Error::Journal(path.clone(), error))
         });
         let journal = journal.transpose()?;
-        let dispatch = Dispatch::new(fresh_incarnation(), config.scheduler.lease, config.heartbeat);
-        Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal, history })
+        let (incarnation, lease) = (fresh_incarnation(), config.scheduler.lease);
+        let file = config.state_dir.path().map(|dir| dir.join(format!("roster-{port}")));
+        let (roster, inherited) = Roster::open(file.as_deref(), incarnation, lease);
+        let longest = inherited.as_ref().map_or(lease, |before| before.lease.max(lease));
+        let settle_at = Some(clock.now() + longest);
+        let dispatch = Dispatch::new(incarnation, lease, config.heartbeat, roster);
+        Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal, history, inherited, settle_at })
     }
 
     /// Which run of the server this is.
@@ -58,9 +70,19 @@ impl Driver {
         self.dispatch.incarnation()
     }
 
+    /// Where workers are to be written down before they are let in.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        self.dispatch.roster()
+    }
+
     /// Absorbs facts until the stop is over. What still runs then goes on at the workers: the next incarnation of the
     /// server adopts it, or the lease ends it.
     pub async fn run(mut self, inbox: mpsc::Receiver<Fact>, stop: &Stop, grace: Duration) {
+        if let Some(before) = &self.inherited {
+            let expected = before.workers.keys().copied().collect();
+            self.step(Input::Roster { expected, lease: before.lease });
+        }
         self.serve(inbox, stop, grace).await;
         let Some(history) = self.history.take() else { return };
         tokio::select! { biased;
@@ -87,6 +109,7 @@ impl Driver {
                 }
                 () = tick(&mut watchdog) => systemd::alive(),
                 () = self.clock.sleep_until(self.scheduler.next_deadline()) => self.step(Input::Wake),
+                () = self.clock.sleep_until(self.settle_at), if self.settle_at.is_some() => self.settle_roster(),
                 () = self.clock.sleep_until(self.history.as_ref().and_then(Store::save_at)) => self.save_history(),
                 fact = inbox.recv() => match fact {
                     Some(fact) => self.absorb(fact),
@@ -103,6 +126,13 @@ impl Driver {
         if let Some(history) = &mut self.history {
             history.save(self.clock.now(), self.scheduler.export_history());
         }
+    }
+
+    /// On a thread of its own: it writes a file.
+    fn settle_roster(&mut self) {
+        (self.settle_at, self.inherited) = (None, None);
+        let roster = self.roster();
+        tokio::task::spawn_blocking(move || roster.settle());
     }
 
     fn is_at_rest(&self) -> bool {
@@ -146,8 +176,11 @@ impl Driver {
                     self.step(Input::ClientGone { client });
                 }
             }
-            Fact::WorkerJoined { register, holding, orders, seat } => {
-                let given = self.dispatch.seat_worker(&register, orders);
+            Fact::WorkerJoined { register, entered, holding, orders, seat } => {
+                if entered.is_doubtful {
+                    self.step(Input::RosterDoubted);
+                }
+                let given = self.dispatch.seat_worker(&register, entered.entry, orders);
                 // A session that is gone already says so next.
                 let _ = seat.send(given);
                 let draining = register.draining;
@@ -176,8 +209,10 @@ impl Driver {
             }
             Fact::WorkerDied { obituary } => {
                 // What it had still sent is on its way: its conversation ends after that.
-                if let Some(worker) = self.dispatch.note_death(&obituary).filter(|&id| !self.dispatch.is_seated(id)) {
-                    self.step(Input::WorkerGone { worker });
+                match self.dispatch.note_death(&obituary) {
+                    Some(worker) if self.dispatch.is_seated(worker) => {}
+                    Some(worker) => self.step(Input::WorkerGone { worker }),
+                    None => self.on_stranger_died(&obituary),
                 }
             }
             Fact::ExplanationAsked { job, answer } => {
@@ -191,6 +226,16 @@ impl Driver {
                 // Whoever asked may have left.
                 let _ = answer.send(self.dispatch.status(&self.scheduler.snapshot()));
             }
+        }
+    }
+
+    /// A worker has died that has not come to this server; perhaps an earlier one had let it in.
+    fn on_stranger_died(&mut self, obituary: &v1::Obituary) {
+        let Ok(incarnation) = obituary.incarnation.as_ref().try_into().map(Incarnation::from_bytes) else { return };
+        let key = self.inherited.as_ref().and_then(|before| before.workers.get(&incarnation));
+        if key.is_some_and(|key| !key.is_empty() && *key == obituary.key) {
+            tracing::info!(%incarnation, "a worker of the server before was killed, and nothing of it runs any more");
+            self.step(Input::WorkerDied { incarnation });
         }
     }
 
@@ -286,9 +331,8 @@ fn worker_facts(register: &v1::Register) -> WorkerFacts {
     let mut toolchains: Vec<ToolchainKey> = register.toolchains.iter().map(toolchain_key).collect();
     toolchains.sort_unstable();
     toolchains.dedup();
-    let incarnation = register.hello.as_ref().and_then(|hello| hello.incarnation.as_ref().try_into().ok());
     WorkerFacts {
-        incarnation: Incarnation::from_bytes(incarnation.unwrap_or_default()),
+        incarnation: worker_incarnation(register),
         slots: register.slots.max(1),
         linking: register.linking,
         toolchains,

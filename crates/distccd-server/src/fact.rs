@@ -5,6 +5,7 @@ use proto::v1;
 use scheduler_core::{ClientId, HeldAttempt};
 use tokio::sync::oneshot;
 
+use crate::roster::Entered;
 use crate::session::outbox::Outbox;
 
 /// A fact from a session, in the order in which the session's peer made it true.
@@ -41,6 +42,8 @@ pub enum Fact {
     WorkerJoined {
         /// What it says of itself.
         register: Box<v1::Register>,
+        /// That it has been written down.
+        entered: Entered,
         /// Its attempts.
         holding: Vec<HeldAttempt>,
         /// Where its orders go.

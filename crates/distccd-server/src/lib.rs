@@ -19,6 +19,7 @@ pub mod history;
 pub mod journal;
 pub mod peer;
 mod people;
+pub mod roster;
 pub mod service;
 pub mod session;
 pub mod state_dir;
@@ -121,9 +122,9 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
 pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<(), Error> {
     let address = listener.local_addr()?;
     let (facts, inbox) = mpsc::channel(INBOX);
-    let driver = Driver::new(&config, Clock::start())?;
+    let driver = Driver::new(&config, address.port(), Clock::start())?;
     let incarnation = driver.incarnation();
-    let gate = Gate::new(facts, incarnation, config.insecure);
+    let gate = Gate::new(facts, incarnation, driver.roster(), config.insecure);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<SubmissionServer<service::submit::Submit>>().await;
     health.set_serving::<FleetServer<service::fleet::FleetService>>().await;

@@ -207,6 +207,7 @@ impl Agent {
     fn on_welcome(&mut self, welcome: &v1::Welcome) -> Result<(), Error> {
         check_hello(welcome.hello.as_ref(), SOFTWARE).map_err(|error| Error::Refused(error.to_string()))?;
         let Some(up) = &mut self.up else { return Ok(()) };
+        self.registration.on_welcome(welcome.hello.as_ref().map(|hello| hello.incarnation.clone()).unwrap_or_default());
         let now = Instant::now();
         let heartbeat = micros_or(welcome.heartbeat_us, Duration::from_secs(1)).max(Duration::from_millis(5));
         self.lease.on_welcome(micros_or(welcome.lease_us, Duration::from_secs(10)));

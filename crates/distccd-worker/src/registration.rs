@@ -18,6 +18,8 @@ use crate::toolchains::Toolchain;
 pub(crate) struct Registration {
     incarnation: Incarnation,
     obituary_key: [u8; 16],
+    /// The run of the server that welcomed us last.
+    last_server: Bytes,
     host: Host,
     toolchains: Vec<Toolchain>,
 }
@@ -25,7 +27,7 @@ pub(crate) struct Registration {
 impl Registration {
     pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>) -> Self {
         let incarnation = Incarnation::from_bytes(last_words.incarnation);
-        Self { incarnation, obituary_key: last_words.key, host, toolchains }
+        Self { incarnation, obituary_key: last_words.key, last_server: Bytes::new(), host, toolchains }
     }
 
     /// Takes the result of another scan; true if it differs.
@@ -33,6 +35,11 @@ impl Registration {
         let differs = self.toolchains != found;
         self.toolchains = found;
         differs
+    }
+
+    /// A server has welcomed us.
+    pub(crate) fn on_welcome(&mut self, server: Bytes) {
+        self.last_server = server;
     }
 
     pub(crate) fn message(&self, config: &Config, holding: Vec<v1::AttemptRef>, draining: bool) -> v1::Register {
@@ -55,6 +62,7 @@ impl Registration {
             // Until attempts are isolated here, none is second to another.
             isolates: false,
             unpermitted: Vec::new(),
+            last_server: self.last_server.clone(),
             obituary_key: Bytes::copy_from_slice(&self.obituary_key),
         }
     }

@@ -144,6 +144,9 @@ variants! {
         11 Stopping,
         12 Wake,
         13 AttemptReady { worker, attempt },
+        14 Roster { expected, lease },
+        15 RosterDoubted,
+        16 WorkerDied { incarnation },
     }
 }
 

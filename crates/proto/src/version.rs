@@ -67,6 +67,15 @@ pub fn check_hello(hello: Option<&v1::Hello>, us: &str) -> Result<(), HelloError
     })
 }
 
+/// The first minor version in which workers say who welcomed them last.
+const NAMES_ITS_SERVER_SINCE: u32 = 1;
+
+/// Whether a worker that said this would have said who welcomed it last.
+#[must_use]
+pub fn names_its_server(hello: &v1::Hello) -> bool {
+    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= NAMES_ITS_SERVER_SINCE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

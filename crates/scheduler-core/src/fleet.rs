@@ -22,6 +22,7 @@ impl Scheduler {
         holding: &[HeldAttempt],
         out: &mut Vec<Action>,
     ) {
+        let incarnation = facts.incarnation;
         let (new_group, gone_group) = self.workers.register(id, facts.within_reason());
         for group in new_group.into_iter().chain(gone_group) {
             self.classes.on_group_changed(group, &self.workers);
@@ -30,6 +31,7 @@ impl Scheduler {
         self.classes.on_fleet_changed(&self.workers);
         self.postpone_permits();
         self.reconcile(id, holding, out);
+        self.on_awaited_registered(incarnation, out);
         self.permit_again(out);
         self.refresh_spare(id);
     }

@@ -1,6 +1,7 @@
 //! What the scheduler is told. With [`crate::action`] this is the whole public language.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use model::ids::{Attempt, CpuClass, DirKey, Incarnation, JobId, ToolchainKey, WorkerId};
 use model::job::JobFacts;
@@ -72,6 +73,21 @@ pub enum Input {
     WorkerGone {
         /// Which worker.
         worker: WorkerId,
+    },
+    /// What the server before this one knew of its workers: these and no others may run something that this server does
+    /// not know of. Only as the very first fact; later it is passed over.
+    Roster {
+        /// All that were welcomed by an earlier server and may be alive.
+        expected: Vec<Incarnation>,
+        /// The longest lease that any of them was given.
+        lease: Duration,
+    },
+    /// The roster was not the last server's after all: whoever may run something has a whole lease to say so.
+    RosterDoubted,
+    /// A worker that has not registered with this server is dead, and nothing of it runs any more.
+    WorkerDied {
+        /// Which run of which worker.
+        incarnation: Incarnation,
     },
     /// An attempt was started by its worker.
     AttemptStarted {

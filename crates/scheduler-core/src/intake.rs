@@ -38,25 +38,6 @@ impl Scheduler {
         }
     }
 
-    /// Workers of an earlier server have had a whole lease to say what they run. What they did not name is not
-    /// running: they killed it before.
-    pub(crate) fn on_adoption_over(&mut self, out: &mut Vec<Action>) {
-        for id in self.jobs.ids_where(|job| job.inherited) {
-            let Some(job) = self.jobs.get_mut(id) else { continue };
-            job.inherited = false;
-            let next = match job.state() {
-                JobState::AwaitingAdoption => Next::Queue { in_front: false },
-                JobState::Cancelling { next } => next.clone(),
-                JobState::Held(_) => {
-                    self.permit_if_safe(id, out);
-                    continue;
-                }
-                JobState::Waiting | JobState::Done { .. } => continue,
-            };
-            self.settle(id, next, out);
-        }
-    }
-
     /// What waits goes home; what was sent and has not started is asked back, and goes home when it comes.
     pub(crate) fn on_stopping(&mut self, out: &mut Vec<Action>) {
         self.stopping = true;
@@ -117,11 +98,6 @@ impl Scheduler {
         } else if !may_run_unheard {
             self.settle(id, Next::Queue { in_front: false }, out);
         }
-    }
-
-    /// Whether a worker may yet turn up that ran jobs for an earlier server.
-    pub(crate) fn is_adoption_open(&self) -> bool {
-        self.epoch.is_none_or(|epoch| self.now < epoch + self.config.lease)
     }
 
     /// Sends a job that nobody can be running away if it cannot be let in.

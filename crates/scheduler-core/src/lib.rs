@@ -72,6 +72,13 @@
 //! Nor does it answer for such a job before, not even with an outcome in hand: that may be of an attempt which the
 //! earlier server had given up, and the one that followed it still runs on a worker that has not spoken yet.
 //!
+//! That time ends sooner when the driver knows who may run something ([`Input::Roster`]) and all of them have registered,
+//! and so named all that they hold, or are proven dead ([`Input::WorkerDied`]). It holds only if the driver's roster is
+//! complete: whoever is welcomed stands on it *before* the welcome is sent, and leaves it only when it is lost or gone.
+//! Who was welcomed by nobody has no lease, and starts nothing. The roster of a server that had none itself is complete
+//! only once that server's own time of waiting was over. One of those on the roster must have registered besides:
+//! a roster of dead workers alone may be one that has lain somewhere for long.
+//!
 //! # Second attempts
 //! A job that has run far longer than predicted, and than the jobs of its build do against their predictions, gets a
 //! second attempt while slots idle ([`Config::speculation`]); so do, at once, the attempts of a worker whose connection
@@ -92,6 +99,7 @@
 extern crate alloc;
 
 pub mod action;
+mod adoption;
 mod blame;
 pub mod config;
 mod dispatch;

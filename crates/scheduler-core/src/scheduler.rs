@@ -7,6 +7,7 @@ use model::ids::{Attempt, JobId, WorkerId};
 use model::time::Timestamp;
 
 use crate::action::Action;
+use crate::adoption::Adoption;
 use crate::config::{Config, ConfigError};
 use crate::endings::OrphanEnd;
 use crate::history::{History, HistoryEntry};
@@ -31,8 +32,8 @@ pub struct Scheduler {
     pub(crate) retry: RetryPolicy,
     pub(crate) benching: BenchPolicy,
     pub(crate) now: Timestamp,
-    /// The first step: when the server started, and nobody can have been told anything by it.
-    pub(crate) epoch: Option<Timestamp>,
+    /// What earlier servers left running.
+    pub(crate) adoption: Adoption,
     /// When the fleet last lost something, or the server started.
     pub(crate) last_loss: Timestamp,
     pub(crate) stopping: bool,
@@ -84,7 +85,7 @@ impl Scheduler {
             history: History::new(config.history_entries, seed),
             config,
             now: Timestamp::ZERO,
-            epoch: None,
+            adoption: Adoption::default(),
             last_loss: Timestamp::ZERO,
             stopping: false,
             classes: Classes::new(seed),
@@ -133,8 +134,7 @@ impl Scheduler {
     fn advance_to(&mut self, now: Timestamp) {
         debug_assert!(self.now <= now, "the driver must never run time backwards");
         self.now = self.now.max(now);
-        if self.epoch.is_none() {
-            self.epoch = Some(self.now);
+        if self.adoption.on_step(self.now, self.config.lease) {
             self.timers.set(Timer::AdoptionOver, self.now + self.config.lease);
             self.note_loss();
         }
@@ -172,6 +172,9 @@ impl Scheduler {
             Input::AttemptStarted { worker, attempt } => self.on_attempt_started(worker, attempt),
             Input::AttemptReady { worker, attempt } => self.on_attempt_ready(worker, attempt, out),
             Input::AttemptEnded { worker, attempt, result } => self.on_attempt_ended(worker, attempt, result, out),
+            Input::Roster { expected, lease } => self.on_roster(expected, lease),
+            Input::RosterDoubted => self.on_roster_doubted(),
+            Input::WorkerDied { incarnation } => self.on_awaited_heard_of(incarnation, out),
             Input::Stopping => self.on_stopping(out),
             Input::Wake => {}
         }

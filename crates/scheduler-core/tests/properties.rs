@@ -138,17 +138,24 @@ fn input() -> impl Strategy<Value = Input> {
         3 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptReady { worker, attempt }),
         8 => (worker_id(), attempt(), result())
             .prop_map(|(worker, attempt, result)| Input::AttemptEnded { worker, attempt, result }),
+        1 => Just(Input::RosterDoubted),
+        1 => Just(Input::WorkerDied { incarnation: Incarnation::from_bytes([0; 16]) }),
         2 => Just(Input::Wake),
     ]
 }
 
-/// Mostly short steps, some longer than every deadline; perhaps the server is told to stop near the end.
+/// Mostly short steps, some longer than every deadline; perhaps the server knows whom to wait for, and perhaps it is told
+/// to stop near the end.
 fn history() -> impl Strategy<Value = History> {
     let pause = prop_oneof![6 => 0..40u64, 1 => 100..900u64];
-    (vec((pause, input()), 1..120), any::<bool>()).prop_map(|(mut history, stops)| {
+    (vec((pause, input()), 1..120), any::<bool>(), any::<bool>()).prop_map(|(mut history, stops, has_roster)| {
         if stops {
             let place = history.len() * 3 / 4;
             history.insert(place, (0, Input::Stopping));
+        }
+        if has_roster {
+            let expected = vec![Incarnation::from_bytes([0; 16])];
+            history.insert(0, (0, Input::Roster { expected, lease: Duration::from_millis(900) }));
         }
         history
     })
@@ -160,7 +167,9 @@ fn run(history: &History, mut look: impl FnMut(&Scheduler, &Input, &[Action])) -
     let (mut now, mut all) = (0, Vec::new());
     for (pause, input) in history {
         now += pause;
-        for input in [&Input::Wake, input] {
+        // A roster is the first fact, or none.
+        let wake = (!matches!(input, Input::Roster { .. })).then_some(&Input::Wake);
+        for input in wake.into_iter().chain([input]) {
             let mut actions = Vec::new();
             scheduler.step(Timestamp::from_millis(now), input.clone(), &mut actions);
             look(&scheduler, input, &actions);

@@ -2,6 +2,7 @@
 //! orders into messages. It does what the real driver must do, in the same order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use journal::Writer;
 use model::ids::{Attempt, Incarnation, WorkerId};
@@ -13,6 +14,7 @@ use crate::checks::waiting::Waiting;
 use crate::fake_launcher::MAX_BATCH;
 use crate::messages::{Answer, LauncherSays, Message, Order, WorkerSays};
 use crate::network::LinkId;
+use crate::roster::Roster;
 
 /// What the driver wants done in the world.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub(crate) enum Wish {
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Driver {
+    lease: Duration,
+    roster: Roster,
+    /// Workers whose death was told while their links were still there.
+    dead: BTreeSet<WorkerId>,
     scheduler: Scheduler,
     started: Timestamp,
     numbers: BTreeMap<Incarnation, WorkerId>,
@@ -38,14 +44,19 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// A new run of the server, which keeps a journal if it is `recorded`.
-    pub(crate) fn start(config: Config, now: Timestamp, recorded: bool) -> Self {
+    /// Its scheduler is told `first` before anything else.
+    pub(crate) fn start(config: Config, now: Timestamp, recorded: bool, roster: Roster, first: Input) -> Self {
         let journal = recorded.then(|| Writer::start(Vec::new(), &config, &[])).transpose();
         let journal = journal.unwrap_or_else(|error| panic!("memory takes everything: {error}"));
-        let waiting = Waiting::new(config.lease);
+        let lease = config.lease;
+        let waiting = Waiting::new(lease);
         let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
         let share = config.speculation_share as usize;
         let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
         let mut driver = Self {
+            lease,
+            roster,
+            dead: BTreeSet::new(),
             scheduler,
             started: now,
             numbers: BTreeMap::new(),
@@ -57,7 +68,7 @@ impl Driver {
             waiting,
             journal,
         };
-        driver.feed(now, Input::Wake);
+        driver.feed(now, first);
         driver
     }
 
@@ -96,12 +107,16 @@ impl Driver {
         let Some(worker) = self.worker_on(link) else { return Vec::new() };
         self.links.remove(&worker);
         self.ledger.on_disconnected(worker);
-        self.feed(now, Input::WorkerDisconnected { worker })
+        match self.dead.remove(&worker) {
+            true => self.feed(now, Input::WorkerGone { worker }),
+            false => self.feed(now, Input::WorkerDisconnected { worker }),
+        }
     }
 
     pub(crate) fn on_worker(&mut self, now: Timestamp, host: usize, link: LinkId, what: WorkerSays) -> Vec<Wish> {
         if let WorkerSays::Register { sequence, facts, holding } = what {
             let mut wishes = self.retire_other_run(now, host, facts.incarnation);
+            self.write_down(now, facts.incarnation);
             let worker = self.number(host, facts.incarnation);
             if let Some(old) = self.links.insert(worker, link) {
                 wishes.push(Wish::Close(old));
@@ -147,6 +162,28 @@ impl Driver {
         }
     }
 
+    /// Nothing of this worker runs any more.
+    pub(crate) fn on_obituary(&mut self, now: Timestamp, incarnation: Incarnation) -> Vec<Wish> {
+        match self.numbers.get(&incarnation) {
+            Some(&worker) if self.links.contains_key(&worker) => {
+                self.dead.insert(worker);
+                Vec::new()
+            }
+            Some(&worker) => self.feed(now, Input::WorkerGone { worker }),
+            None if self.roster.leave(incarnation) => self.feed(now, Input::WorkerDied { incarnation }),
+            None => Vec::new(),
+        }
+    }
+
+    /// Before a worker is welcomed.
+    pub(crate) fn write_down(&mut self, now: Timestamp, incarnation: Incarnation) {
+        self.roster.enter(self.own_time(now), incarnation);
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.scheduler.snapshot()
     }
@@ -184,8 +221,13 @@ impl Driver {
         self.links.iter().find(|(_, on)| **on == link).map(|(&worker, _)| worker)
     }
 
+    fn own_time(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_micros(now.as_micros() - self.started.as_micros())
+    }
+
     fn feed(&mut self, now: Timestamp, input: Input) -> Vec<Wish> {
-        let now = Timestamp::from_micros(now.as_micros() - self.started.as_micros());
+        let now = self.own_time(now);
+        self.roster.on_time(now, self.lease);
         let mut actions = Vec::new();
         let step = self.journal.as_ref().map(|journal| journal.before(now, &input));
         self.scheduler.step(now, input, &mut actions);
@@ -235,6 +277,10 @@ impl Driver {
                 None
             }
             Action::ForgetWorker { worker } => {
+                if let Some((&gone, _)) = self.numbers.iter().find(|(_, number)| **number == worker) {
+                    self.roster.leave(gone);
+                }
+                self.dead.remove(&worker);
                 self.numbers.retain(|_, number| *number != worker);
                 self.hosts.retain(|_, number| *number != worker);
                 self.ledger.on_forgotten(worker);

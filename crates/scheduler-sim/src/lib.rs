@@ -3,7 +3,8 @@
 //! [`run`] makes a small cluster out of a seed: a server around [`scheduler_core::Scheduler`], workers, launchers, and
 //! a network that delays, breaks and partitions. For a while things go wrong: links break with whatever is under way,
 //! workers crash, drain, or are cut off without anybody's being told, launchers die, change their minds and ask
-//! again, the server dies or stops and another takes over with empty books; some hosts fail all they are given,
+//! again, the server dies or stops and another takes over with empty books, and with or without a roster of the workers
+//! to wait for; guardians of crashed workers tell their deaths, or do not; some hosts fail all they are given,
 //! or flap, and some reports arrive a second time, late and out of order. Then everything heals, and every job that
 //! is still wanted must be answered. All the while independent checks watch:
 //! - no two attempts of a job *execute* at once that may both be seen to write, as the fake workers really run them: a
@@ -34,6 +35,7 @@ pub mod market;
 mod messages;
 mod network;
 pub mod rng;
+mod roster;
 mod world;
 
 use std::cell::Cell;
@@ -52,7 +54,7 @@ thread_local! {
 /// If a check fails. The seed, and how to run it again, are printed then.
 #[must_use]
 pub fn run(seed: u64) -> Report {
-    live_through(seed, false).0
+    live_through(seed, |_| {}).0
 }
 
 /// Lives through the world of this seed, and returns the journal of each run of its server as well.
@@ -61,15 +63,26 @@ pub fn run(seed: u64) -> Report {
 /// As [`run`].
 #[must_use]
 pub fn run_recorded(seed: u64) -> (Report, Vec<Vec<u8>>) {
-    live_through(seed, true)
+    live_through(seed, |world| world.recorded = true)
 }
 
-fn live_through(seed: u64, recorded: bool) -> (Report, Vec<Vec<u8>>) {
+/// Lives through the world of this seed, in which servers die more often, and have a bug if `rosters_are_late`: they write
+/// down whom they welcomed a lease too late.
+///
+/// # Panics
+/// As [`run`], and with the bug it must in some worlds.
+#[must_use]
+pub fn run_restless(seed: u64, rosters_are_late: bool) -> Report {
+    let change = |world: &mut world::World| (world.is_restless, world.has_late_rosters) = (true, rosters_are_late);
+    live_through(seed, change).0
+}
+
+fn live_through(seed: u64, change: impl FnOnce(&mut world::World)) -> (Report, Vec<Vec<u8>>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(print_seed_on_panic);
     SEED.set(Some(seed));
     let mut world = world::World::random(seed);
-    world.recorded = recorded;
+    change(&mut world);
     let ended = world.run();
     SEED.set(None);
     ended

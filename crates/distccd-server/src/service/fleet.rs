@@ -52,9 +52,12 @@ impl Fleet for FleetService {
         check_hello(register.hello.as_ref(), SOFTWARE).map_err(|error| status::of_hello(&error))?;
         let holding = holding(&register).map_err(|error| status::of_decode(&error))?;
 
+        // Before anything can welcome it.
+        let entered = self.gate.roster.enter(&register).await;
+        let entered = entered.map_err(|error| Status::unavailable(error.to_string()))?;
         let (orders, outgoing) = outbox();
         let (seat, seated) = oneshot::channel();
-        self.gate.tell(Fact::WorkerJoined { register: Box::new(register), holding, orders, seat }).await?;
+        self.gate.tell(Fact::WorkerJoined { register: Box::new(register), entered, holding, orders, seat }).await?;
         let seat = seated.await.map_err(|_| Status::unavailable("the server is stopping"))?;
         let gate = self.gate.clone();
         tokio::spawn(listen(gate.clone(), seat, messages));

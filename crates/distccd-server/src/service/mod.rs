@@ -17,12 +17,14 @@ use tonic::{Request, Status};
 use crate::SOFTWARE;
 use crate::fact::Fact;
 use crate::peer::{self, Proof};
+use crate::roster::Roster;
 
 /// What all doors share: the way to the driver, and who we are.
 #[derive(Clone)]
 pub struct Gate {
     facts: mpsc::Sender<Fact>,
     incarnation: Incarnation,
+    roster: Arc<Roster>,
     insecure: bool,
     numbers: Arc<AtomicU64>,
 }
@@ -30,8 +32,8 @@ pub struct Gate {
 impl Gate {
     /// A gate in front of the driver that reads from `facts`.
     #[must_use]
-    pub fn new(facts: mpsc::Sender<Fact>, incarnation: Incarnation, insecure: bool) -> Self {
-        Self { facts, incarnation, insecure, numbers: Arc::default() }
+    pub fn new(facts: mpsc::Sender<Fact>, incarnation: Incarnation, roster: Arc<Roster>, insecure: bool) -> Self {
+        Self { facts, incarnation, roster, insecure, numbers: Arc::default() }
     }
 
     async fn tell(&self, fact: Fact) -> Result<(), Status> {

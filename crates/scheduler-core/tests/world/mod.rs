@@ -47,6 +47,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
+        Self::told_first(config, Input::Wake)
+    }
+
+    /// A server whose scheduler is told this before anything else.
+    pub(crate) fn told_first(config: Config, first: Input) -> Self {
         let scheduler = Scheduler::new(config).expect("the story's settings are possible");
         let mut world = Self {
             scheduler,
@@ -61,7 +66,7 @@ impl World {
             answers: Vec::new(),
             forgotten: BTreeSet::new(),
         };
-        world.tell(Input::Wake);
+        world.tell(first);
         world
     }
 

@@ -22,6 +22,7 @@ impl World {
         let launchers = launchers.into_iter().map(|jobs| FakeLauncher::new(&mut rng, jobs)).collect();
         let mut world = Self {
             rng,
+            fates: Rng::new(!seed),
             now: Timestamp::ZERO,
             agenda: BTreeMap::new(),
             events: 0,
@@ -35,6 +36,9 @@ impl World {
             faulty: true,
             faults: 0,
             wake_at: None,
+            disk: None,
+            is_restless: false,
+            has_late_rosters: false,
             recorded: false,
             journals: Vec::new(),
         };

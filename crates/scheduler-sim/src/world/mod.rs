@@ -10,7 +10,7 @@ mod wiring;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::ids::{Attempt, JobId};
+use model::ids::{Attempt, Incarnation, JobId};
 use model::time::Timestamp;
 use scheduler_core::{Config, WorkerFacts};
 
@@ -21,6 +21,7 @@ use crate::fake_worker::{FakeWorker, WorkerTimer};
 use crate::messages::Message;
 use crate::network::{LinkId, Network, Peer};
 use crate::rng::Rng;
+use crate::roster::Roster;
 
 /// How long everything may take to come to an end once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -41,6 +42,12 @@ enum Event {
     Guardian {
         host: usize,
         left: Vec<Attempt>,
+        incarnation: Incarnation,
+    },
+    /// A guardian tells the server that its worker is dead.
+    Obituary {
+        incarnation: Incarnation,
+        tries: u32,
     },
     WorkerComesUp(usize),
     LauncherThinks(usize),
@@ -95,6 +102,8 @@ pub struct Report {
 /// A world.
 pub(crate) struct World {
     rng: Rng,
+    /// Chance of its own for what was added later: what happened in a world before still does.
+    fates: Rng,
     now: Timestamp,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     events: u64,
@@ -110,6 +119,12 @@ pub(crate) struct World {
     faults: u64,
     /// The wake-up that stands in the agenda.
     wake_at: Option<Timestamp>,
+    /// What the last server left on its disk.
+    disk: Option<Roster>,
+    /// Servers die more often than they would.
+    pub(crate) is_restless: bool,
+    /// Servers have the planted bug.
+    pub(crate) has_late_rosters: bool,
     /// Servers keep journals.
     pub(crate) recorded: bool,
     /// Those of the servers that are no more.
@@ -141,11 +156,8 @@ impl World {
                     self.with_worker(host, |worker, world| worker.on_timer(timer, world));
                 }
             }
-            Event::Guardian { host, left } => {
-                for attempt in left {
-                    self.checks.executions.on_ended(host, attempt, false);
-                }
-            }
+            Event::Guardian { host, left, incarnation } => self.on_guardian(host, left, incarnation),
+            Event::Obituary { incarnation, tries } => self.on_obituary(incarnation, tries),
             Event::WorkerComesUp(host) => self.on_worker_comes_up(host),
             Event::LauncherThinks(launcher) => self.on_launcher_thinks(launcher),
             Event::ServerWakes => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use model::ids::{Attempt, Incarnation};
+
 use super::{Character, Event, Host, World};
 use crate::fake_worker::{Effect, FakeWorker, Surroundings};
 use crate::messages::Message;
@@ -44,10 +46,30 @@ impl World {
     pub(super) fn crash(&mut self, host: usize, back_after: Duration) {
         let Some(worker) = self.hosts[host].worker.take() else { return };
         let (left, dies_within) = (worker.running(), self.config.lease / 5);
-        self.after(dies_within / 2, Event::Guardian { host, left });
+        let incarnation = worker.facts.incarnation;
+        self.after(dies_within / 2, Event::Guardian { host, left, incarnation });
         self.after(back_after.max(dies_within), Event::WorkerComesUp(host));
         for link in self.network.of_peer(Peer::Worker(host)) {
             self.break_link(link);
+        }
+    }
+
+    /// What a dead daemon left is dead too; mostly the guardian lives to tell that.
+    pub(super) fn on_guardian(&mut self, host: usize, left: Vec<Attempt>, incarnation: Incarnation) {
+        for attempt in left {
+            self.checks.executions.on_ended(host, attempt, false);
+        }
+        if self.fates.percent(70) {
+            let delay = self.fates.millis(0, 200);
+            self.after(delay, Event::Obituary { incarnation, tries: 0 });
+        }
+    }
+
+    pub(super) fn on_obituary(&mut self, incarnation: Incarnation, tries: u32) {
+        if self.driver.is_some() {
+            self.with_driver(|driver, now| driver.on_obituary(now, incarnation));
+        } else if tries < 20 {
+            self.after(Duration::from_millis(150), Event::Obituary { incarnation, tries: tries + 1 });
         }
     }
 

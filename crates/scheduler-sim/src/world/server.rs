@@ -6,7 +6,9 @@ use model::time::Timestamp;
 
 use super::{Event, World};
 use crate::driver::{Driver, Wish};
+use crate::messages::WorkerSays;
 use crate::network::{LinkId, Peer};
+use crate::roster::Roster;
 
 impl World {
     pub(super) fn with_driver(&mut self, act: impl FnOnce(&mut Driver, Timestamp) -> Vec<Wish>) {
@@ -38,16 +40,46 @@ impl World {
 
     pub(super) fn on_server_dies(&mut self, back_after: Duration) {
         let Some(driver) = self.driver.take() else { return };
+        self.disk = Some(driver.roster().clone());
         self.journals.extend(driver.into_journal());
         for link in self.network.all() {
             self.break_link(link);
         }
         self.after(back_after, Event::ServerComesUp);
+        self.cut_somebody_off();
+    }
+
+    /// Now and then a worker cannot come back when the others do: what it runs is known to nobody.
+    fn cut_somebody_off(&mut self) {
+        if !self.faulty || !self.fates.percent(40) {
+            return;
+        }
+        let host = usize::try_from(self.fates.between(0, self.hosts.len() as u64 - 1)).unwrap_or(0);
+        let lease = u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX);
+        let time = self.fates.millis(lease / 4, lease * 2);
+        self.network.cut_off(Peer::Worker(host));
+        self.after(time, Event::Heals(Peer::Worker(host)));
+    }
+
+    /// The server dies between its writing down a worker and its welcoming it.
+    pub(super) fn dies_over(&mut self, what: &WorkerSays) -> bool {
+        let WorkerSays::Register { facts, .. } = what else { return false };
+        if !self.faulty || !self.fates.percent(1) {
+            return false;
+        }
+        let Some(driver) = &mut self.driver else { return false };
+        driver.write_down(self.now, facts.incarnation);
+        let back_after = self.fates.millis(10, 1_000);
+        self.on_server_dies(back_after);
+        true
     }
 
     pub(super) fn on_server_comes_up(&mut self) {
         if self.driver.is_none() {
-            self.driver = Some(Driver::start(self.config.clone(), self.now, self.recorded));
+            // A machine that was started anew, or another one, knows nothing of the roster.
+            let disk = self.disk.take().filter(|_| !(self.faulty && self.fates.percent(20)));
+            let (roster, first) = Roster::take_over(disk, self.config.lease, self.has_late_rosters);
+            self.driver = Some(Driver::start(self.config.clone(), self.now, self.recorded, roster, first));
             self.wake_at = None;
             self.plan_wake();
         }

@@ -15,6 +15,10 @@ impl World {
             return;
         }
         let fault = Fault::some(self.hosts.len(), self.launchers.len(), self.config.lease, &mut self.rng);
+        let fault = match self.is_restless && self.fates.percent(25) {
+            true => Fault::CrashServer(self.fates.millis(10, 300)),
+            false => fault,
+        };
         self.faults += 1;
         self.inflict(fault);
         let pause = self.rng.millis(1, 1_500);

@@ -21,6 +21,7 @@ impl World {
     pub(super) fn on_arrival(&mut self, link: LinkId, message: Message) {
         let Some(peer) = self.network.deliver(link) else { return };
         match (peer, message) {
+            (Peer::Worker(_), Message::FromWorker(what)) if self.dies_over(&what) => {}
             (Peer::Worker(host), Message::FromWorker(what)) => {
                 let leaves = matches!(what, WorkerSays::Goodbye);
                 self.with_driver(|driver, now| driver.on_worker(now, host, link, what));
