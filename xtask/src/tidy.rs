@@ -11,6 +11,7 @@ use crate::workspace::Workspace;
 /// Every crate of the product, and the crates of the product that it may import.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("cluster-file", &["model"]),
     ("cmdline", &["model"]),
     ("proto", &["model"]),
     ("scheduler-core", &["model"]),
@@ -19,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cpu-class", &["model"]),
     ("commit", &["model"]),
     ("daemon-kit", &["model"]),
-    ("distccd-server", &["model", "proto", "scheduler-core", "journal", "daemon-kit"]),
+    ("distccd-server", &["model", "proto", "scheduler-core", "journal", "cluster-file", "daemon-kit"]),
     ("distccd-worker", &["model", "proto", "commit", "cpu-class", "daemon-kit"]),
     ("launcher-kit", &["model", "cmdline", "commit", "cpu-class", "proto"]),
     ("cc-launcher", &["launcher-kit"]),

@@ -22,7 +22,8 @@ pub const DEFAULT_FILE: &str = "/etc/distccd/server.toml";
     about = "Accepts compile, link and archive jobs and gives them to workers that share the filesystem",
     after_help = "Every flag but --config and --print-config is also a key of the configuration file (with `_` for `-`) and a variable \
                   DISTCCD_NAME. Strength: defaults < file < environment < flags.\n\n\
-                  Exit codes: 0 stopped in order, 64 wrong flag, 69 the address cannot be listened on, 78 wrong configuration."
+                  Exit codes: 0 stopped in order, 64 wrong flag, 69 the address cannot be listened on or another \
+                  server serves the mount, 78 wrong configuration."
 )]
 pub struct Cli {
     /// Where to listen; port 0 takes any free one [default: localhost:50051]
@@ -34,6 +35,9 @@ pub struct Cli {
     /// Listen beyond loopback without authentication or encryption: everybody who reaches the port can run compilers
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub insecure: Option<String>,
+    /// Start although another server answers that serves the mount
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub take_over: Option<String>,
     /// How long running jobs may finish after SIGTERM [default: 30s]
     #[arg(long, value_name = "DUR")]
     pub stop_grace: Option<String>,
@@ -85,6 +89,8 @@ pub struct Config {
     pub fs_mount: Vec<PathBuf>,
     /// Listen beyond loopback without protection.
     pub insecure: bool,
+    /// Start although another server serves the mount.
+    pub take_over: bool,
     /// How long running jobs may finish after SIGTERM.
     pub stop_grace: Duration,
     /// How often workers report.
@@ -105,6 +111,7 @@ impl Default for Config {
             server_addr: "localhost:50051".to_owned(),
             fs_mount: vec![PathBuf::from("/mnt/cephfs")],
             insecure: false,
+            take_over: false,
             stop_grace: Duration::from_secs(30),
             heartbeat: Duration::from_secs(1),
             state_dir: StateDir::Auto,
@@ -239,6 +246,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| shown_duration(c.stop_grace),
     },
     Key {
+        name: "take_over",
+        set: |c, raw| raw.as_bool().map(|it| c.take_over = it),
+        show: |c| c.take_over.to_string(),
+    },
+    Key {
         name: "urgent_users",
         set: |c, raw| people::users(raw).map(|it| c.scheduler.urgent_users = it),
         show: |c| people::shown_users(&c.scheduler.urgent_users),
@@ -264,6 +276,7 @@ impl Cli {
     fn flags(&self) -> Vec<(&'static str, String)> {
         let given = [
             ("insecure", &self.insecure),
+            ("take_over", &self.take_over),
             ("server_addr", &self.server_addr),
             ("stop_grace", &self.stop_grace),
             ("lease", &self.lease),

@@ -19,6 +19,7 @@ pub mod history;
 pub mod journal;
 pub mod peer;
 mod people;
+pub mod publication;
 pub mod roster;
 pub mod service;
 pub mod session;
@@ -45,6 +46,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::publication::Publication;
 use crate::service::Gate;
 
 /// Name and version, as peers see them.
@@ -71,6 +73,20 @@ pub enum Error {
          accept that on a trusted network with --insecure"
     )]
     Exposed(SocketAddr),
+    /// Another server serves the mount.
+    #[error(
+        "another distccd-server serves {}: {address} on {host} answers, and two on one mount know nothing of each other's \
+         jobs; stop that one, name another mount with --fs-mount, or insist with --take-over",
+        mount.display()
+    )]
+    SecondServer {
+        /// Which mount.
+        mount: std::path::PathBuf,
+        /// Where the other listens.
+        address: String,
+        /// The host of the other.
+        host: String,
+    },
     /// The scheduler's configuration is impossible.
     #[error("{0}")]
     Scheduler(#[from] scheduler_core::config::ConfigError),
@@ -91,7 +107,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Unresolved(..) | Self::Exposed(_) | Self::Scheduler(_) | Self::Journal(..) => exit::CONFIG,
-            Self::Bind(..) | Self::Transport(_) | Self::Io(_) => exit::UNAVAILABLE,
+            Self::Bind(..) | Self::SecondServer { .. } | Self::Transport(_) | Self::Io(_) => exit::UNAVAILABLE,
         }
     }
 }
@@ -149,10 +165,12 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned()));
 
+    let publication = Publication::publish(&config, address, incarnation).await;
     tracing::info!(%address, incarnation = %incarnation, "serving");
     systemd::ready(&format!("listening on {address}"));
     driver.run(inbox, &stop, config.stop_grace).await;
 
+    publication.withdraw().await;
     // The driver dropped every outbox with its end, so the streams end and the connections close.
     health.set_not_serving::<SubmissionServer<service::submit::Submit>>().await;
     closed.cancel();

@@ -46,6 +46,7 @@ fn serve(config: Config) -> Result<(), distccd_server::Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = Stop::on_signals()?;
+        distccd_server::publication::check_alone(&config).await?;
         let listener = distccd_server::listen(&config).await?;
         distccd_server::run(config, listener, stop).await
     })

@@ -1,0 +1,162 @@
+//! The server on the shared mounts: it publishes where it is (`cluster-file`), and does not start where another serves.
+//!
+//! Two servers by mistake on one mount each believe that no attempt but theirs writes there. A file that a dead server
+//! left behind hinders nobody: its address does not answer. All that touches a mount is bounded in time, for a mount may
+//! hang, and nothing but the refusal keeps the server from starting.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cluster_file::ClusterFile;
+use model::ids::Incarnation;
+use proto::v1::GetStatusRequest;
+use proto::v1::admin_client::AdminClient;
+use proto::version::PROTOCOL;
+use tokio::time::timeout;
+use tonic::transport::Endpoint;
+
+use crate::Error;
+use crate::config::Config;
+use crate::peer;
+
+/// A filesystem that takes longer is left alone.
+const MOUNT_PATIENCE: Duration = Duration::from_secs(2);
+/// A server that takes longer to answer is none.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes sure that no other server serves the mounts.
+///
+/// # Errors
+/// When one does, unless this one is to take over.
+pub async fn check_alone(config: &Config) -> Result<(), Error> {
+    for mount in &config.fs_mount {
+        let Some(other) = read(mount).await else { continue };
+        if !answers(&other).await {
+            tracing::info!(mount = %mount.display(), address = other.server_addr, host = other.host, "a server that is gone was here");
+        } else if config.take_over {
+            tracing::warn!(mount = %mount.display(), address = other.server_addr, host = other.host, "taking over the mount from a server that lives; stop that one");
+        } else {
+            let (address, host) = (other.server_addr, other.host);
+            return Err(Error::SecondServer { mount: mount.clone(), address, host });
+        }
+    }
+    Ok(())
+}
+
+/// What a server has published.
+#[derive(Debug)]
+pub struct Publication {
+    mounts: Vec<PathBuf>,
+    incarnation: Incarnation,
+}
+
+impl Publication {
+    /// Publishes on every mount that is there and can be written where this server listens.
+    pub async fn publish(config: &Config, listening: SocketAddr, incarnation: Incarnation) -> Self {
+        let host = peer::host_name();
+        let file = ClusterFile {
+            server_addr: reachable(&config.server_addr, listening, &host),
+            host,
+            protocol: (PROTOCOL.major, PROTOCOL.minor),
+            incarnation,
+        };
+        let mut mounts = Vec::new();
+        for mount in &config.fs_mount {
+            let (shown, file) = (mount.clone(), file.clone());
+            match at_mount(mount, move |mount| cluster_file::publish(mount, &file)).await {
+                Ok(()) => {
+                    tracing::info!(mount = %shown.display(), address = reachable(&config.server_addr, listening, ""), "published on the mount");
+                    mounts.push(shown);
+                }
+                Err(error) => tracing::info!(mount = %shown.display(), %error, "not published on the mount"),
+            }
+        }
+        Self { mounts, incarnation }
+    }
+
+    /// Takes it back.
+    pub async fn withdraw(self) {
+        for mount in &self.mounts {
+            let incarnation = self.incarnation;
+            if let Err(error) = at_mount(mount, move |mount| cluster_file::withdraw(mount, incarnation)).await {
+                tracing::warn!(mount = %mount.display(), %error, "what was published stays on the mount");
+            }
+        }
+    }
+}
+
+async fn read(mount: &Path) -> Option<ClusterFile> {
+    match at_mount(mount, |mount| cluster_file::read(mount).map_err(std::io::Error::other)).await {
+        Ok(found) => found.map(|found| found.file),
+        Err(error) => {
+            let file = cluster_file::path_on(mount);
+            tracing::warn!(file = %file.display(), %error, "cannot tell whether another server serves the mount");
+            None
+        }
+    }
+}
+
+/// Does something with a mount on a thread of its own, which is left behind when it hangs.
+async fn at_mount<T: Send + 'static>(
+    mount: &Path,
+    act: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let mount = mount.to_owned();
+    let acting = tokio::task::spawn_blocking(move || act(&mount));
+    match timeout(MOUNT_PATIENCE, acting).await {
+        Ok(acted) => acted.map_err(std::io::Error::other)?,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Whether a server answers there.
+async fn answers(other: &ClusterFile) -> bool {
+    if is_loopback(&other.server_addr) && other.host != peer::host_name() {
+        tracing::warn!(
+            host = other.host,
+            address = other.server_addr,
+            "whether the server of that host lives cannot be asked from here"
+        );
+        return false;
+    }
+    let asking = async {
+        let channel = Endpoint::from_shared(format!("http://{}", other.server_addr)).ok()?.connect().await.ok()?;
+        AdminClient::new(channel).get_status(GetStatusRequest {}).await.ok()
+    };
+    matches!(timeout(ANSWER_PATIENCE, asking).await, Ok(Some(_)))
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The address under which others reach a server: as it was configured, with the real port; this host's name when it
+/// listens on all addresses.
+fn reachable(configured: &str, listening: SocketAddr, host: &str) -> String {
+    let named = configured.rsplit_once(':').map_or(configured, |(host, _)| host);
+    let shown = if listening.ip().is_unspecified() { host } else { named };
+    format!("{shown}:{}", listening.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_one_that_others_can_use() {
+        let listening = |text: &str| text.parse().unwrap();
+
+        assert_eq!(reachable("build1:0", listening("192.0.2.7:40001"), "ash"), "build1:40001");
+        assert_eq!(reachable("0.0.0.0:50051", listening("0.0.0.0:50051"), "ash"), "ash:50051");
+        assert_eq!(reachable("[::]:50051", listening("[::]:50051"), "ash"), "ash:50051");
+        assert_eq!(reachable("[::1]:50051", listening("[::1]:50051"), "ash"), "[::1]:50051");
+    }
+
+    #[test]
+    fn loopback_is_known_however_it_is_written() {
+        assert!(["localhost:1", "127.0.0.2:1", "[::1]:1"].into_iter().all(is_loopback));
+        assert!(!["build1:1", "192.0.2.7:1", "[2001:db8::1]:1"].into_iter().any(is_loopback));
+    }
+}
