@@ -236,6 +236,8 @@ impl Driver {
         if key.is_some_and(|key| !key.is_empty() && *key == obituary.key) {
             tracing::info!(%incarnation, "a worker of the server before was killed, and nothing of it runs any more");
             self.step(Input::WorkerDied { incarnation });
+            // Nobody has entered it again: it would have its number.
+            self.roster().leave(incarnation, 0);
         }
     }
 

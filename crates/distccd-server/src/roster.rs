@@ -132,10 +132,10 @@ impl Roster {
         let mut books = self.books();
         books.members.retain(|_, member| member.server == self.server);
         (books.is_complete, books.is_settled) = (true, true);
-        tracing::info!(workers = books.members.len(), "the roster is complete");
         if let Some(file) = books.file.as_ref().map(|(path, _)| path.clone()) {
             books.rewrite(&file);
         }
+        tracing::info!(workers = books.members.len(), "the roster is complete");
     }
 
     fn enter_now(&self, register: &v1::Register) -> io::Result<Entered> {

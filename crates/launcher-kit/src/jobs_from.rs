@@ -60,6 +60,7 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
         Vec::new()
     });
     let session = Session::new(context.settings, context.log, context.software, addresses);
+    let session = session.remembering(context.breaker());
     let slots =
         LocalSlots::open(context.settings.local_slots, context.settings.local_memory, context.runtime_dir.clone())?;
     let mut desk = Desk::new(launch, session, Arc::new(slots), explain);

@@ -4,6 +4,7 @@
 //!
 //! One thread, one way out ([`exit::End::now`]), not a byte on stdout or stderr of its own unless asked or failing.
 
+pub mod breaker;
 pub mod circumstances;
 pub mod cli;
 mod configure;

@@ -57,9 +57,6 @@ pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
     Ok(address.to_socket_addrs().map_err(unresolved)?.collect())
 }
 
-/// How many times longer than its connection a server may take for its hello: it is there, and may be busy.
-const HELLO_PATIENCE: u32 = 5;
-
 /// An open conversation: both sides have introduced themselves.
 pub struct Link {
     to_server: mpsc::UnboundedSender<LauncherMessage>,
@@ -67,15 +64,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// Opens a conversation. Nothing is submitted before the server has answered our hello: when this fails, nothing of
+    /// Opens a conversation; for the connection there is `timeout`, for the server's hello another one that is as many
+    /// times longer as `patience` says. Nothing is submitted before the server has answered our hello: when this fails, nothing of
     /// ours has reached anybody who could act on it.
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn open(addresses: Vec<SocketAddr>, hello: v1::Hello, timeout: Duration) -> Result<Self, LinkError> {
+    pub async fn open(
+        addresses: Vec<SocketAddr>,
+        hello: v1::Hello,
+        timeout: Duration,
+        patience: u32,
+    ) -> Result<Self, LinkError> {
         let connecting = tokio::time::timeout(timeout, connect(&addresses)).await;
         let stream = connecting.map_err(|_| LinkError::Timeout(timeout))?.map_err(LinkError::Connect)?;
-        let timeout = timeout.saturating_mul(HELLO_PATIENCE);
+        let timeout = timeout.saturating_mul(patience);
         let greeting = tokio::time::timeout(timeout, Self::greet(stream, hello)).await;
         greeting.unwrap_or(Err(LinkError::Timeout(timeout)))
     }

@@ -13,6 +13,7 @@ use proto::limits::MAX_BATCH_JOBS;
 use proto::v1::{self, launcher_message, launcher_reply};
 use tokio::time::Instant;
 
+use crate::breaker::Breaker;
 use crate::draft::fresh_id;
 use crate::leftovers;
 use crate::link::{Link, LinkError};
@@ -27,6 +28,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A connection that lasted so long was one; those that break sooner are tries, and tries come to an end.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// How many times longer than its connection a server may take for its hello: it is there, and may be busy.
+const HELLO_PATIENCE: u32 = 5;
+
+/// A server that was remembered as silent answers again when a conversation has lasted so long, or it has said anything of
+/// a job.
+const PROVEN: Duration = Duration::from_secs(1);
 
 /// How long a cancelled job's end is waited for: the server acts on the cancellation in any case.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,6 +84,10 @@ pub struct Session<'a> {
     linked_at: Option<Instant>,
     give_up_at: Option<Instant>,
     pause: Duration,
+    /// What all launchers of the user remember of the server, and when it is to be told that it is silent, or is not.
+    breaker: Breaker,
+    silent_at: Option<Instant>,
+    proven_at: Option<Instant>,
     pending: BTreeMap<JobId, Pending>,
     /// Those of them that the present conversation has not carried.
     unsent: Vec<JobId>,
@@ -100,11 +112,21 @@ impl<'a> Session<'a> {
             linked_at: None,
             give_up_at: None,
             pause: FIRST_PAUSE,
+            breaker: Breaker::default(),
+            silent_at: None,
+            proven_at: None,
             pending: BTreeMap::new(),
             unsent: Vec::new(),
             patience: Patience::default(),
             answers: VecDeque::new(),
         }
+    }
+
+    /// Shares with the user's other launchers what is found out about the server's silence.
+    #[must_use]
+    pub fn remembering(mut self, breaker: Breaker) -> Self {
+        self.breaker = breaker;
+        self
     }
 
     /// Jobs not answered yet.
@@ -134,11 +156,20 @@ impl<'a> Session<'a> {
             if self.pending.is_empty() {
                 std::future::pending::<()>().await;
             }
+            if self.is_first_to_ask() {
+                if !self.breaker.admits() {
+                    self.give_up("the server did not answer a moment ago");
+                    continue;
+                }
+                self.silent_at = Some(Instant::now() + self.settings.connect_timeout);
+            }
             match &mut self.link {
                 None => {
-                    let opened = self.open().await;
-                    self.opening = None;
-                    self.on_opened(opened);
+                    let silent_at = self.silent_at;
+                    tokio::select! { biased;
+                        opened = self.open() => self.on_opened(opened),
+                        () = until(silent_at) => self.on_silence(),
+                    }
                 }
                 Some(link) => tokio::select! { biased;
                     received = link.receive() => match received {
@@ -146,6 +177,7 @@ impl<'a> Session<'a> {
                         Err(error) => self.on_lost(&error),
                     },
                     () = self.patience.until_next() => self.come_again(),
+                    () = until(self.proven_at) => self.on_proven(),
                 },
             }
         }
@@ -173,23 +205,44 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether nobody can know our jobs, and no conversation is being opened.
+    fn is_first_to_ask(&self) -> bool {
+        !self.submitted && self.link.is_none() && self.opening.is_none()
+    }
+
+    /// The others need not wait as long as we do: the server may be busy, but most likely it is not there.
+    fn on_silence(&mut self) {
+        self.silent_at = None;
+        self.breaker.trip();
+    }
+
+    fn on_proven(&mut self) {
+        self.proven_at = None;
+        self.breaker.reset();
+    }
+
     /// Goes on opening a conversation, or begins to; after a pause when the last one broke.
     async fn open(&mut self) -> Result<Link, LinkError> {
-        let pause = self.give_up_at.map(|_| self.pause);
+        // Launchers that lost their server together do not come back in step.
+        let spread = u32::from(self.incarnation[0]);
+        let pause = self.give_up_at.map(|_| self.pause / 2 + self.pause / 2 * spread / u32::from(u8::MAX));
         let hello = proto::version::hello(self.software, self.incarnation, "");
         let (addresses, timeout) = (self.addresses.clone(), self.settings.connect_timeout);
+        let patience = if self.breaker.is_probing() { 1 } else { HELLO_PATIENCE };
         let open = async move {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
-            Link::open(addresses, hello, timeout).await
+            Link::open(addresses, hello, timeout, patience).await
         };
         self.opening.get_or_insert_with(|| Box::pin(open)).await
     }
 
     fn on_opened(&mut self, opened: Result<Link, LinkError>) {
+        (self.opening, self.silent_at) = (None, None);
         match opened {
             Ok(link) => {
+                self.proven_at = self.breaker.is_tripped().then(|| Instant::now() + PROVEN);
                 self.link = Some(link);
                 self.linked_at = Some(Instant::now());
                 self.submitted = true;
@@ -237,7 +290,7 @@ impl<'a> Session<'a> {
     }
 
     fn on_lost(&mut self, error: &LinkError) {
-        self.link = None;
+        (self.link, self.proven_at) = (None, None);
         let steady = self.linked_at.take().is_some_and(|since| since.elapsed() >= STEADY);
         if steady {
             self.give_up_at = None;
@@ -255,6 +308,10 @@ impl<'a> Session<'a> {
         };
         let deadline = *self.give_up_at.get_or_insert(Instant::now() + self.settings.reattach_timeout);
         if !self.submitted || refused || Instant::now() >= deadline {
+            let has_waited = self.submitted || matches!(error, LinkError::Timeout(_));
+            if has_waited && !refused {
+                self.breaker.trip();
+            }
             return self.give_up(&error.to_string());
         }
         self.log.note(|| format!("{error}; asking again"));
@@ -291,6 +348,9 @@ impl<'a> Session<'a> {
     }
 
     fn on_message(&mut self, message: launcher_reply::Message) {
+        if self.breaker.is_tripped() {
+            self.on_proven();
+        }
         match message {
             launcher_reply::Message::Output(chunk) => self.on_output(chunk),
             launcher_reply::Message::Done(done) => self.on_done(done),
@@ -326,6 +386,13 @@ impl<'a> Session<'a> {
             Err(problem) => Answer::Locally(problem),
         };
         self.answer(attempt.job, answer);
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

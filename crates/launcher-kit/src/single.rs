@@ -10,6 +10,7 @@ use model::outcome::ExitStatus;
 use proto::convert::job_id_from;
 use proto::v1;
 
+use crate::breaker::Breaker;
 use crate::decide::{Invocation, Travels};
 use crate::exit::{self, End};
 use crate::fallback;
@@ -34,6 +35,17 @@ pub struct Context<'a> {
     pub log: &'a Log,
     /// The user's runtime directory, for the locks of local runs.
     pub runtime_dir: Option<std::path::PathBuf>,
+}
+
+impl Context<'_> {
+    /// What is remembered of the server's silence. Who may not run anything here has to ask in any case.
+    #[must_use]
+    pub fn breaker(&self) -> Breaker {
+        match self.settings.fallback {
+            Fallback::Never => Breaker::default(),
+            Fallback::Limited | Fallback::Always => Breaker::of(&self.settings.server_addr, self.runtime_dir.clone()),
+        }
+    }
 }
 
 /// How the cluster's part of a command ended.
@@ -118,7 +130,8 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
         Ok(addresses) => addresses,
         Err(error) => return here(context, &mut signals, travels.kind, &error.to_string()).await,
     };
-    let mut session = Session::new(context.settings, context.log, context.software, addresses);
+    let mut session =
+        Session::new(context.settings, context.log, context.software, addresses).remembering(context.breaker());
     let order = ids(&travels.jobs);
     let (kind, repeatable) = (travels.kind, travels.whole.repeatable);
     session.submit(travels.jobs);

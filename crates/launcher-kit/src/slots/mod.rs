@@ -92,12 +92,7 @@ impl LocalSlots {
     /// When there is no safe directory for the lock files.
     pub fn open(count: Option<usize>, memory: u64, runtime_dir: Option<PathBuf>) -> io::Result<Self> {
         let cpus = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let uid = rustix::process::geteuid().as_raw();
-        let dir = match runtime_dir {
-            Some(dir) => dir.join("distccd"),
-            None => PathBuf::from(format!("/tmp/distccd-{uid}")),
-        };
-        own_directory(&dir, uid)?;
+        let dir = own_runtime_directory(runtime_dir)?;
         Ok(Self { dir, count: count.unwrap_or_else(cpus), memory })
     }
 
@@ -164,6 +159,17 @@ impl LocalSlots {
 
 fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// The directory for what the launchers of this user on this host have in common.
+pub(crate) fn own_runtime_directory(runtime_dir: Option<PathBuf>) -> io::Result<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let dir = match runtime_dir {
+        Some(dir) => dir.join("distccd"),
+        None => PathBuf::from(format!("/tmp/distccd-{uid}")),
+    };
+    own_directory(&dir, uid)?;
+    Ok(dir)
 }
 
 /// Makes the directory with mode 0700, or checks that it is ours: `/tmp` belongs to everybody.
