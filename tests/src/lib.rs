@@ -7,6 +7,7 @@
 pub mod binaries;
 pub mod cluster;
 pub mod daemon;
+pub mod family;
 pub mod fidelity;
 pub mod gate;
 pub mod run;

@@ -80,7 +80,7 @@ pub use error::{Blame, CommitError};
 pub use publish::{Committed, Stamp, publish};
 pub use strategy::{Strategy, strategy_for, strategy_of};
 pub use survey::{Plan, survey};
-pub use temporary::remove_leftovers;
+pub use temporary::{is_temporary, remove_leftovers};
 
 /// The extended attributes in which an overlay keeps its marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,12 @@ fn owner_of(name: &[u8]) -> Option<Attempt> {
     Some(Attempt { job: JobId::from_bytes(job.to_be_bytes()), number: number.parse().ok()? })
 }
 
+/// Whether a file of this name is a temporary of some attempt.
+#[must_use]
+pub fn is_temporary(name: &CStr) -> bool {
+    owner_of(name.to_bytes()).is_some()
+}
+
 /// Removes what attempts of `job` with numbers below `before` left unfinished in a directory, and says how many files
 /// that were. `u32::MAX` removes those of all attempts.
 ///

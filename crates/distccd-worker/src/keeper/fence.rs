@@ -12,7 +12,7 @@
 //!
 //! One system call that has already begun goes on, as it would for SIGKILL. The handler is a handler, and not SIGKILL,
 //! because a keeper may be the first process of a PID namespace, which no signal from within ends unless it has a
-//! handler for it. While the worker renews the lease, the handler finds a later deadline on the page and arms the
+//! handler for it; and it removes what is half written. While the worker renews the lease, the handler finds a later deadline on the page and arms the
 //! timer again.
 
 use std::io;
@@ -20,6 +20,7 @@ use std::mem::{MaybeUninit, zeroed};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
+use super::unfinished;
 use crate::lease_page::{LeasePage, boot_time};
 
 /// How a keeper ends whose lease is over.
@@ -68,6 +69,7 @@ extern "C" fn on_deadline(_signal: libc::c_int) {
     let Some(word) = (unsafe { WORD.load(Ordering::SeqCst).as_ref() }) else { return };
     let deadline = word.load(Ordering::SeqCst);
     if boot_time() >= deadline || !arm_at(deadline) {
+        unfinished::remove();
         // SAFETY: ends the process without running anything of it.
         unsafe { libc::_exit(LEASE_OVER) }
     }

@@ -17,6 +17,7 @@ mod fence;
 mod publish;
 mod rights;
 pub(crate) mod tree;
+mod unfinished;
 mod vfork;
 mod view;
 

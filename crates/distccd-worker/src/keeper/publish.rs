@@ -7,12 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use commit::{Blame, CommitError, Durability, Family, Fence, Kernel, LeaseOver, Primary, Strategy, User};
+use commit::{Blame, CommitError, Durability, Family, Fence, LeaseOver, Primary, Strategy, User};
 use model::outcome::AttemptFailure;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, Timespec, open, openat};
 
 use super::conversation::Request;
+use super::unfinished::Noting;
 use super::view::{Layer, View};
 use super::{fence, path_of, rights};
 use crate::lease_page::LeasePage;
@@ -40,7 +41,7 @@ pub(super) fn publish(
         durability: if request.durable { Durability::Fsync } else { Durability::None },
     };
     let mut fence = Watched { page, conversation };
-    commit::commit(&request, &mut fence, &mut Kernel).map(drop).map_err(|error| failure_of(&error))
+    commit::commit(&request, &mut fence, &mut Noting::default()).map(drop).map_err(|error| failure_of(&error))
 }
 
 /// Removes what earlier attempts of this job left unfinished beside the outputs. It is more than tidiness: an attempt

@@ -31,7 +31,9 @@ pub fn serve() -> ExitCode {
     let _ = rustix::thread::set_name(c"distccd-spawner");
     let page = rustix::stdio::stdout().try_clone_to_owned().and_then(LeasePage::of);
     let will = Will::left_at(rustix::stdio::stderr());
-    let (Ok(page), Ok(will), Ok(null)) = (page, will, std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")) else {
+    let (Ok(page), Ok(will), Ok(null)) =
+        (page, will, std::fs::OpenOptions::new().read(true).write(true).open("/dev/null"))
+    else {
         return ExitCode::FAILURE;
     };
     let _ = rustix::stdio::dup2_stdout(&null);
