@@ -23,8 +23,9 @@ impl Publisher<'_> {
         let parent = self.real_dir(left.place)?;
         match self.look(&parent, left)? {
             Some(now) if now.kind == FileType::Directory => {
-                // Whatever the mode will be, we must get in first.
-                if now.mode & 0o700 != 0o700 && now.mode != left.facts.mode {
+                // Whatever the mode will be, we must get in first, if there is something to do there.
+                let to_do = directory.filled || directory.opaque || now.mode != left.facts.mode;
+                if now.mode & 0o700 != 0o700 && to_do {
                     self.change_mode(directory, now.mode | 0o700)?;
                 }
                 if directory.opaque { self.empty(directory) } else { Ok(()) }

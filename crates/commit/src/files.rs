@@ -73,7 +73,7 @@ impl Publisher<'_> {
     /// How the name looks, once a directory that the command has removed there is out of the way.
     pub(crate) fn make_room(&mut self, dir: &Opened<'_>, left: &Left) -> Result<Option<Facts>, CommitError> {
         match self.look(dir, left)? {
-            Some(now) if now.kind == FileType::Directory => match self.remove_directory(dir, left)? {
+            Some(now) if now.kind == FileType::Directory => match self.remove_directory(dir, left, &now)? {
                 true => Ok(None),
                 false => Err(self.failed("replace", left.place, &left.name, Errno::ISDIR)),
             },
@@ -91,7 +91,8 @@ impl Publisher<'_> {
         let now = now.filter(|now| now.kind == FileType::RegularFile);
         match &file.origin {
             Origin::Made => Ok(None),
-            Origin::CopyOfUnknown => Ok(now),
+            // A copy of a file with several names has no such mark, so this one came from elsewhere: by a rename.
+            Origin::CopyOfUnknown => Ok(now.filter(|now| now.links == 1)),
             Origin::CopyOf(_) if now.is_some() && handle_of(dir.as_fd(), &left.name) == file.origin.handle() => Ok(now),
             Origin::CopyOf(handle) => self.move_here(dir, left, handle),
         }

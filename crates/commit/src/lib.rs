@@ -28,12 +28,13 @@
 //! symbolic links mean, and which files look newer than others. Where overlayfs does not record enough to know, what
 //! others have made since the attempt began is spared.
 //!
-//! The overlay must be mounted with `index=on` where that is allowed (as root, over a filesystem with file handles): else
-//! overlayfs does not mark the copy of a file with several names (`fs/overlayfs/copy_up.c`, `ovl_do_copy_up`), and a file
-//! that was written into cannot be told from a new one in its place. It is then published as a new one, which parts it from
-//! its other names, rather than risk writing into, say, a cache's copy. Where that matters the attempt must run in place:
-//! in an unprivileged overlay, when a named output is there and has several names. `metacopy` and `redirect_dir` must be
-//! off.
+//! The overlay must be mounted with `index=on` where that is allowed (as root, over a filesystem with file handles;
+//! `ovl_can_decode_fh` of `fs/overlayfs/util.c` wants `CAP_DAC_READ_SEARCH` of the machine itself): else overlayfs does
+//! not mark the copy of a file with several names (`fs/overlayfs/copy_up.c`, `ovl_do_copy_up`), and a file that was written
+//! into cannot be told from a new one in its place. It is then published as a new one, which parts it from its other names,
+//! rather than risk writing into, say, a cache's copy. Where that matters the attempt must run in place: in an unprivileged
+//! overlay, when a named output is there, links followed, and has several names, or is somebody else's. `metacopy` and
+//! `redirect_dir` must be off; with `userxattr` they are, and may not be named among the options (`EINVAL`).
 //!
 //! # Order, and what a crash leaves
 //! Directories, then files in the order in which the command finished them, symbolic links, removals, and the primary

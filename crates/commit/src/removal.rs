@@ -1,7 +1,7 @@
 //! What the command removed.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -33,7 +33,7 @@ impl Publisher<'_> {
         let dir = self.real_dir(left.place)?;
         match self.look(&dir, left)? {
             None => Ok(()),
-            Some(now) if now.kind == FileType::Directory => self.remove_directory(&dir, left).map(|_| ()),
+            Some(now) if now.kind == FileType::Directory => self.remove_directory(&dir, left, &now).map(|_| ()),
             Some(_) => {
                 self.check("unlink", left.place, &left.name)?;
                 let removed = self.calls.unlink(dir.as_fd(), &left.name).or_else(gone);
@@ -46,10 +46,11 @@ impl Publisher<'_> {
 
     /// Removes a directory that the command removed, with what was in it when the attempt began. Says whether it is gone:
     /// it stays if others have put something into it since.
-    pub(crate) fn remove_directory(&mut self, dir: &Opened<'_>, left: &Left) -> Result<bool, CommitError> {
+    pub(crate) fn remove_directory(&mut self, dir: &Opened<'_>, left: &Left, now: &Facts) -> Result<bool, CommitError> {
         let removal = Removal { place: left.place, name: &left.name, before: self.surely_before(), keep: &[] };
-        let opened = self.open_below(dir.as_fd(), &left.name, &removal)?;
-        self.remove_contents(opened.as_fd(), &removal, 0)?;
+        if let Some(opened) = self.open_below(dir.as_fd(), &left.name, now, &removal)? {
+            self.remove_contents(opened.as_fd(), &removal, 0)?;
+        }
         self.check("rmdir", left.place, &left.name)?;
         let removed = self.calls.rmdir(dir.as_fd(), &left.name).or_else(gone);
         self.real.forget();
@@ -83,7 +84,9 @@ impl Publisher<'_> {
             let now = Facts::if_there(dir, &name);
             let now = now.map_err(|errno| self.failed("stat", removal.place, removal.name, errno))?;
             match now {
-                Some(now) if now.kind == FileType::Directory => self.remove_below(dir, &name, removal, depth)?,
+                Some(now) if now.kind == FileType::Directory => {
+                    self.remove_below(dir, (&name, &now), removal, depth)?;
+                }
                 Some(now) if now.changed < removal.before => {
                     self.check("unlink", removal.place, removal.name)?;
                     let removed = self.calls.unlink(dir, &name).or_else(gone);
@@ -99,12 +102,13 @@ impl Publisher<'_> {
     fn remove_below(
         &mut self,
         dir: BorrowedFd<'_>,
-        name: &CStr,
+        (name, now): (&CStr, &Facts),
         removal: &Removal<'_>,
         depth: usize,
     ) -> Result<(), CommitError> {
-        let opened = self.open_below(dir, name, removal)?;
-        self.remove_contents(opened.as_fd(), removal, depth + 1)?;
+        if let Some(opened) = self.open_below(dir, name, now, removal)? {
+            self.remove_contents(opened.as_fd(), removal, depth + 1)?;
+        }
         self.check("rmdir", removal.place, removal.name)?;
         match self.calls.rmdir(dir, name) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
@@ -112,15 +116,26 @@ impl Publisher<'_> {
         }
     }
 
+    /// Opens a directory that is to be removed. One that its owner has shut is opened to us first, as the command may
+    /// have done; one that we may not look into can still be removed if it is empty.
     fn open_below(
-        &self,
+        &mut self,
         dir: BorrowedFd<'_>,
         name: &CStr,
+        now: &Facts,
         removal: &Removal<'_>,
-    ) -> Result<std::os::fd::OwnedFd, CommitError> {
+    ) -> Result<Option<OwnedFd>, CommitError> {
+        if now.mode & 0o700 != 0o700 {
+            self.check("chmod", removal.place, removal.name)?;
+            // Somebody else's, or gone: what follows tells.
+            let _ = self.calls.chmod_directory(dir, name, Mode::from_raw_mode(now.mode | 0o700));
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(dir, name, flags, Mode::empty())
-            .map_err(|errno| self.failed("open", removal.place, removal.name, errno))
+        match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(Errno::ACCESS) => Ok(None),
+            Err(errno) => Err(self.failed("open", removal.place, removal.name, errno)),
+        }
     }
 }
 

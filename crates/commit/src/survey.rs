@@ -42,7 +42,8 @@ pub(crate) enum Origin {
     Made,
     /// Copied up from the file with this handle, under this name or one that it has been renamed from.
     CopyOf(Vec<u8>),
-    /// Copied up from a filesystem without handles.
+    /// Copied up, from where overlayfs does not say: the lower filesystem has no handles, or the overlay was mounted
+    /// without root. Such an overlay has no index, so that a file with several names is never marked.
     CopyOfUnknown,
 }
 
@@ -56,6 +57,8 @@ pub(crate) struct LeftDirectory {
     pub(crate) opaque: bool,
     /// The names in it, sorted, of an opaque one.
     pub(crate) names: Vec<CString>,
+    /// Whether there is something in it to publish.
+    pub(crate) filled: bool,
 }
 
 /// What a command left, to be published.
@@ -136,9 +139,11 @@ impl Surveyor<'_> {
         for name in &names {
             self.note(number, listed.as_fd(), name, marked_whiteouts)?;
         }
-        if mark.as_deref() == Some(b"y") {
-            let directory = self.plan.directories.iter_mut().rev().find(|directory| directory.number == number);
-            if let Some(directory) = directory {
+        // The roots of the layers are numbered first, and are no directories that the command left.
+        let directory = number.checked_sub(self.request.layers.len());
+        if let Some(directory) = directory.and_then(|index| self.plan.directories.get_mut(index)) {
+            directory.filled = !names.is_empty();
+            if mark.as_deref() == Some(b"y") {
                 directory.opaque = true;
                 directory.names = names;
                 directory.names.sort();
@@ -220,7 +225,7 @@ impl Surveyor<'_> {
             let _ = rustix::fs::chmodat(dir, &*left.name, opened, AtFlags::empty());
         }
         let number = self.plan.tree.add(place);
-        self.plan.directories.push(LeftDirectory { left, number, opaque: false, names: Vec::new() });
+        self.plan.directories.push(LeftDirectory { left, number, opaque: false, names: Vec::new(), filled: false });
         Ok(())
     }
 

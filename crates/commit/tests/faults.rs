@@ -375,3 +375,8 @@ fn the_primary_output_is_the_last_name_to_change() {
     assert_eq!(last.path, b"a.o");
     assert_eq!((last.inode, last.size), (std::os::unix::fs::MetadataExt::ino(&facts), 10));
 }
+
+#[test]
+fn all_of_this_holds_without_root() {
+    support::hold_without_root();
+}

@@ -9,12 +9,12 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use commit::Strategy;
+use commit::{Family, Strategy};
 use proptest::collection::vec;
 use proptest::prelude::{Just, any, prop_oneof};
 use proptest::strategy::Strategy as Values;
 use proptest::test_runner::{Config, TestRunner};
-use support::{Isolated, Runs, With, assert_same, in_namespace, kernel, tree};
+use support::{Isolated, Runs, With, assert_same, family, in_namespace, kernel, tree};
 
 /// Few names, so that operations meet.
 const NAMES: [&str; 10] = ["a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "f", "f/a"];
@@ -96,7 +96,11 @@ fn perform_all(root: &Path, operations: &[Operation]) {
 fn compare(strategy: Strategy) {
     let config = Config { failure_persistence: None, ..Config::default() };
     let histories = (vec(any_operation(), 0..25), vec(any_operation(), 1..25));
-    let outcome = TestRunner::new(config).run(&histories, |(before, during)| {
+    let outcome = TestRunner::new(config).run(&histories, |(mut before, during)| {
+        if family() == Family::User {
+            // Of files with several names such an overlay does not tell enough; the tools' test has the list.
+            before.retain(|operation| !matches!(operation, Operation::Link(..)));
+        }
         compare_one(strategy, &before, &during);
         Ok(())
     });
@@ -131,4 +135,9 @@ fn any_history_ends_alike_published_by_rename() {
 #[test]
 fn any_history_ends_alike_published_by_unlinking_and_creating() {
     compare(Strategy::UnlinkCreate);
+}
+
+#[test]
+fn all_of_this_holds_without_root() {
+    support::hold_without_root();
 }

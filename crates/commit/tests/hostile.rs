@@ -169,3 +169,33 @@ fn what_was_only_opened_does_not_undo_what_others_wrote() {
 
     assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "theirs");
 }
+
+#[test]
+fn directories_that_their_owner_has_shut_are_removed_and_written_to_as_by_the_command() {
+    let base = world();
+    let shared = base.path().join("real");
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (name, mode) in [("unsearchable", 0o644), ("unreadable", 0o300), ("shut", 0), ("unwritable", 0o500)] {
+        fs::create_dir(shared.join(name)).unwrap();
+        set_mode(&shared.join(name), mode);
+    }
+    in_namespace(|| {
+        let write = |seen: &Path| {
+            for name in ["unsearchable", "unreadable", "shut"] {
+                fs::remove_dir(seen.join(name)).unwrap();
+            }
+            set_mode(&seen.join("unwritable"), 0o700);
+            fs::write(seen.join("unwritable/file"), "").unwrap();
+            set_mode(&seen.join("unwritable"), 0o500);
+        };
+        race(&shared, write, |_| ());
+    });
+
+    let names: Vec<_> = support::tree(&shared).into_iter().map(|(name, look)| (name, look.mode & 0o777)).collect();
+    assert_eq!(names, [("unwritable".into(), 0o500), ("unwritable/file".into(), names[1].1)]);
+}
+
+#[test]
+fn all_of_this_holds_without_root() {
+    support::hold_without_root();
+}

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use commit::Strategy;
-use support::{Isolated, Runs, With, assert_same, in_namespace, kernel, tree};
+use commit::{Family, Strategy};
+use support::{Isolated, Runs, With, assert_same, family, in_namespace, kernel, tree};
 
 /// What lies there before, by a shell: sources, objects, an archive, and names that share a file.
 const BEFORE: &str = r#"
@@ -107,6 +107,29 @@ const COMMANDS: &[&str] = &[
     "rm soft; mkdir soft; touch soft/x",
 ];
 
+/// Those that work on one of several names of a file and leave it the same file. An overlay without root does not say of
+/// such a file whether it was written into or made anew, so its names part; where a command's named output has several
+/// names, a worker without root runs it in place.
+const PARTED_WITHOUT_ROOT: &[&str] = &[
+    "gcc -S a.c -o old.o",
+    "ar qD linked.a b.o",
+    "ar rD other.a b.o && ranlib -D other.a",
+    "ranlib -U linked.a",
+    "strip -g hard",
+    "objcopy --strip-debug old.o",
+    "cp -p ancient old.o",
+    "cp prog harder",
+    "touch old.o",
+    "touch -d 1999-12-31 old.o",
+    "mv old.o moved.o",
+    "mv old.o a.o",
+    "ln old.o oldest.o",
+    "echo more >>old.o",
+    "echo more >>hard; chmod 700 harder",
+    "chmod 600 old.o",
+    "exec 3>>old.o; true",
+];
+
 fn shell(dir: &Path, script: &str) {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", script]).current_dir(dir).env("LC_ALL", "C").env("SOURCE_DATE_EPOCH", "1000000000");
@@ -133,21 +156,20 @@ fn compare(strategy: Strategy) {
             wrong.push(*command);
         }
     }
-    assert!(wrong.is_empty(), "{} of {} commands differ: {wrong:#?}", wrong.len(), COMMANDS.len());
+    let known = if family() == Family::User { PARTED_WITHOUT_ROOT } else { &[] };
+    assert_eq!(wrong, known, "the commands that end otherwise");
 }
 
 fn compare_one(base: &Path, before: &Path, command: &str, strategy: Strategy) {
     let (work, scratch) = (base.join("work"), base.join("scratch"));
     for dir in [&work, &scratch] {
-        if dir.exists() {
-            fs::remove_dir_all(dir).unwrap();
-        }
+        support::remove(dir);
     }
     twin(before, &work);
     shell(&work, command);
     let direct = tree(&work);
     let direct_times = newer_pairs(&work, before);
-    fs::remove_dir_all(&work).unwrap();
+    support::remove(&work);
     fs::create_dir(&scratch).unwrap();
     twin(before, &work);
 
@@ -185,4 +207,9 @@ fn tools_end_alike_published_by_rename() {
 #[test]
 fn tools_end_alike_published_by_unlinking_and_creating() {
     compare(Strategy::UnlinkCreate);
+}
+
+#[test]
+fn all_of_this_holds_without_root() {
+    support::hold_without_root();
 }

@@ -3,10 +3,10 @@
 #![allow(dead_code, reason = "every test file uses a part")]
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, Metadata, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use model::ids::{Attempt, JobId};
 use rustix::fs::Timespec;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::WaitOptions;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
 pub(crate) const JOB: JobId = JobId::from_bytes([0xc0; 16]);
 
@@ -39,6 +39,9 @@ pub(crate) fn in_namespace(story: impl FnOnce()) {
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "no process for the test");
     if child == 0 {
+        // A lock that another thread held when we were forked is never released here: rather die than wait for ever.
+        // SAFETY: asks for a signal.
+        unsafe { libc::alarm(300) };
         let told = catch_unwind(AssertUnwindSafe(|| {
             enter_namespace();
             story();
@@ -56,7 +59,8 @@ pub(crate) fn in_namespace(story: impl FnOnce()) {
 fn complain(panic: &(dyn std::any::Any + Send)) {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked");
-    let _ = File::options().write(true).open("/dev/stderr").and_then(|mut stderr| writeln!(stderr, "{text}"));
+    // By descriptor: what /dev/stderr leads to may not be ours to open.
+    let _ = rustix::io::write(rustix::stdio::stderr(), format!("{text}\n").as_bytes());
 }
 
 fn enter_namespace() {
@@ -96,16 +100,19 @@ impl Isolated {
         let mode = std::fs::metadata(shared).unwrap().permissions();
         std::fs::set_permissions(&upper, mode).unwrap();
         let family = family();
-        // Without an index overlayfs does not mark a file with several names that it copied up.
-        let more = if family == Family::User { "userxattr,index=off" } else { "index=on" };
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={},metacopy=off,redirect_dir=off,{more}",
-            shared.display(),
-            upper.display(),
-            work.display()
-        );
+        // Without an index overlayfs does not mark a file with several names that it copied up. With `userxattr` it
+        // takes no word on metacopy and redirect_dir (`EINVAL`), which it leaves off by itself.
+        let more = match family {
+            Family::User => "userxattr,index=off",
+            Family::Trusted => "index=on,metacopy=off,redirect_dir=off",
+        };
+        let options =
+            format!("lowerdir={},upperdir={},workdir={},{more}", shared.display(), upper.display(), work.display());
         let options = std::ffi::CString::new(options).unwrap();
         rustix::mount::mount("overlay", shared, "overlay", MountFlags::empty(), Some(&*options)).unwrap();
+        if family == Family::User {
+            give_up_capabilities();
+        }
         pass_a_tick();
         let began = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         Self { real, upper: File::open(&upper).unwrap(), family, began }
@@ -118,6 +125,43 @@ impl Isolated {
         calls: &mut dyn Calls,
     ) -> Result<Committed, CommitError> {
         commit_upper(&self.upper, &self.real, self.family, self.began, with, fence, calls)
+    }
+}
+
+/// Leaves a story with a user's rights, as the command has them: who makes a user namespace has all capabilities in it.
+fn give_up_capabilities() {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).unwrap();
+}
+
+/// As root, runs the whole test program again as a user without any right, on which overlays are another family; fails
+/// if any of its tests fails. Without root, all other tests of the program are that run.
+pub(crate) fn hold_without_root() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    // The program may lie where nobody may look; the link in /proc leads there all the same.
+    let mut again = std::process::Command::new("/proc/self/exe");
+    again.uid(NOBODY).gid(NOBODY).current_dir(home.path()).env("TMPDIR", home.path()).env("HOME", home.path());
+    let output = again.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let ran = said.lines().filter(|line| line.starts_with("test ") && line.ends_with(" ok")).count();
+    assert!(output.status.success(), "without root:\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(ran > 1, "no test was run without root:\n{said}");
+}
+
+/// Removes a directory, even if the user may not look into parts of it.
+pub(crate) fn remove(dir: &Path) {
+    if dir.exists() {
+        tree(dir);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }
 
@@ -178,18 +222,18 @@ pub(crate) struct Look {
 }
 
 /// All names below a directory, and how they look.
+///
+/// Directories that their owner may not use are opened for good.
 pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Look> {
-    let mut names = Vec::new();
+    let mut names = BTreeMap::new();
     collect(root, root, &mut names);
-    names.sort();
     let mut first: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
-    let look = |name: PathBuf| {
+    let look = |(name, facts): (PathBuf, Metadata)| {
         let path = root.join(&name);
-        let facts = path.symlink_metadata().unwrap();
         let content = if facts.is_symlink() {
             path.read_link().unwrap().into_os_string().into_encoded_bytes()
         } else if facts.is_file() {
-            std::fs::read(&path).unwrap()
+            content_of(&path, &facts)
         } else {
             Vec::new()
         };
@@ -202,14 +246,31 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Look> {
     names.into_iter().map(look).collect()
 }
 
-fn collect(root: &Path, dir: &Path, names: &mut Vec<PathBuf>) {
+fn collect(root: &Path, dir: &Path, names: &mut BTreeMap<PathBuf, Metadata>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        names.push(path.strip_prefix(root).unwrap().to_owned());
-        if path.symlink_metadata().unwrap().is_dir() {
+        let facts = path.symlink_metadata().unwrap();
+        let mode = facts.permissions().mode();
+        names.insert(path.strip_prefix(root).unwrap().to_owned(), facts.clone());
+        if facts.is_dir() {
+            if mode & 0o700 != 0o700 {
+                std::fs::set_permissions(&path, Permissions::from_mode(mode | 0o700)).unwrap();
+            }
             collect(root, &path, names);
         }
     }
+}
+
+/// Reads what even its owner may not read.
+fn content_of(path: &Path, facts: &Metadata) -> Vec<u8> {
+    let mode = facts.permissions().mode();
+    if mode & 0o400 != 0 {
+        return std::fs::read(path).unwrap();
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(mode | 0o400)).unwrap();
+    let content = std::fs::read(path).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    content
 }
 
 /// Says where two trees differ, briefly.
