@@ -17,7 +17,7 @@ use crate::tree::Opened;
 use crate::writing::Content;
 use crate::{Strategy, temporary};
 
-/// How often a final name is unlinked and created before we believe that somebody else keeps making it.
+/// How often a name is unlinked and made before we believe that somebody else keeps making it.
 const TRIES: usize = 4;
 
 /// A name from which a file may have come.
@@ -149,7 +149,7 @@ impl Publisher<'_> {
         let temporary = temporary::name_for(&left.name, self.request.attempt);
         let (to, by_rename) = match self.layer_of(left.place).strategy {
             Strategy::Rename => (&temporary, true),
-            Strategy::UnlinkCreate => (&left.name, false),
+            Strategy::Link => (&left.name, false),
         };
         self.unlink_if_there(dir, left, to)?;
         self.check("link", left.place, &left.name)?;
@@ -157,7 +157,7 @@ impl Publisher<'_> {
             Ok(()) => {}
             // Done, and the reply was lost.
             Err(Errno::EXIST) if Facts::at(dir.as_fd(), to).is_ok_and(|now| now.is_same_file(&from)) => {}
-            Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV) => return Ok(false),
+            Err(errno) if has_no_links(errno) => return Ok(false),
             Err(errno) => return Err(self.failed("link", left.place, &left.name, errno)),
         }
         if by_rename {
@@ -204,63 +204,31 @@ impl Publisher<'_> {
         if changed || written { self.on_published(dir, left) } else { Ok(()) }
     }
 
-    /// Publishes a file as a new one under its name.
+    /// Publishes a file as a new one under its name, by way of a temporary.
     fn replace(&mut self, dir: &Opened<'_>, content: &Content<'_>, base: Option<&Facts>) -> Result<(), CommitError> {
-        match self.layer_of(content.left.place).strategy {
-            Strategy::Rename => self.replace_by_rename(dir, content, base),
-            Strategy::UnlinkCreate => self.replace_by_creation(dir, content, base),
-        }
-    }
-
-    fn replace_by_rename(
-        &mut self,
-        dir: &Opened<'_>,
-        content: &Content<'_>,
-        base: Option<&Facts>,
-    ) -> Result<(), CommitError> {
         let left = content.left;
         let temporary = temporary::name_for(&left.name, self.request.attempt);
         let file = self.create(dir, left, &temporary)?;
-        let filled = self.fill(content, file, base, false);
+        let filled = self.fill(content, file, base);
         if filled.is_err() {
             let _ = self.calls.unlink(dir.as_fd(), &temporary);
         }
-        self.rename(dir, left, &temporary, &filled?)?;
-        self.on_published(dir, left)
-    }
-
-    fn replace_by_creation(
-        &mut self,
-        dir: &Opened<'_>,
-        content: &Content<'_>,
-        base: Option<&Facts>,
-    ) -> Result<(), CommitError> {
-        let left = content.left;
-        let file = self.create(dir, left, &left.name)?;
-        let made = Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
-        if let Err(error) = self.fill(content, file, base, true) {
-            // Half a file misleads a build tool; but what is there may be a later attempt's already.
-            let ours = Facts::at(dir.as_fd(), &left.name).is_ok_and(|now| now.is_same_file(&made));
-            if ours && self.fence.check().is_ok() {
-                let _ = self.calls.unlink(dir.as_fd(), &left.name);
-            }
-            return Err(error);
+        let made = filled?;
+        match self.layer_of(left.place).strategy {
+            Strategy::Link => self.link(dir, left, &temporary, &made)?,
+            Strategy::Rename => self.rename(dir, left, &temporary, &made)?,
         }
         self.on_published(dir, left)
     }
 
-    /// Creates a file under a name that is made free for it: a temporary, or the final one.
+    /// Creates a temporary. One of the name is left of an earlier try.
     fn create(&mut self, dir: &Opened<'_>, left: &Left, name: &CStr) -> Result<OwnedFd, CommitError> {
         // Whatever its mode, its writer writes; some servers ask for the right at each write.
         let mode = Mode::from_raw_mode(left.facts.mode & 0o777 | 0o600);
-        let mut missing = name != &*left.name;
         for _ in 0..TRIES {
-            if !missing {
-                self.unlink_if_there(dir, left, name)?;
-            }
             self.check("create", left.place, &left.name)?;
             match self.calls.create(dir.as_fd(), name, mode) {
-                Err(Errno::EXIST) => missing = false,
+                Err(Errno::EXIST) => self.unlink_if_there(dir, left, name)?,
                 Err(errno) => return Err(self.failed("create", left.place, &left.name, errno)),
                 Ok(file) => return Ok(file),
             }
@@ -274,18 +242,44 @@ impl Publisher<'_> {
         removed.map_err(|errno| self.failed("unlink", left.place, &left.name, errno))
     }
 
-    /// Writes, gives attributes, and closes. In `public` each write is a step that others see.
-    fn fill(
-        &mut self,
-        content: &Content<'_>,
-        file: OwnedFd,
-        base: Option<&Facts>,
-        public: bool,
-    ) -> Result<Facts, CommitError> {
-        self.copy_into_new(content, &file, public)?;
+    /// Writes, gives attributes, and closes.
+    fn fill(&mut self, content: &Content<'_>, file: OwnedFd, base: Option<&Facts>) -> Result<Facts, CommitError> {
+        self.copy_into_new(content, &file)?;
         self.set_attributes(content, &file, base)?;
         self.set_times(content, &file, false)?;
         self.sync_and_close(content, file)
+    }
+
+    /// Fences as [`Self::rename`] does: a temporary that the next attempt has removed cannot be linked.
+    fn link(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
+        match self.try_to_link(dir, left, from, made) {
+            Err(error) if error.errno.is_some_and(has_no_links) => self.rename(dir, left, from, made),
+            linked => {
+                let _ = self.calls.unlink(dir.as_fd(), from);
+                linked
+            }
+        }
+    }
+
+    fn try_to_link(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
+        for _ in 0..TRIES {
+            // One that sleeps here takes at most a name away, which a build tool sees as not built.
+            self.unlink_if_there(dir, left, &left.name)?;
+            self.check("link", left.place, &left.name)?;
+            match self.calls.link(dir.as_fd(), from, dir.as_fd(), &left.name) {
+                Ok(()) => return Ok(()),
+                // Done, and the reply was lost; or somebody else has made the name just now.
+                Err(Errno::EXIST) if Facts::at(dir.as_fd(), &left.name).is_ok_and(|now| now.is_same_file(made)) => {
+                    return Ok(());
+                }
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => {
+                    return Err(CommitError::lease("link", &self.plan.tree.path_of(left.place, &left.name)));
+                }
+                Err(errno) => return Err(self.failed("link", left.place, &left.name, errno)),
+            }
+        }
+        Err(self.failed("link", left.place, &left.name, Errno::EXIST))
     }
 
     /// The step that fences: see the crate's description. `made` is the file that is to get the name; when it does not, the
@@ -330,6 +324,11 @@ impl Publisher<'_> {
             Err(errno) => Err(self.failed("rename", left.place, &left.name, errno)),
         }
     }
+}
+
+/// Whether `link(2)` says that there is no linking here.
+fn has_no_links(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV)
 }
 
 impl Origin {

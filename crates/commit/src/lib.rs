@@ -48,13 +48,14 @@
 //! [`Fence::check`] is asked before every step that others can see. It says whether the lease still runs; a worker whose
 //! lease ran out has killed this process, unless it was stopped (SIGSTOP, a frozen machine) and wakes up late, as a
 //! zombie. Between a check and its step there are a few instructions in which a zombie can wake. Then:
-//! - A *rename* finds that its temporary is gone, because whoever runs the job next has called [`remove_leftovers`]
-//!   first, and fails. If the zombie slept before it made the temporary, there is a check between making and renaming.
-//! - *Removing a file, creating one exclusively, changing a mode or a time* have nothing to fail by. The keeper arms a
+//! - A *rename* of a temporary, or a *link* to it, finds it gone, because whoever runs the job next has called
+//!   [`remove_leftovers`] first, and fails. If the zombie slept before it made the temporary, there is a check between
+//!   making and publishing it.
+//! - *Removing a name, linking other names, changing a mode or a time* have nothing to fail by. The keeper arms a
 //!   timer on `CLOCK_BOOTTIME` that sends SIGKILL at the end of the lease, and a process that is continued takes its
 //!   signals before its next instruction: only a pause of the whole machine inside these few instructions is left.
-//! - *Writing into a file* goes to a descriptor. One that was opened under its final name by exclusive creation is not
-//!   the file that a later attempt creates after unlinking it.
+//! - *Writing into a file* goes to a descriptor: that of a temporary, which the next attempt unlinks; or that of a file
+//!   which has other names and must stay the same file.
 
 mod calls;
 mod directories;

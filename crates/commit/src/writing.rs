@@ -56,12 +56,7 @@ impl Publisher<'_> {
     }
 
     /// Writes all into a new file, holes left out where there are any.
-    pub(crate) fn copy_into_new(
-        &mut self,
-        content: &Content<'_>,
-        to: &OwnedFd,
-        public: bool,
-    ) -> Result<(), CommitError> {
+    pub(crate) fn copy_into_new(&mut self, content: &Content<'_>, to: &OwnedFd) -> Result<(), CommitError> {
         let size = content.left.facts.size;
         let sparse = content.left.facts.allocated < size;
         let mut offset = 0;
@@ -74,7 +69,7 @@ impl Publisher<'_> {
                 }
                 Some(None) => break,
             };
-            self.copy(content, to, (offset, end), public)?;
+            self.copy(content, to, (offset, end), false)?;
             offset = end;
         }
         if sparse {
@@ -107,6 +102,7 @@ impl Publisher<'_> {
         self.on_published(dir, left)
     }
 
+    /// In `public` each write is a step that others see.
     fn copy(
         &mut self,
         content: &Content<'_>,

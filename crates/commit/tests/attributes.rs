@@ -13,7 +13,7 @@ use commit::Strategy;
 use rustix::fs::XattrFlags;
 use support::{Isolated, Runs, With, in_namespace, kernel};
 
-const STRATEGIES: [Strategy; 2] = [Strategy::Rename, Strategy::UnlinkCreate];
+const STRATEGIES: [Strategy; 2] = [Strategy::Rename, Strategy::Link];
 
 /// Prepares a shared directory, runs `isolated` in an overlay over it, and commits.
 fn after(strategy: Strategy, prepare: impl Fn(&Path), isolated: impl Fn(&Path)) -> tempfile::TempDir {

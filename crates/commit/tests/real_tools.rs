@@ -205,8 +205,8 @@ fn tools_end_alike_published_by_rename() {
 }
 
 #[test]
-fn tools_end_alike_published_by_unlinking_and_creating() {
-    compare(Strategy::UnlinkCreate);
+fn tools_end_alike_published_by_linking() {
+    compare(Strategy::Link);
 }
 
 #[test]
