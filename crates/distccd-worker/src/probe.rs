@@ -96,7 +96,7 @@ impl Probe {
     /// world is read-only.
     pub(crate) fn isolation(&self, config: &Config) -> Isolation {
         let of = |mounts: &mut dyn Iterator<Item = &Found>| mounts.map(|mount| mount.path.clone()).collect();
-        let slow = |mount: &&Found| mount.strategy() == Strategy::UnlinkCreate;
+        let slow = |mount: &&Found| mount.strategy() == Strategy::Link;
         let isolated: &[Found] = if self.isolates() { &self.mounts } else { &[] };
         Isolation {
             mounts: of(&mut isolated.iter()),
@@ -125,7 +125,7 @@ impl Found {
     fn commit(&self) -> &'static str {
         match self.strategy() {
             Strategy::Rename => "temporary name and rename",
-            Strategy::UnlinkCreate => "unlink and exclusive create (a rename makes readers wait on this filesystem)",
+            Strategy::Link => "temporary name and link (a rename makes readers wait on this filesystem)",
         }
     }
 }

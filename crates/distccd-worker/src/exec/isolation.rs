@@ -53,13 +53,15 @@ impl Isolation {
 /// names, of which an overlay without root does not tell whether it was written into.
 fn meets_strangers(work: &Work) -> bool {
     let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let strange = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| (facts.uid(), facts.gid()) != us);
+    // The link itself, and what it leads to: either may be somebody else's.
+    let looks = |path: &Path| [fs::symlink_metadata(path), fs::metadata(path)].into_iter().flatten();
+    let strange = |path: &Path| looks(path).any(|facts| (facts.uid(), facts.gid()) != us);
     let cwd = crate::keeper::path_of(&work.command.cwd);
     let outputs = work.outputs.iter().map(PathBuf::as_path);
     let mut folders: Vec<&Path> = outputs.clone().filter_map(Path::parent).collect();
     folders.sort_unstable();
     folders.dedup();
-    let linked = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file() && facts.nlink() > 1);
+    let linked = |path: &Path| looks(path).any(|facts| facts.is_file() && facts.nlink() > 1);
     strange(&cwd) || folders.into_iter().any(strange) || outputs.clone().any(|path| strange(path) || linked(path))
 }
 

@@ -69,7 +69,7 @@ fn as_commits<'a>(layer: &'a Layer, view: &View, request: &Request) -> commit::L
         upper: layer.upper.as_fd(),
         real: layer.real.as_fd(),
         family: if view.namespaces == Namespaces::User { Family::User } else { Family::Trusted },
-        strategy: if slowly { Strategy::UnlinkCreate } else { Strategy::Rename },
+        strategy: if slowly { Strategy::Link } else { Strategy::Rename },
         stale_view: commit::LONGEST_STALE_VIEW,
     }
 }
