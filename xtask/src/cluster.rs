@@ -29,6 +29,17 @@ pub(crate) struct Plan<'a> {
     pub(crate) workers: usize,
     /// Slots of each.
     pub(crate) slots: usize,
+    /// Lines of the server's configuration file.
+    pub(crate) server: &'a str,
+    /// Where the server writes its journal.
+    pub(crate) journal: Option<&'a Path>,
+}
+
+impl<'a> Plan<'a> {
+    /// With a server as it is by default.
+    pub(crate) fn new(binaries: &'a Path, mount: &'a Path, logs: &'a Path, workers: usize, slots: usize) -> Self {
+        Self { binaries, mount, logs, workers, slots, server: "", journal: None }
+    }
 }
 
 /// A running cluster. Workers end first, then the server: fields are dropped in order.
@@ -48,6 +59,9 @@ impl Cluster {
         let address = format!("127.0.0.1:{}", free_port()?);
         let mut command = clean(plan, "distccd-server")?;
         command.arg(format!("--server-addr={address}")).arg("--state-dir=off");
+        if let Some(journal) = plan.journal {
+            command.arg(format!("--journal={}", journal.display()));
+        }
         let mut server = Daemon::start(&mut command, &plan.logs.join("server.log"))?;
         server
             .wait_until(START, || std::net::TcpStream::connect(&address).is_ok())
@@ -120,8 +134,9 @@ pub(crate) fn scrub(command: &mut Command) {
 
 /// A daemon of ours with none of the user's settings and no configuration file of this machine.
 fn clean(plan: &Plan<'_>, program: &str) -> anyhow::Result<Command> {
-    let config = plan.logs.join("empty.toml");
-    std::fs::write(&config, "").with_context(|| format!("cannot write {}", config.display()))?;
+    let config = plan.logs.join(format!("{program}.toml"));
+    let settings = if program == "distccd-server" { plan.server } else { "" };
+    std::fs::write(&config, settings).with_context(|| format!("cannot write {}", config.display()))?;
     let mut command = Command::new(plan.binaries.join(program));
     scrub(&mut command);
     command.arg("--config").arg(config);

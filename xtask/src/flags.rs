@@ -57,6 +57,8 @@ pub(crate) enum Bench {
     Overhead(Overhead),
     /// What a job costs the scheduler, by the size of the fleet and of the queue
     Scheduler(SchedulerCost),
+    /// How many commands of a real build go to workers that are warm for their directory, with and without preference
+    Warmth(Warmth),
 }
 
 /// Flags of `bench isolation`.
@@ -65,6 +67,17 @@ pub(crate) struct Isolation {
     /// The directory to isolate, such as one on a shared filesystem; without it a new one below target/
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<std::path::PathBuf>,
+}
+
+/// Flags of `bench warmth`.
+#[derive(Debug, Args)]
+pub(crate) struct Warmth {
+    /// Builds of each sort, in turns
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) rounds: usize,
+    /// Put the table into docs/scheduling.md
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 /// Flags of `bench overhead`.

@@ -26,7 +26,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let mount = scratch.path().join("shared");
     std::fs::create_dir(&mount)?;
     std::fs::write(mount.join("t.c"), "int main(void) { return 0; }\n")?;
-    let plan = Plan { binaries: &binaries, mount: &mount, logs: scratch.path(), workers: 1, slots: 1 };
+    let plan = Plan::new(&binaries, &mount, scratch.path(), 1, 1);
     let cluster = Cluster::start(&plan)?;
     for name in LAUNCHERS {
         let path = binaries.join(name);

@@ -51,6 +51,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(Bench::Isolation(flags)) => bench::isolation(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Bench(Bench::Scheduler(flags)) => bench::scheduler(&workspace, &flags)?,
+        Task::Bench(Bench::Warmth(flags)) => bench::warmth(&workspace, &flags)?,
         Task::Chaos(flags) => return chaos::run(&workspace, &flags),
         Task::Demo(flags) => return demo::run(&workspace, &flags),
         Task::Dist(flags) => dist::run(&workspace, &flags)?,

@@ -145,6 +145,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| shown_duration(c.scheduler.bench_time),
     },
     Key {
+        name: "cold_directory",
+        set: |c, raw| raw.as_grace().map(|it| c.scheduler.cold_directory = it),
+        show: |c| shown_duration(c.scheduler.cold_directory),
+    },
+    Key {
         name: "fleet_grace",
         set: |c, raw| raw.as_duration().map(|it| c.scheduler.fleet_grace = it),
         show: |c| shown_duration(c.scheduler.fleet_grace),

@@ -23,6 +23,10 @@ fn main() -> anyhow::Result<()> {
         let replayed = journal::replay(BufReader::new(file)).with_context(|| format!("{shown}"))?;
         let (steps, actions, seconds) = (replayed.steps, replayed.actions, replayed.lasted.as_micros() / 1_000_000);
         println!("{shown}: {steps} steps in {seconds} s led to the same {actions} actions");
+        let (sent, warm) = (replayed.sent, replayed.warm);
+        println!(
+            "{shown}: {sent} attempts sent, {warm} of them to workers that were warm for their output's directory"
+        );
         if replayed.is_torn {
             println!("{shown}: it ends in the middle of a step, as when its server was killed");
         }

@@ -1,8 +1,9 @@
 //! Living through a journal again.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
-use model::ids::fnv1a;
+use model::ids::{DirKey, JobId, WorkerId, fnv1a};
 use model::time::Timestamp;
 use scheduler_core::{Action, Config, ConfigError, HistoryEntry, Input, Scheduler};
 
@@ -19,6 +20,10 @@ pub struct Replayed {
     pub actions: u64,
     /// The time of the last step.
     pub lasted: Timestamp,
+    /// Attempts that were sent to workers.
+    pub sent: u64,
+    /// Those of them whose worker had been sent a job with the same output directory before.
+    pub warm: u64,
     /// The journal ends in the middle of a step: whoever wrote it died.
     pub is_torn: bool,
 }
@@ -79,6 +84,7 @@ pub fn replay(journal: impl Read) -> Result<Replayed, ReplayError> {
     };
     let history = whole::<Vec<HistoryEntry>>(&history).map_err(|_| ReplayError::Damaged { step: 0 })?;
     scheduler.import_history(&history);
+    let mut traces = Traces::default();
     while let Some(payload) = frames.next(replayed.steps + 1)? {
         let step = replayed.steps + 1;
         let Recorded { now, input, expected } = Recorded::read(&payload).map_err(|_| ReplayError::Damaged { step })?;
@@ -91,9 +97,37 @@ pub fn replay(journal: impl Read) -> Result<Replayed, ReplayError> {
         if digest(&actions) != expected {
             return Err(ReplayError::Diverged { step, now, input: Box::new(input), actions });
         }
+        traces.follow(&input, &actions);
         replayed = Replayed { steps: step, actions: replayed.actions + actions.len() as u64, lasted: now, ..replayed };
     }
+    (replayed.sent, replayed.warm) = (traces.sent, traces.warm);
     Ok(Replayed { is_torn: frames.is_torn, ..replayed })
+}
+
+/// Which worker was sent to write into which directory.
+#[derive(Default)]
+struct Traces {
+    dirs: HashMap<JobId, DirKey>,
+    written: HashSet<(WorkerId, DirKey)>,
+    sent: u64,
+    warm: u64,
+}
+
+impl Traces {
+    fn follow(&mut self, input: &Input, actions: &[Action]) {
+        if let Input::JobsSubmitted { jobs, .. } = input {
+            let dirs = jobs.iter().filter_map(|job| Some((job.id, *job.facts.dirs.first()?)));
+            self.dirs.extend(dirs);
+        }
+        for action in actions {
+            let Action::Assign { worker, attempts, .. } = action else { continue };
+            for attempt in attempts {
+                let Some(&dir) = self.dirs.get(&attempt.job) else { continue };
+                self.sent += 1;
+                self.warm += u64::from(!self.written.insert((*worker, dir)));
+            }
+        }
+    }
 }
 
 struct Recorded {

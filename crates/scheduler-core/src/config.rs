@@ -45,6 +45,9 @@ pub struct Config {
     /// Jobs that are looked at, beyond the one whose turn it is, for one whose directory is warm on the worker that
     /// has a slot. They must be of the same build and kind and at least half as long; 0 takes turns strictly.
     pub look_ahead: usize,
+    /// What fetching a directory is taken to cost a worker that is cold for it: names, attributes and capabilities of a
+    /// shared filesystem. 0: warmth counts for nothing.
+    pub cold_directory: Duration,
     /// Workers that may write into one directory at once while there is other work for them; 0 is no limit.
     pub writers_per_dir: usize,
     /// Durations and memory needs that are remembered, at the most.
@@ -87,6 +90,7 @@ impl Default for Config {
             interactive_jobs: 4,
             ageing: Duration::from_secs(60),
             look_ahead: 4,
+            cold_directory: Duration::from_millis(100),
             writers_per_dir: 8,
             history_entries: 100_000,
             bench_after: 3,

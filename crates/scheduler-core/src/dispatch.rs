@@ -3,7 +3,6 @@
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use model::ids::{Attempt, JobId, WorkerId};
 use model::job::JobKind;
@@ -27,9 +26,6 @@ const MAX_WARM: usize = 16;
 const MAX_DIRS: usize = 4;
 /// Warm workers looked at for one directory, and workers with room for one memory need, busy ones included.
 pub(crate) const MAX_LOOKS: usize = 64;
-/// What fetching a directory is taken to cost a worker that is cold for it: names, attributes and capabilities of a
-/// network filesystem, some round trips to a loaded server.
-const COLD_DIR: Duration = Duration::from_millis(100);
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
@@ -234,14 +230,16 @@ impl Scheduler {
 
     pub(crate) fn candidate(&self, job: &Job, id: WorkerId) -> Option<Candidate> {
         let worker: &Worker = self.workers.get(id)?;
-        let cold = COLD_DIR.saturating_mul(self.affinity.missing(id, &job.facts.dirs));
+        let price = self.config.cold_directory;
+        let counts = !price.is_zero();
+        let cold = price.saturating_mul(self.affinity.missing(id, &job.facts.dirs));
         let time = worker.pace.time_for(job.prediction.duration).saturating_add(cold);
         Some(Candidate {
             worker: id,
             crowds: self.crowds(job, id),
             time,
             octaves_slow: worker.pace.octaves_slow(),
-            warmth: self.affinity.warmth(id, &job.facts.dirs),
+            warmth: if counts { self.affinity.warmth(id, &job.facts.dirs) } else { 0 },
             idle: worker.idle(),
             foreign_load: worker.load.foreign_load_centi,
             memory: worker.headroom(),

@@ -7,6 +7,7 @@ mod runner;
 mod scheduler;
 mod table;
 pub(crate) mod tools;
+mod warmth;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +25,7 @@ pub(crate) use makespan::makespan;
 pub(crate) use scheduler::scheduler;
 use table::{Sample, table};
 use tools::Tools;
+pub(crate) use warmth::warmth;
 
 /// Jobs in flight in the second half of each round.
 const IN_FLIGHT: usize = 16;
@@ -149,7 +151,7 @@ impl Bench {
         std::fs::write(mount.join("t.c"), "int x;\n")?;
         let fake_gcc = mount.join("gcc");
         std::fs::copy(&tools.fake_gcc, &fake_gcc)?;
-        let plan = Plan { binaries, mount: &mount, logs: scratch, workers: 1, slots: IN_FLIGHT };
+        let plan = Plan::new(binaries, &mount, scratch, 1, IN_FLIGHT);
         let cluster = Cluster::start(&plan)?;
         let port = free_port()?;
         let distccd = start_distccd(scratch, port)?;

@@ -107,7 +107,7 @@ struct Built {
 }
 
 fn build_on_workers(site: &Site, recipe: &Recipe, binaries: &Path, flags: &Demo) -> anyhow::Result<Built> {
-    let plan = Plan { binaries, mount: &site.mount, logs: &site.logs, workers: flags.workers, slots: flags.slots };
+    let plan = Plan::new(binaries, &site.mount, &site.logs, flags.workers, flags.slots);
     let mut cluster = Cluster::start(&plan)?;
     let wrapped = Wrapped::new(binaries, &site.masquerade, &site.logs)?;
     let jobs = flags.workers * flags.slots;

@@ -145,7 +145,7 @@ fn build_twice(workspace: &Workspace, binaries: &Path, site: &Site, recipe: &Rec
         std::fs::rename(&site.tree, &site.again)?;
         recipe.unpack(&sources, &site.tree)?;
     }
-    let plan = Plan { binaries, mount: &site.mount, logs: &site.logs, workers: WORKERS, slots: SLOTS };
+    let plan = Plan::new(binaries, &site.mount, &site.logs, WORKERS, SLOTS);
     let mut cluster = Cluster::start(&plan)?;
     let wrapped = Wrapped::new(binaries, &site.masquerade, &site.logs)?;
     let how = How { wrapped: Some(&wrapped), ..how };

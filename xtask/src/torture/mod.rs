@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Torture) -> anyhow::Result<Exit
 fn torture(suite: &Suite, cases: &[Case], binaries: &Path, scratch: &Path, flags: &Torture) -> anyhow::Result<bool> {
     let logs = scratch.join("logs");
     std::fs::create_dir(&logs)?;
-    let plan = Plan { binaries, mount: suite.mount(), logs: &logs, workers: flags.workers, slots: 2 };
+    let plan = Plan::new(binaries, suite.mount(), &logs, flags.workers, 2);
     let mut cluster = Cluster::start(&plan)?;
     let lanes = lanes(&cluster, binaries, scratch, flags.jobs.max(1));
     let verdicts = drive(&lanes, cases)?;
