@@ -56,7 +56,7 @@ pub enum AttemptFailure {
     NoSpace(String),
     /// The kernel killed it for want of memory.
     OutOfMemory,
-    /// Killed by a signal that nobody of ours sent and the command itself does not explain (SIGKILL, SIGBUS).
+    /// Killed by a signal that nobody of ours sent and the command itself does not explain (SIGKILL, SIGBUS, SIGILL).
     KilledByStranger(u8),
     /// The worker refuses such a command or such a user by its configuration.
     Refused(String),
@@ -65,6 +65,10 @@ pub enum AttemptFailure {
     /// Killed because the server or the worker's own lease said so.
     Cancelled,
 }
+
+/// Numbers that are the same on every architecture that Linux runs build farms on (signal(7)); this crate has no libc.
+const SIGILL: u8 = 4;
+const SIGBUS: u8 = 7;
 
 /// Who must act on a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,8 +90,11 @@ impl AttemptFailure {
         match self {
             Self::HandedBack | Self::Cancelled => Blame::Nobody,
             Self::WorkerLost | Self::SpawnFailed(_) | Self::NoSpace(_) | Self::Refused(_) => Blame::Worker,
+            // Its CPU lacks what the tools were built for.
+            Self::KilledByStranger(SIGILL) => Blame::Worker,
+            // A mapped file went away.
+            Self::KilledByStranger(SIGBUS) | Self::InputsNotVisible(_) => Blame::Filesystem,
             Self::OutOfMemory | Self::KilledByStranger(_) => Blame::Job,
-            Self::InputsNotVisible(_) => Blame::Filesystem,
         }
     }
 }

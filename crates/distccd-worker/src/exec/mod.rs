@@ -7,6 +7,7 @@ mod cancel;
 mod drain;
 mod identity;
 mod isolation;
+mod last_words;
 mod oom;
 mod report;
 mod terminal;
@@ -20,7 +21,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use model::command::{CommandSpec, Identity};
 use model::ids::Attempt;
-use model::outcome::{AttemptFailure, ExitStatus, Outcome};
+use model::outcome::{AttemptFailure, Outcome};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, open as open_file};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -30,6 +31,7 @@ pub(crate) use cancel::Word;
 use cancel::{CancelWatch, Urgency};
 use drain::Pipes;
 pub use isolation::Isolation;
+use last_words::Circumstances;
 pub use oom::OomWatch;
 
 use crate::keeper::UNKILLABLE_AFTER;
@@ -165,7 +167,7 @@ impl Executor {
             killing: Killing::No,
             stderr_tail: report::Tail::new(work.command.one_output),
             is_lost: false,
-            is_isolated: namespaces != Namespaces::None,
+            circumstances: Circumstances::of(&work.command, namespaces != Namespaces::None),
         })
     }
 
@@ -181,13 +183,15 @@ impl Executor {
             cancelled: watch.urgency().is_some(),
             oom_killed: &|| self.oom.has_struck(),
             stderr_tail: &running.stderr_tail,
+            circumstances: running.circumstances,
         };
-        let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
-        if !running.is_isolated {
-            return Ok(outcome);
-        }
-        if let Some(why) = no_space(&ended, &running.stderr_tail) {
+        // All that an isolated command writes goes to the scratch: one that has filled it may have failed in any way.
+        if let Some(why) = ended.full.filter(|_| !evidence.cancelled) {
             return Err(AttemptFailure::NoSpace(why));
+        }
+        let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
+        if !running.circumstances.is_isolated {
+            return Ok(outcome);
         }
         witness.on_ready();
         match watch.await_word() {
@@ -196,14 +200,6 @@ impl Executor {
         }
         Ok(outcome)
     }
-}
-
-/// Why the end of an isolated command is the scratch's doing. All that it writes goes there, so whoever then says that
-/// there is no space means this machine; translated messages are not recognised, a scratch that is still full is.
-fn no_space(ended: &Ended, stderr: &report::Tail) -> Option<String> {
-    let said = !matches!(ended.exit, ExitStatus::Code(0)) && stderr.holds(b"No space left on device");
-    let why = || "the command found no space for what it writes: see `scratch_limit`".to_owned();
-    ended.full.clone().or_else(|| said.then(why))
 }
 
 /// Both sides of what the command prints to.
@@ -251,7 +247,7 @@ struct Running {
     stderr_tail: report::Tail,
     /// Something of it stays although it was killed.
     is_lost: bool,
-    is_isolated: bool,
+    circumstances: Circumstances,
 }
 
 impl Running {
@@ -262,6 +258,7 @@ impl Running {
         executor: &Executor,
         witness: &mut impl Witness,
     ) -> Result<Ended, AttemptFailure> {
+        let mut has_started = false;
         loop {
             let ready = self.wait(watch, true);
             self.press(watch.urgency(), executor.kill_grace);
@@ -274,11 +271,14 @@ impl Running {
             }
             if ready.reply {
                 match receive_reply(&self.conversation) {
-                    Ok(Reply::Started) => witness.on_start(),
+                    Ok(Reply::Started) => {
+                        has_started = true;
+                        witness.on_start();
+                    }
                     Ok(Reply::Ended(ended)) => return Ok(ended),
                     Ok(Reply::Failed(failure)) => return Err(failure),
                     Ok(Reply::Stuck) => return Err(self.lose()),
-                    Ok(Reply::Committed) | Err(_) => return Err(bereft(watch, &executor.oom)),
+                    Ok(Reply::Committed) | Err(_) => return Err(bereft(watch, &executor.oom, has_started)),
                 }
             }
             self.give_up_in_time()?;
@@ -288,7 +288,8 @@ impl Running {
     /// Has the keeper publish. What has begun is not cancelled: it is a matter of a moment, or the lease ends it. Only
     /// one who is in a hurry stops it.
     fn until_committed(&mut self, watch: &CancelWatch) -> Result<(), AttemptFailure> {
-        let gone = |_| AttemptFailure::SpawnFailed("the keeper of the attempt is gone".to_owned());
+        // Nobody knows how far it came.
+        let gone = |_| AttemptFailure::KilledByStranger(libc::SIGKILL as u8);
         send_order(&self.conversation, Order::Commit).map_err(gone)?;
         loop {
             let ready = self.wait(watch, false);
@@ -367,12 +368,14 @@ impl Running {
     }
 }
 
-/// What to say when the keeper has died.
-fn bereft(watch: &CancelWatch, oom: &OomWatch) -> AttemptFailure {
+/// What to say when the keeper has died, which nothing of its own makes it: it was killed, and the command with it.
+fn bereft(watch: &CancelWatch, oom: &OomWatch, has_started: bool) -> AttemptFailure {
     if watch.urgency().is_some() {
         AttemptFailure::Cancelled
     } else if oom.has_struck() {
         AttemptFailure::OutOfMemory
+    } else if has_started {
+        AttemptFailure::KilledByStranger(libc::SIGKILL as u8)
     } else {
         AttemptFailure::SpawnFailed("the keeper of the attempt is gone".to_owned())
     }

@@ -3,9 +3,10 @@
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 
 use super::Stream;
+use super::last_words::{Circumstances, failure_in};
 
-/// How much of the end of stderr is kept for [`judge`].
-const TAIL: usize = 4096;
+/// How much of the end of stderr is kept for [`judge`]: a compiler that crashes adds its stack to what it says.
+const TAIL: usize = 16 << 10;
 
 /// The end of what the command said on stderr.
 #[derive(Debug, Default)]
@@ -27,10 +28,6 @@ impl Tail {
             self.kept.drain(..excess);
         }
     }
-
-    pub(super) fn holds(&self, words: &[u8]) -> bool {
-        self.kept.windows(words.len()).any(|window| window == words)
-    }
 }
 
 /// What is known beside the exit status.
@@ -40,13 +37,9 @@ pub(super) struct Evidence<'a> {
     /// Whether the out-of-memory killer struck lately; asked only of what was killed.
     pub(super) oom_killed: &'a dyn Fn() -> bool,
     pub(super) stderr_tail: &'a Tail,
+    /// How the command ran.
+    pub(super) circumstances: Circumstances,
 }
-
-/// What the drivers say when a program of theirs was killed by SIGKILL (gcc, collect2, clang). Their own exit status is
-/// then an ordinary 1 or 254, which would pass for a failed compile. Translated messages are not recognised; such an
-/// end stays an outcome.
-const CHILD_KILLED: [&[u8]; 3] =
-    [b"Killed signal terminated program", b"terminated with signal 9", b"unable to execute command: Killed"];
 
 /// Turns an exit status and its circumstances into what is reported.
 pub(super) fn judge(
@@ -57,26 +50,29 @@ pub(super) fn judge(
     if evidence.cancelled {
         return Err(AttemptFailure::Cancelled);
     }
-    match foreign_signal(exit, evidence.stderr_tail) {
-        Some(KILL) if (evidence.oom_killed)() => Err(AttemptFailure::OutOfMemory),
-        Some(signal) => Err(AttemptFailure::KilledByStranger(signal)),
+    match machines_failure(exit, evidence) {
+        Some(AttemptFailure::KilledByStranger(KILL)) if (evidence.oom_killed)() => Err(AttemptFailure::OutOfMemory),
+        Some(failure) => Err(failure),
         None => Ok(Outcome { exit, usage }),
     }
 }
 
 const KILL: u8 = libc::SIGKILL as u8;
 const BUS: u8 = libc::SIGBUS as u8;
+const ILL: u8 = libc::SIGILL as u8;
 const TERM: u8 = libc::SIGTERM as u8;
 const HUP: u8 = libc::SIGHUP as u8;
 const INT: u8 = libc::SIGINT as u8;
 
-/// The signal that ended the command (or a program that it ran) and that no compiler earns by its own fault: somebody's
-/// kill, or a mapped file that went away under it.
-fn foreign_signal(status: ExitStatus, stderr: &Tail) -> Option<u8> {
-    match status {
-        ExitStatus::Signal(signal @ (KILL | BUS | TERM | HUP | INT)) => Some(signal),
-        ExitStatus::Code(code) if code != 0 && CHILD_KILLED.iter().any(|words| stderr.holds(words)) => Some(KILL),
-        ExitStatus::Signal(_) | ExitStatus::Code(_) => None,
+/// What the machine did to the command, or to a program that it ran. A signal that no compiler earns by its own fault:
+/// somebody's kill, a mapped file that went away under it, an instruction that this CPU has not.
+fn machines_failure(exit: ExitStatus, evidence: &Evidence<'_>) -> Option<AttemptFailure> {
+    match exit {
+        ExitStatus::Signal(signal @ (KILL | BUS | ILL | TERM | HUP | INT)) => {
+            Some(AttemptFailure::KilledByStranger(signal))
+        }
+        ExitStatus::Code(0) | ExitStatus::Signal(_) => None,
+        ExitStatus::Code(_) => failure_in(&evidence.stderr_tail.kept, evidence.circumstances),
     }
 }
 
@@ -87,7 +83,8 @@ mod tests {
     fn judged(status: ExitStatus, oom_killed: bool, stderr: &[u8]) -> Result<ExitStatus, AttemptFailure> {
         let mut tail = Tail::default();
         tail.hear(Stream::Stderr, stderr);
-        let evidence = Evidence { cancelled: false, oom_killed: &|| oom_killed, stderr_tail: &tail };
+        let circumstances = Circumstances::default();
+        let evidence = Evidence { cancelled: false, oom_killed: &|| oom_killed, stderr_tail: &tail, circumstances };
         judge(status, ResourceUsage::default(), &evidence).map(|outcome| outcome.exit)
     }
 
@@ -117,12 +114,24 @@ mod tests {
     }
 
     #[test]
+    fn one_that_succeeds_may_say_what_it_likes() {
+        let said = b"collect2: fatal error: ld terminated with signal 9 [Killed]\n";
+
+        assert_eq!(judged(ExitStatus::Code(0), true, said), Ok(ExitStatus::Code(0)));
+    }
+
+    #[test]
+    fn an_instruction_that_the_cpu_has_not_is_no_outcome() {
+        assert_eq!(judged(ExitStatus::Signal(ILL), false, b""), Err(AttemptFailure::KilledByStranger(ILL)));
+    }
+
+    #[test]
     fn the_tail_keeps_the_end() {
         let mut tail = Tail::default();
-        tail.hear(Stream::Stderr, &[b'x'; 5000]);
+        tail.hear(Stream::Stderr, &[b'x'; 20_000]);
         tail.hear(Stream::Stderr, b"end");
 
         assert_eq!(tail.kept.len(), TAIL);
-        assert!(tail.holds(b"xend"));
+        assert!(tail.kept.ends_with(b"xend"));
     }
 }
