@@ -86,6 +86,8 @@ pub(crate) struct Agent {
     drain: Drain,
     events: mpsc::Sender<Event>,
     rescanned: mpsc::Sender<Vec<Toolchain>>,
+    /// A scan is under way.
+    rescanning: bool,
 }
 
 impl Agent {
@@ -107,6 +109,7 @@ impl Agent {
             drain: Drain::No,
             events,
             rescanned,
+            rescanning: false,
         };
         (agent, Inboxes { attempts, scans })
     }
@@ -270,7 +273,8 @@ impl Agent {
         {
             self.warmth.touch(&task.dirs);
             let name = self.config.name.clone();
-            match runner::spawn(attempt, task, name, self.executor.clone(), self.events.clone()) {
+            let tools = self.registration.toolchains();
+            match runner::spawn(attempt, task, name, tools, self.executor.clone(), self.events.clone()) {
                 Ok(canceller) => {
                     self.busy += 1;
                     self.books.on_running(attempt, canceller);
@@ -303,6 +307,12 @@ impl Agent {
                 self.books.on_output(attempt, stream, data, space);
             }
             Event::Ready(attempt) => self.on_ready(attempt),
+            // One scan is enough for all that meet it meanwhile.
+            Event::ToolReplaced(_) if self.rescanning => {}
+            Event::ToolReplaced(tool) => {
+                tracing::warn!(tool = %tool.display(), "replaced by another: looking for toolchains again");
+                self.rescan();
+            }
             Event::Ended(attempt, result, slot) => {
                 self.busy -= 1;
                 if slot == Slot::Lost {
@@ -440,13 +450,15 @@ impl Agent {
         let _ = timeout(GOODBYE, goodbye).await;
     }
 
-    fn rescan(&self) {
+    fn rescan(&mut self) {
+        self.rescanning = true;
         let (found, further) = (self.rescanned.clone(), self.config.allowed_tools.clone());
         tokio::task::spawn_blocking(move || drop(found.blocking_send(toolchains::scan(&further))));
     }
 
     /// Toolchains travel with the registration, so a change makes a new one.
     fn on_rescanned(&mut self, found: Vec<Toolchain>) {
+        self.rescanning = false;
         tracing::info!(tools = found.len(), "looked for toolchains again");
         if self.registration.replace_toolchains(found)
             && let Some(up) = &self.up

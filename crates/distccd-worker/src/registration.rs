@@ -1,6 +1,7 @@
 //! What this worker says of itself.
 
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::{CpuClass, Incarnation};
@@ -21,25 +22,29 @@ pub(crate) struct Registration {
     /// The run of the server that welcomed us last.
     last_server: Bytes,
     host: Host,
-    toolchains: Vec<Toolchain>,
+    toolchains: Arc<[Toolchain]>,
 }
 
 impl Registration {
     pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>) -> Self {
         let incarnation = Incarnation::from_bytes(last_words.incarnation);
-        Self { incarnation, obituary_key: last_words.key, last_server: Bytes::new(), host, toolchains }
+        Self { incarnation, obituary_key: last_words.key, last_server: Bytes::new(), host, toolchains: toolchains.into() }
     }
 
     /// Takes the result of another scan; true if it differs.
     pub(crate) fn replace_toolchains(&mut self, found: Vec<Toolchain>) -> bool {
-        let differs = self.toolchains != found;
-        self.toolchains = found;
+        let differs = *self.toolchains != *found;
+        self.toolchains = found.into();
         differs
     }
 
     /// A server has welcomed us.
     pub(crate) fn on_welcome(&mut self, server: Bytes) {
         self.last_server = server;
+    }
+
+    pub(crate) fn toolchains(&self) -> Arc<[Toolchain]> {
+        Arc::clone(&self.toolchains)
     }
 
     pub(crate) fn message(&self, config: &Config, holding: Vec<v1::AttemptRef>, draining: bool) -> v1::Register {

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::books::AttemptResult;
 use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
 use crate::stamps;
+use crate::toolchains::{self, Toolchain};
 use crate::wire::Task;
 
 /// What an attempt's thread tells the agent.
@@ -26,6 +28,8 @@ pub(crate) enum Event {
     Output(Attempt, Stream, Bytes),
     /// Its command has ended by itself, and what it wrote waits for a word: commit or discard.
     Ready(Attempt),
+    /// The compiler that it was meant for is another by now.
+    ToolReplaced(PathBuf),
     /// The last word about it.
     Ended(Attempt, AttemptResult, Slot),
     /// What survived an attempt that ended long ago is gone.
@@ -53,6 +57,7 @@ pub(crate) fn spawn(
     attempt: Attempt,
     task: Task,
     worker: String,
+    tools: Arc<[Toolchain]>,
     executor: Executor,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Canceller> {
@@ -61,6 +66,13 @@ pub(crate) fn spawn(
         let cwd = Path::new(OsStr::from_bytes(&task.command.cwd)).to_owned();
         if let Err(what) = stamps::await_inputs(&cwd, &task.inputs, || watch.is_cancelled()) {
             let failure = AttemptFailure::InputsNotVisible(what);
+            let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
+            return;
+        }
+        let program = Path::new(OsStr::from_bytes(&task.command.program));
+        if let Some(tool) = toolchains::replaced(&tools, program) {
+            let failure = AttemptFailure::SpawnFailed(format!("{} was replaced by another", tool.display()));
+            let _ = events.blocking_send(Event::ToolReplaced(tool));
             let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
             return;
         }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -27,6 +27,35 @@ pub struct Toolchain {
     pub version: String,
     /// What a driver answers to `-dumpmachine`.
     pub target: String,
+    /// The very file that was asked.
+    pub file: FileMark,
+}
+
+/// What makes a file another than the one that was looked at before, as far as a look can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileMark {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i64,
+}
+
+impl FileMark {
+    fn of(facts: &fs::Metadata) -> Self {
+        let modified_ns = facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec());
+        Self { device: facts.dev(), inode: facts.ino(), size: facts.len(), modified_ns }
+    }
+}
+
+/// The tool that this program is by now instead of the one that was registered. The server has matched that one with the
+/// launcher's; of what was put into its place since, nobody knows whether it makes the same objects. A program that was
+/// never registered lies on the shared mount.
+#[must_use]
+pub(crate) fn replaced(tools: &[Toolchain], program: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(program).ok()?;
+    let tool = tools.binary_search_by(|tool| tool.path.as_path().cmp(&real)).ok().map(|found| &tools[found])?;
+    let now = fs::metadata(&real).ok()?;
+    (FileMark::of(&now) != tool.file).then_some(real)
 }
 
 /// No tool needs longer to say its name, unless its filesystem hangs.
@@ -62,7 +91,7 @@ fn scan_folders(folders: &BTreeSet<PathBuf>, further: &[ToolPattern]) -> Vec<Too
 
 /// What is known of a tool before it is asked.
 struct Candidate {
-    size: u64,
+    file: FileMark,
     kind: ToolKind,
 }
 
@@ -82,7 +111,7 @@ fn examine(path: &Path, further: &[ToolPattern]) -> Option<(PathBuf, Candidate)>
         return None;
     }
     let kind = tools::kind_of(canonical_name).unwrap_or(ToolKind::Other);
-    Some((canonical, Candidate { size: facts.len(), kind }))
+    Some((canonical, Candidate { file: FileMark::of(&facts), kind }))
 }
 
 fn ask_all(found: BTreeMap<PathBuf, Candidate>) -> Vec<Toolchain> {
@@ -114,7 +143,7 @@ fn ask(path: PathBuf, candidate: &Candidate) -> Toolchain {
         ToolKind::Driver => first_line_of(&path, "-dumpmachine"),
         ToolKind::Other => String::new(),
     };
-    Toolchain { path, size: candidate.size, version, target }
+    Toolchain { path, size: candidate.file.size, version, target, file: candidate.file }
 }
 
 /// The first line that a tool prints on stdout; empty when it fails, or does not answer in time.
@@ -188,9 +217,28 @@ mod tests {
         let tools = scan_folders(&[root.clone()].into(), &[]);
 
         let size = fs::metadata(root.join("gcc-9")).unwrap().len();
-        let gcc = Toolchain { path: root.join("gcc-9"), size, version: "gcc nine".into(), target: "a-b-c".into() };
+        let file = FileMark::of(&fs::metadata(root.join("gcc-9")).unwrap());
+        let gcc =
+            Toolchain { path: root.join("gcc-9"), size, version: "gcc nine".into(), target: "a-b-c".into(), file };
         assert_eq!(tools, [gcc]);
         assert!(has_compiler(&tools));
+    }
+
+    #[test]
+    fn a_tool_that_was_replaced_is_known_even_by_one_of_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        script(&root.join("gcc-9"), "echo one");
+        symlink("gcc-9", root.join("gcc")).unwrap();
+        let tools = scan_folders(&[root.clone()].into(), &[]);
+        assert_eq!(replaced(&tools, &root.join("gcc")), None);
+
+        script(&root.join("new"), "echo two");
+        fs::rename(root.join("new"), root.join("gcc-9")).unwrap();
+
+        assert_eq!(replaced(&tools, &root.join("gcc")), Some(root.join("gcc-9")));
+        assert_eq!(replaced(&scan_folders(&[root.clone()].into(), &[]), &root.join("gcc")), None);
+        assert_eq!(replaced(&tools, &root.join("on-the-mount")), None);
     }
 
     #[test]
@@ -206,7 +254,13 @@ mod tests {
 
     #[test]
     fn archivers_alone_are_no_compiler() {
-        let ar = Toolchain { path: "/usr/bin/ar".into(), size: 1, version: String::new(), target: String::new() };
+        let ar = Toolchain {
+            path: "/usr/bin/ar".into(),
+            size: 1,
+            version: String::new(),
+            target: String::new(),
+            file: FileMark::default(),
+        };
 
         assert!(!has_compiler(&[ar]));
     }
