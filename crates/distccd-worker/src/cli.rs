@@ -26,7 +26,7 @@ Exit status:
   64  bad flag
   69  the server refuses this worker (another protocol version)
   70  internal error
-  71  the operating system refuses something that no worker can do without
+  71  the operating system refuses what no worker can do without, or the process that starts commands was killed
   78  bad configuration, a mount that is not there, no compiler found
 
 Files:

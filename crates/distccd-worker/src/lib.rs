@@ -72,6 +72,10 @@ pub enum Error {
     /// The operator: the server does not take this worker, most likely because it is of another release.
     #[error("{0}")]
     Refused(String),
+    /// Whoever killed the process that starts commands. Without it a worker is good for nothing; started again, it has
+    /// another.
+    #[error("the spawner process is gone: start this worker again (systemd does)")]
+    SpawnerGone,
     /// Us.
     #[error("internal error: {0}")]
     Internal(String),
@@ -84,6 +88,7 @@ impl Error {
         match self {
             Self::Machine(_) => exit::CONFIG,
             Self::Refused(_) => exit::UNAVAILABLE,
+            Self::SpawnerGone => exit::OS,
             Self::Internal(_) => exit::SOFTWARE,
         }
     }
@@ -113,7 +118,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     if let Err(error) = spawner.will().write(&last_words) {
         tracing::warn!(%error, "should this worker be killed, the server will only notice when its lease is over");
     }
-    let mortal = spawner.clone();
+    let watched = spawner.clone();
     let executor = Executor {
         spawner,
         kill_grace: config.kill_grace,
@@ -124,9 +129,12 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
     let (agent, inboxes) = Agent::new(config, executor, registration);
-    let exit = agent.run(inboxes, stop, rescan).await?;
+    let exit = tokio::select! {
+        ended = agent.run(inboxes, stop, rescan) => ended?,
+        Ok(()) = watched.gone() => return Err(Error::SpawnerGone),
+    };
     // It has said goodbye itself.
-    let _ = mortal.will().tear();
+    let _ = watched.will().tear();
     Ok(exit)
 }
 

@@ -47,6 +47,9 @@ fn start(config: Config) -> ExitCode {
     });
     // A thread that waits for a filesystem that hangs must not hold up the exit.
     runtime.shutdown_background();
+    if result == Err(Error::SpawnerGone) {
+        spawner::end_orphans();
+    }
     match result {
         Ok(Exit::Drained) => ExitCode::SUCCESS,
         Err(error) => fail(error.exit_code(), &error.to_string()),

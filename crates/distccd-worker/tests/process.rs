@@ -76,6 +76,22 @@ async fn a_worker_killed_with_nine_leaves_nothing_running() {
     assert_eq!(daemon.0.wait().unwrap().signal(), Some(9));
 }
 
+#[tokio::test]
+async fn a_worker_whose_spawner_is_killed_ends_and_says_so_and_leaves_nothing_running() {
+    let mut server = Server::start().await;
+    let daemon = Daemon::start(&server);
+    let mut session = server.registered().await;
+    let dir = tempfile::tempdir().unwrap();
+    session.assign(vec![job(1, family(dir.path()))]).await;
+    let leader = pid_in(&dir.path().join("leader")).await;
+    let grandchild = pid_in(&dir.path().join("grandchild")).await;
+
+    kill_process(Pid::from_raw(spawner_of(daemon.0.id())).unwrap(), Signal::KILL).unwrap();
+
+    assert_eq!(daemon.exit_code().await, Some(71));
+    eventually("leader and grandchild are gone", || !runs(leader) && !runs(grandchild)).await;
+}
+
 /// The spawner of a worker: its child of that name.
 fn spawner_of(worker: u32) -> i32 {
     let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
@@ -170,6 +186,35 @@ async fn a_hangup_looks_for_toolchains_again_and_ends_nothing() {
     assert_eq!(session.run(shell("true", Path::new("/"))).await.code(), 0);
     drop(daemon);
     rest.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_compiler_that_is_replaced_under_its_feet_runs_nothing_until_it_is_known_again() {
+    let mut server = Server::start().await;
+    let (bin, mount) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let gcc = bin.path().join("gcc-9");
+    // Written by another process: one that is forked here meanwhile would hold the file open for writing.
+    let install = |says: &str| {
+        let script = "printf '#!/bin/sh\\necho %s\\n' $2 > $1.new && chmod 755 $1.new && mv $1.new $1";
+        assert!(Command::new("sh").args(["-c", script, "sh"]).arg(&gcc).arg(says).status().unwrap().success());
+    };
+    install("one");
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let mut daemon = program();
+    daemon.arg(format!("--server-addr={}", server.addr)).arg(format!("--fs-mount={}", mount.path().display()));
+    let _daemon = Daemon(daemon.args(["--name=ash", "--max-jobs=1"]).env("PATH", path).spawn().unwrap());
+    let mut session = server.registered().await;
+    let compile = || command(gcc.to_str().unwrap(), &[b"gcc-9"], mount.path());
+    assert_eq!(session.run(compile()).await.stdout, b"one\n");
+
+    install("two");
+    let (kind, detail) = session.run(compile()).await.failure();
+
+    assert_eq!(kind, FailureKind::SpawnFailed);
+    assert!(detail.contains("gcc-9 was replaced"), "{detail}");
+    let mut session = server.registered().await;
+    assert!(session.register.toolchains.iter().any(|tool| tool.version == "two"));
+    assert_eq!(session.run(compile()).await.stdout, b"two\n");
 }
 
 fn refused(args: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {

@@ -26,6 +26,10 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
 };
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::keeper::tree;
 use crate::lease_page::LeasePage;
 use crate::obituary::Will;
 pub use serve::serve;
@@ -62,6 +66,8 @@ impl Spawner {
     /// # Errors
     /// When the process cannot be started.
     pub fn start() -> io::Result<Self> {
+        // What a spawner leaves behind that is killed comes to us: see `end_orphans`.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         Self::start_from(Path::new("/proc/self/exe"))
     }
 
@@ -114,10 +120,28 @@ impl Spawner {
         &self.0.will
     }
 
+    /// Waits until the spawner is gone, which nothing of its own makes it: it was killed, and its keepers with it.
+    ///
+    /// # Errors
+    /// When this process is out of descriptors.
+    pub(crate) async fn gone(&self) -> io::Result<()> {
+        // It never says anything, so the end is all that there is to read.
+        // SAFETY: the descriptor is the value's own, and stays open and the same as long as that lives.
+        let socket = unsafe { AsyncFd::register_with_interest(self.0.socket.try_clone()?, Interest::READABLE)? };
+        let _ready = socket.readable().await?;
+        Ok(())
+    }
+
     /// Where the lease is written down for the keepers.
     pub(crate) fn page(&self) -> &LeasePage {
         &self.0.page
     }
+}
+
+/// Ends what a spawner that was killed has left behind: its keepers die with it, but what their commands started goes on
+/// where there is no namespace to end it. For a worker that is about to end, too.
+pub fn end_orphans() {
+    tree::kill_children(|_| false);
 }
 
 /// A session of its own and deaf to the signals that end the worker: `kill -TERM -PGID`, a closed terminal, Ctrl-C.
