@@ -74,10 +74,14 @@ impl Output {
         Ok(())
     }
 
-    /// Whether all `chunks` pieces of this attempt are here.
+    /// Lets go of what other attempts than this one said, which may have said nothing. Whether all `chunks` pieces of
+    /// this one are here.
     #[must_use]
-    pub fn is_complete(&self, attempt: Attempt, chunks: u64) -> bool {
-        chunks == 0 || (self.attempt == Some(attempt) && self.next == chunks)
+    pub fn settle(&mut self, attempt: Attempt, chunks: u64) -> bool {
+        if self.attempt != Some(attempt) {
+            *self = Self { attempt: Some(attempt), ..Self::default() };
+        }
+        self.next == chunks
     }
 
     /// Prints the pieces in order, each to its stream.
@@ -186,8 +190,18 @@ mod tests {
         output.take(attempt(2), chunk(0, OutputStream::Stderr, b"warning\n")).unwrap();
         output.take(attempt(1), chunk(1, OutputStream::Stderr, b"late")).unwrap();
 
-        assert!(output.is_complete(attempt(2), 1));
+        assert!(output.settle(attempt(2), 1));
         assert_eq!(printed(&mut output).1, b"warning\n");
+    }
+
+    #[test]
+    fn what_a_failed_attempt_said_is_not_that_of_a_silent_one_that_succeeds() {
+        let mut output = Output::default();
+        output.take(attempt(1), chunk(0, OutputStream::Stderr, b"Killed\n")).unwrap();
+
+        assert!(output.settle(attempt(2), 0));
+
+        assert_eq!(printed(&mut output).1, b"");
     }
 
     #[test]

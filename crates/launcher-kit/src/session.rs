@@ -396,9 +396,9 @@ async fn until(when: Option<Instant>) {
     }
 }
 
-fn finish(attempt: Attempt, done: v1::JobDone, output: Output) -> Result<Done, String> {
+fn finish(attempt: Attempt, done: v1::JobDone, mut output: Output) -> Result<Done, String> {
     let outcome = done.outcome.ok_or("the server sent an answer without an outcome")?;
-    if !output.is_complete(attempt, outcome.chunks) {
+    if !output.settle(attempt, outcome.chunks) {
         return Err("pieces of the output were lost on the way".to_owned());
     }
     let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
