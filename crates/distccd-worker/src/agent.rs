@@ -166,7 +166,7 @@ impl Agent {
         match event {
             LinkEvent::Connected { outgoing, hang_up } => {
                 let draining = !matches!(self.drain, Drain::No);
-                let register = self.registration.message(&self.config, self.books.holding(), draining);
+                let register = self.registration.message(&self.config, &self.books, draining);
                 self.lease.on_register_sent(Moment::now());
                 self.first = [Message::Register(register)].into();
                 self.up = Some(Up { outgoing, hang_up, welcome: None });
@@ -198,8 +198,12 @@ impl Agent {
                 tracing::debug!(%attempt, back, "recalled by the server");
             }),
             Order::HeartbeatAck(ack) => self.lease.on_heartbeat_ack(ack.sequence),
-            // None was assigned that waits for it.
-            Order::PermitCommit(_) => {}
+            Order::PermitCommit(list) => wire::attempts(&list).into_iter().for_each(|attempt| {
+                tracing::info!(%attempt, "may commit");
+                if self.books.on_permitted(attempt) {
+                    self.give_word(attempt);
+                }
+            }),
             Order::ResultsReceived(list) => {
                 wire::attempts(&list).into_iter().for_each(|attempt| self.books.on_results_received(attempt));
             }
@@ -226,16 +230,12 @@ impl Agent {
     }
 
     fn on_assignment(&mut self, assignment: v1::Assignment) {
-        let when_permitted = assignment.when_permitted;
         let (attempt, task) = match wire::assignment(assignment) {
             Ok(read) => read,
             Err(error) => return tracing::warn!("dropped an assignment: {error}"),
         };
         let refusal = match task {
             Err(error) => Some(AttemptFailure::Refused(error.to_string())),
-            Ok(_) if when_permitted => {
-                Some(AttemptFailure::Refused("this worker does not isolate what its attempts write".to_owned()))
-            }
             Ok(_) if !matches!(self.drain, Drain::No) => Some(AttemptFailure::HandedBack),
             Ok(task) => match self.refusal(&task) {
                 None => {
@@ -257,6 +257,9 @@ impl Agent {
         if task.is_link && !self.config.linking {
             return Some(AttemptFailure::Refused("this worker takes no links (--disable-linking)".to_owned()));
         }
+        if task.when_permitted && !self.executor.isolation.is_on() {
+            return Some(AttemptFailure::Refused("this worker does not isolate what its attempts write".to_owned()));
+        }
         if tools::is_allowed(&task.command.program, &self.config.allowed_tools) {
             return None;
         }
@@ -274,10 +277,11 @@ impl Agent {
             self.warmth.touch(&task.dirs);
             let name = self.config.name.clone();
             let tools = self.registration.toolchains();
+            let when_permitted = task.when_permitted;
             match runner::spawn(attempt, task, name, tools, self.executor.clone(), self.events.clone()) {
                 Ok(canceller) => {
                     self.busy += 1;
-                    self.books.on_running(attempt, canceller);
+                    self.books.on_running(attempt, canceller, when_permitted);
                 }
                 Err(error) => {
                     tracing::error!(%attempt, "cannot start a thread: {error}");
@@ -306,7 +310,13 @@ impl Agent {
                 let space = Space { scratch: &self.config.scratch, max_output: self.config.max_output };
                 self.books.on_output(attempt, stream, data, space);
             }
-            Event::Ready(attempt) => self.on_ready(attempt),
+            Event::Ready(attempt) => {
+                if self.books.on_ready(attempt) {
+                    self.give_word(attempt);
+                } else {
+                    tracing::debug!(%attempt, "ready, and waits for permission");
+                }
+            }
             // One scan is enough for all that meet it meanwhile.
             Event::ToolReplaced(_) if self.rescanning => {}
             Event::ToolReplaced(tool) => {
@@ -329,8 +339,8 @@ impl Agent {
         }
     }
 
-    /// What an attempt wrote is published at once while the lease holds; without one, the attempt is dead already.
-    fn on_ready(&mut self, attempt: Attempt) {
+    /// What an attempt wrote is published while the lease holds; without one, the attempt is dead already.
+    fn give_word(&mut self, attempt: Attempt) {
         let word =
             if self.lease.deadline().is_some_and(|end| Instant::now() < end) { Word::Commit } else { Word::Discard };
         self.books.decide(attempt, word);

@@ -21,8 +21,9 @@ pub(crate) type AttemptResult = attempt_result::Result;
 enum State {
     /// Assigned; waits for a slot.
     Waiting(Box<Task>),
-    /// Has a thread of its own. When we end it, `ending` says what to report, whatever it did itself.
-    Running { canceller: Canceller, ending: Option<AttemptFailure> },
+    /// Has a thread of its own. When we end it, `ending` says what to report, whatever it did itself, unless it was told
+    /// to commit before and has.
+    Running { canceller: Canceller, ending: Option<AttemptFailure>, told_to_commit: bool },
     /// Waits for the server to say that it has the result.
     Ended { result: AttemptResult, sent: bool },
 }
@@ -34,6 +35,11 @@ struct Entry {
     sent_chunks: usize,
     /// Its process has started, and whether that was said.
     started: Option<Said>,
+    /// Whether it may commit, and be heard. One that may not yet is second to another attempt, whose output it is that
+    /// the server keeps.
+    permitted: bool,
+    /// Its command has ended, and whether that was said; only of those that wait for permission.
+    ready: Option<Said>,
 }
 
 type Said = bool;
@@ -53,7 +59,8 @@ impl Books {
         if self.entries.contains_key(&attempt) {
             return false;
         }
-        self.insert(attempt, State::Waiting(Box::new(task)));
+        let permitted = !task.when_permitted;
+        self.insert(attempt, State::Waiting(Box::new(task)), permitted);
         self.waiting.push_back(attempt);
         true
     }
@@ -61,25 +68,27 @@ impl Books {
     /// Takes an assignment that ends before it begins.
     pub(crate) fn on_refused(&mut self, attempt: Attempt, failure: &AttemptFailure) {
         if !self.entries.contains_key(&attempt) {
-            self.insert(attempt, ended(failure));
+            self.insert(attempt, ended(failure), true);
         }
     }
 
-    fn insert(&mut self, attempt: Attempt, state: State) {
-        self.entries.insert(attempt, Entry { state, output: Retained::default(), sent_chunks: 0, started: None });
+    fn insert(&mut self, attempt: Attempt, state: State, permitted: bool) {
+        let output = Retained::default();
+        self.entries.insert(attempt, Entry { state, output, sent_chunks: 0, started: None, permitted, ready: None });
     }
 
-    /// The next to start, in the order of assignment.
+    /// The next to start, in the order of assignment. Its permission to commit may have come meanwhile.
     pub(crate) fn next_waiting(&mut self) -> Option<(Attempt, Task)> {
         let attempt = self.waiting.pop_front()?;
-        match self.entries.remove(&attempt)?.state {
-            State::Waiting(task) => Some((attempt, *task)),
+        let entry = self.entries.remove(&attempt)?;
+        match entry.state {
+            State::Waiting(task) => Some((attempt, Task { when_permitted: !entry.permitted, ..*task })),
             State::Running { .. } | State::Ended { .. } => unreachable!("only waiting attempts are in the queue"),
         }
     }
 
-    pub(crate) fn on_running(&mut self, attempt: Attempt, canceller: Canceller) {
-        self.insert(attempt, State::Running { canceller, ending: None });
+    pub(crate) fn on_running(&mut self, attempt: Attempt, canceller: Canceller, when_permitted: bool) {
+        self.insert(attempt, State::Running { canceller, ending: None, told_to_commit: false }, !when_permitted);
     }
 
     pub(crate) fn on_started(&mut self, attempt: Attempt) {
@@ -99,9 +108,25 @@ impl Books {
         }
     }
 
+    /// An attempt's command has ended; answers whether it may commit now. One that may not waits, and says that it does.
+    pub(crate) fn on_ready(&mut self, attempt: Attempt) -> bool {
+        let Some(entry) = self.entries.get_mut(&attempt) else { return false };
+        entry.ready = (!entry.permitted).then_some(false);
+        entry.permitted
+    }
+
+    /// The server lets an attempt commit; answers whether it is ready to. What is not yet will not ask any more.
+    pub(crate) fn on_permitted(&mut self, attempt: Attempt) -> bool {
+        let Some(entry) = self.entries.get_mut(&attempt) else { return false };
+        entry.permitted = true;
+        entry.ready.take().is_some()
+    }
+
     /// What an attempt wrote may be published or not. Forgotten and cancelled ones have been told by their canceller.
-    pub(crate) fn decide(&self, attempt: Attempt, word: Word) {
-        if let Some(Entry { state: State::Running { canceller, ending: None }, .. }) = self.entries.get(&attempt) {
+    pub(crate) fn decide(&mut self, attempt: Attempt, word: Word) {
+        let entry = self.entries.get_mut(&attempt);
+        if let Some(State::Running { canceller, ending: None, told_to_commit }) = entry.map(|entry| &mut entry.state) {
+            *told_to_commit = word == Word::Commit;
             canceller.decide(word);
         }
     }
@@ -109,13 +134,24 @@ impl Books {
     /// An attempt's thread is done; false if it was forgotten meanwhile.
     pub(crate) fn on_ended(&mut self, attempt: Attempt, result: AttemptResult) -> bool {
         let Some(entry) = self.entries.get_mut(&attempt) else { return false };
+        // What has committed has happened: were that denied, another attempt would commit too.
+        let has_committed = matches!((&entry.state, &result),
+            (State::Running { ending, told_to_commit: true, .. }, AttemptResult::Outcome(_))
+                if !matches!(ending, Some(AttemptFailure::NoSpace(_))));
         let result = match (&mut entry.state, result) {
-            (State::Running { ending: Some(failure), .. }, _) => AttemptResult::Failure((&*failure).into()),
+            (State::Running { ending: Some(failure), .. }, _) if !has_committed => {
+                AttemptResult::Failure((&*failure).into())
+            }
             (_, AttemptResult::Outcome(outcome)) => {
                 AttemptResult::Outcome(v1::Outcome { chunks: entry.output.len() as u64, ..outcome })
             }
             (_, failure @ AttemptResult::Failure(_)) => failure,
         };
+        entry.ready = None;
+        if !entry.permitted {
+            // It was second to another, and nobody wants to hear it now.
+            entry.output = Retained::default();
+        }
         entry.state = State::Ended { result, sent: false };
         true
     }
@@ -167,7 +203,7 @@ impl Books {
     }
 
     fn end(&mut self, attempt: Attempt, why: AttemptFailure, how: impl Fn(&Canceller)) {
-        if let Some(Entry { state: State::Running { canceller, ending }, .. }) = self.entries.get_mut(&attempt) {
+        if let Some(Entry { state: State::Running { canceller, ending, .. }, .. }) = self.entries.get_mut(&attempt) {
             how(canceller);
             ending.get_or_insert(why);
         }
@@ -185,6 +221,12 @@ impl Books {
         self.entries.keys().map(|attempt| attempt_ref(*attempt)).collect()
     }
 
+    /// Those of them that must not commit before they are permitted.
+    pub(crate) fn unpermitted(&self) -> Vec<v1::AttemptRef> {
+        let waits = self.entries.iter().filter(|(_, entry)| !entry.permitted);
+        waits.map(|(attempt, _)| attempt_ref(*attempt)).collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -194,27 +236,32 @@ impl Books {
         for entry in self.entries.values_mut() {
             entry.sent_chunks = 0;
             entry.started = entry.started.map(|_| false);
+            entry.ready = entry.ready.map(|_| false);
             if let State::Ended { sent, .. } = &mut entry.state {
                 *sent = false;
             }
         }
     }
 
-    /// What to tell the server next: starts, then results, each all that are ready in one message, then one piece of
-    /// output.
+    /// What to tell the server next: starts, then who waits for permission, then results, each all in one message, then
+    /// one piece of output.
     pub(crate) fn next_message(&mut self) -> Option<Message> {
-        self.starts().or_else(|| self.results()).or_else(|| self.output())
+        let starts = self.unsaid(|entry| &mut entry.started);
+        let starts = starts.map(|attempts| Message::Started(v1::AttemptsStarted { attempts }));
+        let ready =
+            |books: &mut Self| Some(Message::Ready(v1::Attempts { attempts: books.unsaid(|it| &mut it.ready)? }));
+        starts.or_else(|| ready(self)).or_else(|| self.results()).or_else(|| self.output())
     }
 
-    fn starts(&mut self) -> Option<Message> {
-        let unsaid = self.entries.iter_mut().filter(|(_, entry)| entry.started == Some(false));
-        let attempts: Vec<_> = unsaid
-            .map(|(attempt, entry)| {
-                entry.started = Some(true);
-                attempt_ref(*attempt)
-            })
-            .collect();
-        (!attempts.is_empty()).then_some(Message::Started(v1::AttemptsStarted { attempts }))
+    /// Those of whom this is still to be said; it counts as said from now on.
+    fn unsaid(&mut self, of: impl Fn(&mut Entry) -> &mut Option<Said>) -> Option<Vec<v1::AttemptRef>> {
+        let unsaid = self.entries.iter_mut().filter_map(|(attempt, entry)| {
+            let said = of(entry).as_mut().filter(|said| !**said)?;
+            *said = true;
+            Some(attempt_ref(*attempt))
+        });
+        let attempts: Vec<_> = unsaid.collect();
+        (!attempts.is_empty()).then_some(attempts)
     }
 
     /// Results whose output has been sent to the end.
@@ -269,10 +316,10 @@ impl Books {
         }
     }
 
-    /// The next attempt with unsent output, going round.
+    /// The next attempt with output to be sent, going round.
     fn next_heard(&self) -> Option<Attempt> {
         let after = self.last_heard.map_or(Bound::Unbounded, Bound::Excluded);
-        let unsent = |(_, entry): &(&Attempt, &Entry)| entry.sent_chunks < entry.output.len();
+        let unsent = |(_, entry): &(&Attempt, &Entry)| entry.permitted && entry.sent_chunks < entry.output.len();
         let later = self.entries.range((after, Bound::Unbounded)).find(unsent);
         later.or_else(|| self.entries.iter().find(unsent)).map(|(attempt, _)| *attempt)
     }
@@ -294,7 +341,7 @@ mod tests {
     }
 
     fn running(books: &mut Books, number: u8) {
-        books.on_running(attempt(number), exec::cancellation().unwrap().0);
+        books.on_running(attempt(number), exec::cancellation().unwrap().0, false);
     }
 
     fn outcome() -> AttemptResult {
@@ -409,6 +456,65 @@ mod tests {
         let Some(Message::Results(results)) = books.next_message() else { panic!("no result") };
         let Some(AttemptResult::Failure(failure)) = &results.results[0].result else { panic!("no failure") };
         assert_eq!(failure.kind(), v1::FailureKind::Cancelled);
+    }
+
+    #[test]
+    fn what_was_told_to_commit_before_it_was_cancelled_and_has_is_reported_as_done() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        assert!(books.on_ready(attempt(1)));
+
+        books.decide(attempt(1), Word::Commit);
+        books.on_cancel(attempt(1));
+        books.on_ended(attempt(1), outcome());
+
+        let Some(Message::Results(results)) = books.next_message() else { panic!("no result") };
+        assert!(matches!(results.results[0].result, Some(AttemptResult::Outcome(_))), "{results:?}");
+    }
+
+    #[test]
+    fn one_who_may_not_commit_yet_says_that_it_is_ready_and_is_not_heard() {
+        let mut books = Books::default();
+        books.on_running(attempt(1), exec::cancellation().unwrap().0, true);
+        print(&mut books, 1, "a");
+
+        assert!(!books.on_ready(attempt(1)));
+        assert!(matches!(books.next_message(), Some(Message::Ready(ready)) if ready.attempts.len() == 1));
+        assert!(books.next_message().is_none() && books.unpermitted() == books.holding());
+        books.say_again();
+        assert!(matches!(books.next_message(), Some(Message::Ready(_))), "a new stream hears it again");
+
+        assert!(books.on_permitted(attempt(1)));
+        books.on_ended(attempt(1), outcome());
+        assert_eq!(said(&mut books), ["0:a", "results 1"]);
+        assert!(books.unpermitted().is_empty());
+    }
+
+    #[test]
+    fn a_permission_that_comes_early_is_remembered_even_by_one_who_waits_for_a_slot() {
+        let mut books = Books::default();
+        books.on_assigned(attempt(1), Task { when_permitted: true, ..Task::default() });
+        assert_eq!(books.unpermitted(), books.holding());
+
+        assert!(!books.on_permitted(attempt(1)), "not ready yet");
+        let (_, task) = books.next_waiting().unwrap();
+        books.on_running(attempt(1), exec::cancellation().unwrap().0, task.when_permitted);
+
+        assert!(books.on_ready(attempt(1)));
+        assert!(books.next_message().is_none());
+    }
+
+    #[test]
+    fn what_one_printed_that_never_was_permitted_is_not_sent() {
+        let mut books = Books::default();
+        books.on_running(attempt(1), exec::cancellation().unwrap().0, true);
+        print(&mut books, 1, "a");
+        books.on_ready(attempt(1));
+
+        books.on_cancel(attempt(1));
+        books.on_ended(attempt(1), AttemptResult::Failure((&AttemptFailure::Cancelled).into()));
+
+        assert_eq!(said(&mut books), ["results 1"]);
     }
 
     #[test]

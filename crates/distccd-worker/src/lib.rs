@@ -114,7 +114,6 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         tokio::task::spawn_blocking(checks).await.map_err(|error| Error::Internal(error.to_string()))??;
     probe.log();
     let last_words = LastWords { server: config.server_addr.clone(), incarnation: draw()?, key: draw()? };
-    let registration = Registration::new(&last_words, Host::look(), toolchains);
     if let Err(error) = spawner.will().write(&last_words) {
         tracing::warn!(%error, "should this worker be killed, the server will only notice when its lease is over");
     }
@@ -126,6 +125,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         oom: OomWatch::start(),
         isolation: probe.isolation(&config),
     };
+    let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on());
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
     let (agent, inboxes) = Agent::new(config, executor, registration);

@@ -9,6 +9,7 @@ use proto::v1;
 use proto::version::hello;
 
 use crate::SOFTWARE;
+use crate::books::Books;
 use crate::config::Config;
 use crate::facts::Host;
 use crate::obituary::LastWords;
@@ -23,12 +24,15 @@ pub(crate) struct Registration {
     last_server: Bytes,
     host: Host,
     toolchains: Arc<[Toolchain]>,
+    isolates: bool,
 }
 
 impl Registration {
-    pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>) -> Self {
+    /// `isolates`: nothing that an attempt writes is seen before its commit, on any mount.
+    pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>, isolates: bool) -> Self {
         let incarnation = Incarnation::from_bytes(last_words.incarnation);
-        Self { incarnation, obituary_key: last_words.key, last_server: Bytes::new(), host, toolchains: toolchains.into() }
+        let (obituary_key, toolchains) = (last_words.key, toolchains.into());
+        Self { incarnation, obituary_key, last_server: Bytes::new(), host, toolchains, isolates }
     }
 
     /// Takes the result of another scan; true if it differs.
@@ -47,7 +51,7 @@ impl Registration {
         Arc::clone(&self.toolchains)
     }
 
-    pub(crate) fn message(&self, config: &Config, holding: Vec<v1::AttemptRef>, draining: bool) -> v1::Register {
+    pub(crate) fn message(&self, config: &Config, books: &Books, draining: bool) -> v1::Register {
         let us = rustix::process::geteuid();
         v1::Register {
             hello: Some(hello(SOFTWARE, *self.incarnation.as_bytes(), &self.host.name)),
@@ -62,11 +66,10 @@ impl Registration {
             cpus: self.host.cpus,
             cpu_model: self.host.cpu_model.clone(),
             cpu_class: self.host.cpu_class.map_or(0, CpuClass::digest),
-            holding,
+            holding: books.holding(),
             draining,
-            // Until attempts are isolated here, none is second to another.
-            isolates: false,
-            unpermitted: Vec::new(),
+            isolates: self.isolates,
+            unpermitted: books.unpermitted(),
             last_server: self.last_server.clone(),
             obituary_key: Bytes::copy_from_slice(&self.obituary_key),
         }

@@ -77,7 +77,7 @@ pub(crate) fn spawn(
             return;
         }
         let outputs = task.outputs.iter().map(|output| cwd.join(OsStr::from_bytes(output))).collect();
-        let work = Work { attempt, command: task.command, outputs };
+        let work = Work { attempt, command: task.command, outputs, never_in_place: task.when_permitted };
         let mut reporter = Reporter { attempt, events: &events };
         let finished = executor.run(&work, &watch, &mut reporter);
         let result = match &finished.result {

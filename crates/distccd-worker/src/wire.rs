@@ -20,6 +20,8 @@ pub(crate) struct Task {
     pub(crate) inputs: Vec<v1::Stamp>,
     /// What it is known to write.
     pub(crate) outputs: Vec<Bytes>,
+    /// Whether another attempt of its job may be executing elsewhere, so that this one must not commit unasked.
+    pub(crate) when_permitted: bool,
 }
 
 /// Reads the number of an assignment, and what it asks for; the second may be wrong on its own and is then an answer.
@@ -31,7 +33,14 @@ pub(crate) fn assignment(wire: v1::Assignment) -> Result<(Attempt, Result<Task, 
 fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
     let command = wire.command.unwrap_or_default().try_into()?;
     let is_link = kind_from(wire.kind)? == JobKind::Link;
-    Ok(Task { command, is_link, dirs: wire.dirs, inputs: wire.inputs, outputs: wire.outputs })
+    Ok(Task {
+        command,
+        is_link,
+        dirs: wire.dirs,
+        inputs: wire.inputs,
+        outputs: wire.outputs,
+        when_permitted: wire.when_permitted,
+    })
 }
 
 /// Reads a list of attempts; those that are malformed are said and skipped, since they can be nothing that we hold.

@@ -39,9 +39,14 @@ impl Isolation {
         if rustix::process::geteuid().is_root() { Namespaces::Root } else { Namespaces::User }
     }
 
+    /// Whether attempts are isolated at all; single ones may still have to work in place.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.mounts.is_empty()
+    }
+
     pub(crate) fn namespaces_for(&self, work: &Work) -> Namespaces {
         match Self::possible() {
-            _ if self.mounts.is_empty() => Namespaces::None,
+            _ if !self.is_on() => Namespaces::None,
             Namespaces::User if meets_strangers(work) => Namespaces::None,
             possible => possible,
         }

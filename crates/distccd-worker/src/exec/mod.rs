@@ -72,6 +72,8 @@ pub struct Work {
     pub command: CommandSpec,
     /// What it is known to write, absolute, the main output first.
     pub outputs: Vec<PathBuf>,
+    /// Whether it must not run where its writing could not be held back.
+    pub never_in_place: bool,
 }
 
 /// What an attempt's thread is told of while its command runs.
@@ -147,6 +149,10 @@ impl Executor {
         let ends = Ends::open(&work.command)
             .map_err(|error| failed("make a pipe or terminal for what the command prints", error))?;
         let namespaces = self.isolation.namespaces_for(work);
+        if work.never_in_place && namespaces == Namespaces::None {
+            let why = "what this attempt writes cannot be held back on this worker, and another may be executing";
+            return Err(AttemptFailure::Refused(why.to_owned()));
+        }
         let conversation = self
             .spawner
             .open_keeper(namespaces, &ends.inner_stdout, &ends.inner_stderr)
