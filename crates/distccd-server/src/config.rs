@@ -241,6 +241,26 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| quoted(&c.server_addr),
     },
     Key {
+        name: "speculation",
+        set: |c, raw| raw.as_bool().map(|it| c.scheduler.speculation = it),
+        show: |c| c.scheduler.speculation.to_string(),
+    },
+    Key {
+        name: "speculation_after",
+        set: |c, raw| raw.as_duration().map(|it| c.scheduler.speculation_after = it),
+        show: |c| shown_duration(c.scheduler.speculation_after),
+    },
+    Key {
+        name: "speculation_factor",
+        set: |c, raw| raw.as_number(100).map(|it| c.scheduler.speculation_factor = small(it)),
+        show: |c| c.scheduler.speculation_factor.to_string(),
+    },
+    Key {
+        name: "speculation_share",
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.speculation_share = small(it)),
+        show: |c| c.scheduler.speculation_share.to_string(),
+    },
+    Key {
         name: "state_dir",
         set: |c, raw| StateDir::parse(&raw.as_text()?).map(|it| c.state_dir = it),
         show: |c| quoted(c.state_dir.shown().display()),
