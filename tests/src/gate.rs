@@ -24,7 +24,7 @@ pub struct Gate {
 #[derive(Default)]
 struct State {
     open: bool,
-    waiting: Vec<UnixStream>,
+    waiting: Vec<(u32, UnixStream)>,
     pids: Vec<u32>,
 }
 
@@ -77,7 +77,13 @@ impl Gate {
     pub fn open(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open = true;
-        state.waiting.drain(..).for_each(let_through);
+        state.waiting.drain(..).for_each(|(_, stream)| let_through(stream));
+    }
+
+    /// Lets only this one go on.
+    pub fn open_for(&self, pid: u32) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.extract_if(.., |(waiting, _)| *waiting == pid).for_each(|(_, stream)| let_through(stream));
     }
 
     /// Has those that come later wait again.
@@ -88,8 +94,9 @@ impl Gate {
 
 fn arrive(state: &Mutex<State>, stream: UnixStream) {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    state.pids.push(peer(&stream));
-    if state.open { let_through(stream) } else { state.waiting.push(stream) }
+    let pid = peer(&stream);
+    state.pids.push(pid);
+    if state.open { let_through(stream) } else { state.waiting.push((pid, stream)) }
 }
 
 fn let_through(mut stream: UnixStream) {
