@@ -12,8 +12,7 @@ use crate::explain::{Placement, PlacementKind};
 use crate::input::Commit;
 use crate::jobs::{Hold, Job, JobState, Progress, Turn};
 use crate::placement::{self, Candidate};
-use crate::queue::Asking;
-use crate::queue::ready::Readiness;
+use crate::queue::{Asking, Readiness};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 use crate::workers::{ClassId, Demand, Worker};
@@ -90,36 +89,27 @@ impl Scheduler {
 
     fn fill_idle_slots(&mut self, sending: &mut Sending) {
         // A class that found nobody idle finds nobody for the rest of the step.
-        let mut closed = BTreeSet::new();
+        let mut refused = BTreeSet::new();
+        self.reopen_by_gains();
         while !self.queue.is_empty() && (self.workers.idle() > 0 || !self.kept.is_empty()) {
-            let is_open = |class| is_open(&mut closed, class, |class| self.first_idle(class).is_some());
-            let Some(first) = self.queue.next(Readiness::Any, self.now, is_open) else { break };
+            let Some((first, _)) = self.whose_turn(Readiness::Any, &mut refused) else { break };
             let Some((id, best)) = self.match_up(first) else { break };
             self.assign(id, best.0, best.1, sending);
             if best.1.kind == PlacementKind::KeptFree {
                 // The worker is there for everybody again.
-                closed.clear();
+                refused.clear();
+                self.reopen_by_gains();
             }
         }
     }
 
     /// Prefetch: sends workers more than they can start, so that a slot that falls free need not ask.
     fn send_ahead(&mut self, sending: &mut Sending) {
-        let mut closed = BTreeSet::new();
+        let mut refused = BTreeSet::new();
         while !self.queue.is_empty() && self.workers.roomy() > 0 {
-            let mut found = None;
-            let is_open = |class| {
-                is_open(&mut closed, class, |class| {
-                    let worker = self.first_roomy(class);
-                    found = worker.map(|worker| (class, worker)).or(found);
-                    worker.is_some()
-                })
-            };
-            let Some(id) = self.queue.next(Readiness::Ripe, self.now, is_open) else { break };
+            let Some((id, worker)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
-            let found = found.filter(|&(of, _)| of == class).map(|(_, worker)| worker);
-            let Some(worker) = found.or_else(|| self.first_roomy(class)) else { break };
             let room = self.room_for_batch(worker, class, size);
             let company = self.queue.company_of(id, room.saturating_sub(1));
             let placement = Placement { kind: PlacementKind::AheadOfSlots, ..Placement::default() };
@@ -141,7 +131,7 @@ impl Scheduler {
     }
 
     /// The worker with least to do for its size that may be sent a job of this class ahead.
-    fn first_roomy(&self, class: ClassId) -> Option<WorkerId> {
+    pub(crate) fn first_roomy(&self, class: ClassId) -> Option<WorkerId> {
         let demand = self.classes.demand(class)?;
         let firsts = self.classes.groups(class, &self.workers).filter_map(|group| {
             // Only a search among the first: it is no loss when nobody is found.
@@ -265,16 +255,4 @@ impl Scheduler {
             Err(place) => sending.insert(place, (worker, vec![hold.attempt(id)])),
         }
     }
-}
-
-/// Asks about a class, and remembers a no.
-fn is_open(closed: &mut BTreeSet<ClassId>, class: ClassId, ask: impl FnOnce(ClassId) -> bool) -> bool {
-    if closed.contains(&class) {
-        return false;
-    }
-    let open = ask(class);
-    if !open {
-        closed.insert(class);
-    }
-    open
 }

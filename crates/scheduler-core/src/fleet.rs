@@ -25,6 +25,7 @@ impl Scheduler {
         let incarnation = facts.incarnation;
         let (new_group, gone_group) = self.workers.register(id, facts.within_reason());
         for group in new_group.into_iter().chain(gone_group) {
+            self.reopen_all();
             self.classes.on_group_changed(group, &self.workers);
         }
         self.on_heard_from(id);
@@ -83,6 +84,7 @@ impl Scheduler {
         self.strike_spare(id, worker.spare);
         self.changed.retain(|&other| other != id);
         if let Some(group) = gone_group {
+            self.reopen_all();
             self.classes.on_group_changed(group, &self.workers);
         }
         self.classes.on_fleet_changed(&self.workers);

@@ -27,6 +27,7 @@ impl Scheduler {
         self.check_workers();
         self.check_nobody_waits_in_vain();
         self.check_timers();
+        self.check_closings();
     }
 
     fn check_job(&self, id: JobId, job: &Job) {

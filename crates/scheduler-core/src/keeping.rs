@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use model::ids::WorkerId;
 
+use crate::queue::Readiness;
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 use crate::workers::ClassId;
@@ -63,6 +64,7 @@ impl Scheduler {
         let Some((_, core::cmp::Reverse(worker))) = usable.max() else { return };
         self.kept.insert(class, worker);
         self.classes.set_kept(class, Some(worker));
+        self.reopen(class, Readiness::Any);
         self.workers.update(worker, |worker| worker.kept_for = Some(class));
     }
 }

@@ -101,6 +101,7 @@ extern crate alloc;
 pub mod action;
 mod adoption;
 mod blame;
+mod closing;
 pub mod config;
 mod dispatch;
 mod endings;

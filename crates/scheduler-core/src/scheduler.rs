@@ -8,6 +8,7 @@ use model::time::Timestamp;
 
 use crate::action::Action;
 use crate::adoption::Adoption;
+use crate::closing::Closings;
 use crate::config::{Config, ConfigError};
 use crate::endings::OrphanEnd;
 use crate::history::{History, HistoryEntry};
@@ -60,6 +61,8 @@ pub struct Scheduler {
     pub(crate) stragglers: Stragglers,
     /// Workers that are kept free for jobs that have waited too long for memory.
     pub(crate) kept: BTreeMap<ClassId, WorkerId>,
+    /// What nobody can take now.
+    pub(crate) closings: Closings,
 }
 
 impl Scheduler {
@@ -98,6 +101,7 @@ impl Scheduler {
             seconds: SecondAttempts::default(),
             stragglers: Stragglers::default(),
             kept: BTreeMap::new(),
+            closings: Closings::default(),
         })
     }
 

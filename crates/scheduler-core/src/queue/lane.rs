@@ -6,6 +6,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use model::ids::JobId;
 use model::time::Timestamp;
 
+use super::opening::Open;
+
 const EXPECTED_BITS: u32 = 54;
 const MOST_EXPECTED: u64 = (1 << EXPECTED_BITS) - 1;
 
@@ -70,6 +72,8 @@ pub(crate) struct Lane {
     jobs: BTreeMap<Rank, Entry>,
     by_age: BTreeSet<(Timestamp, Rank)>,
     green: u32,
+    /// Nobody can take its class now.
+    pub(crate) shut: Open,
     /// The first by rank, with the company that it asks for, and the oldest: copies, because every lane of a build is
     /// asked for them in every decision.
     first: Option<(Rank, JobId, u32)>,
@@ -106,6 +110,12 @@ impl Lane {
     /// Whether one of its jobs may be sent beyond a worker's slots.
     pub(crate) fn is_ripe(&self) -> bool {
         self.has_company() || (self.green as usize) < self.jobs.len()
+    }
+
+    /// What of it may go.
+    pub(crate) fn open(&self) -> Open {
+        let waits = !self.is_empty();
+        Open { any: waits && !self.shut.any, ripe: waits && !self.shut.ripe && self.is_ripe() }
     }
 
     /// The next job, and how it compares with the next of other lanes: the oldest if it came before `overdue`, else

@@ -10,6 +10,7 @@ use model::job::{JobKind, Priority};
 use model::time::Timestamp;
 
 use super::lane::{Entry, Lane, Rank, Standing};
+use super::opening::{Open, OpenParts, Readiness};
 use super::shares::Shares;
 use super::weights;
 use crate::idmap::IdMap;
@@ -36,7 +37,7 @@ struct Place {
 #[derive(Debug, Default)]
 struct Build {
     lanes: BTreeMap<ClassId, Lane>,
-    ripe_lanes: usize,
+    open_lanes: OpenParts,
     waiting: u32,
     held: u32,
 }
@@ -45,23 +46,28 @@ struct Build {
 struct User {
     builds: IdMap<BuildId, Build>,
     shares: Shares<BuildId>,
-    ripe_builds: usize,
+    open_builds: OpenParts,
     waiting: usize,
 }
 
 impl User {
     fn new(seed: u64) -> Self {
-        Self { builds: IdMap::with_seed(seed), shares: Shares::new(seed), ripe_builds: 0, waiting: 0 }
+        Self {
+            builds: IdMap::with_seed(seed),
+            shares: Shares::new(seed),
+            open_builds: OpenParts::default(),
+            waiting: 0,
+        }
     }
 
-    /// One of the builds begins or ceases to have something ripe. If the user does by that: which of them.
-    fn note_ripe(&mut self, build: BuildId, ripened: Option<bool>) -> Option<bool> {
-        let is_ripe = ripened?;
-        self.shares.set_ripe(build, is_ripe);
-        let had_ripe = self.ripe_builds > 0;
-        self.ripe_builds = if is_ripe { self.ripe_builds + 1 } else { self.ripe_builds - 1 };
-        let has_ripe = self.ripe_builds > 0;
-        (had_ripe != has_ripe).then_some(has_ripe)
+    /// What of one of the builds may go has changed. If it has for the user by that: what it is.
+    fn note_open(&mut self, build: BuildId, change: Option<(Open, Open)>) -> Option<Open> {
+        let (before, after) = change?;
+        self.shares.set_open(build, after);
+        let was = self.open_builds.open();
+        self.open_builds.replace(before, after);
+        let is = self.open_builds.open();
+        (was != is).then_some(is)
     }
 }
 
@@ -70,29 +76,30 @@ impl Build {
         self.waiting == 0 && self.held == 0
     }
 
-    /// Changes a lane. If the build begins or ceases to have something ripe by that: which of them.
-    fn change_lane(&mut self, class: ClassId, change: impl FnOnce(&mut Lane)) -> Option<bool> {
+    /// Changes a lane. If that changes what of the build may go: what it was, and is.
+    fn change_lane(&mut self, class: ClassId, change: impl FnOnce(&mut Lane)) -> Option<(Open, Open)> {
         let lane = self.lanes.entry(class).or_default();
-        let was_ripe = !lane.is_empty() && lane.is_ripe();
+        let lane_was = lane.open();
         change(lane);
-        let is_ripe = !lane.is_empty() && lane.is_ripe();
+        let lane_is = lane.open();
         if lane.is_empty() {
             self.lanes.remove(&class);
         }
-        let had_ripe = self.ripe_lanes > 0;
-        self.ripe_lanes = self.ripe_lanes + usize::from(is_ripe) - usize::from(was_ripe);
-        let has_ripe = self.ripe_lanes > 0;
-        (had_ripe != has_ripe).then_some(has_ripe)
+        let was = self.open_lanes.open();
+        self.open_lanes.replace(lane_was, lane_is);
+        let is = self.open_lanes.open();
+        (was != is).then_some((was, is))
     }
 }
 
-/// Which jobs of a lane may go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readiness {
-    /// Any: a slot is idle, and nobody waits for company then.
-    Any,
-    /// Only those that need not wait for company.
-    Ripe,
+/// A class of which jobs wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: usize,
+    /// Nobody can take it now.
+    shut: Open,
+    /// Where they wait, in no order that means anything.
+    lanes: Vec<(UserId, BuildId)>,
 }
 
 /// A job as the queue sees it.
@@ -149,7 +156,9 @@ pub(crate) struct ReadyQueue {
     users: IdMap<UserId, User>,
     shares: Shares<UserId>,
     places: IdMap<JobId, Place>,
-    by_class: IdMap<ClassId, usize>,
+    by_class: IdMap<ClassId, Waiting>,
+    /// Classes that were shut when their last job ceased to wait.
+    left_shut: Vec<ClassId>,
     /// What jobs lately took of what was expected, in 1024ths: turns are charged in advance, and a newcomer must not
     /// wait until the others' charges for what they will never use are given back.
     truth: u64,
@@ -161,7 +170,17 @@ pub(crate) struct ReadyQueue {
 impl ReadyQueue {
     pub(crate) fn new(sharing: Sharing, seed: u64) -> Self {
         let (users, shares, places) = (IdMap::with_seed(seed), Shares::new(seed), IdMap::with_seed(seed));
-        Self { users, shares, places, by_class: IdMap::with_seed(seed), truth: 1024, arrivals: 0, sharing, seed }
+        Self {
+            users,
+            shares,
+            places,
+            by_class: IdMap::with_seed(seed),
+            left_shut: Vec::new(),
+            truth: 1024,
+            arrivals: 0,
+            sharing,
+            seed,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -189,7 +208,8 @@ impl ReadyQueue {
         let Asking { user, build, class, since, .. } = asking;
         let place = Place { user, build, class, since, rank };
         self.places.insert(job, place);
-        *self.by_class.get_or_insert_with(class, || 0) += 1;
+        let waiting = self.by_class.get_or_insert_with(class, Waiting::default);
+        waiting.jobs += 1;
         let account = self.users.get_or_insert_with(user, || User::new(self.seed));
         if account.waiting == 0 {
             self.shares.join(user);
@@ -201,20 +221,53 @@ impl ReadyQueue {
             account.shares.join(build);
         }
         its_build.waiting += 1;
-        let ripened = its_build.change_lane(class, |lane| lane.insert(since, rank, entry));
-        if let Some(is_ripe) = account.note_ripe(build, ripened) {
-            self.shares.set_ripe(user, is_ripe);
+        let changed = its_build.change_lane(class, |lane| {
+            if lane.is_empty() {
+                waiting.lanes.push((user, build));
+                lane.shut = waiting.shut;
+            }
+            lane.insert(since, rank, entry);
+        });
+        if let Some(open) = account.note_open(build, changed) {
+            self.shares.set_open(user, open);
         }
     }
 
     /// The job's wait for company is over.
     pub(crate) fn ripen(&mut self, job: JobId) {
         let Some(place) = self.places.get(job).copied() else { return };
-        let Some(account) = self.users.get_mut(place.user) else { return };
-        let Some(build) = account.builds.get_mut(place.build) else { return };
-        let ripened = build.change_lane(place.class, |lane| lane.ripen(place.rank));
-        if let Some(is_ripe) = account.note_ripe(place.build, ripened) {
-            self.shares.set_ripe(place.user, is_ripe);
+        self.change_lane(place.user, place.build, place.class, |lane| lane.ripen(place.rank));
+    }
+
+    /// Nobody can take the class now, or perhaps somebody can again.
+    pub(crate) fn set_shut(&mut self, class: ClassId, which: Readiness, shut: bool) {
+        let Some(waiting) = self.by_class.get_mut(class) else { return };
+        waiting.shut.set(which, shut);
+        let lanes = core::mem::take(&mut waiting.lanes);
+        for &(user, build) in &lanes {
+            self.change_lane(user, build, class, |lane| lane.shut.set(which, shut));
+        }
+        if let Some(waiting) = self.by_class.get_mut(class) {
+            waiting.lanes = lanes;
+        }
+    }
+
+    /// A class that was shut when its last job ceased to wait: nobody remembers that here any more.
+    pub(crate) fn pop_left_shut(&mut self) -> Option<ClassId> {
+        self.left_shut.pop()
+    }
+
+    /// Whether it is known that nobody can take this class now.
+    pub(crate) fn is_shut(&self, class: ClassId, which: Readiness) -> bool {
+        self.by_class.get(class).is_some_and(|waiting| waiting.shut.get(which))
+    }
+
+    fn change_lane(&mut self, user: UserId, build: BuildId, class: ClassId, change: impl FnOnce(&mut Lane)) {
+        let Some(account) = self.users.get_mut(user) else { return };
+        let Some(its_build) = account.builds.get_mut(build) else { return };
+        let changed = its_build.change_lane(class, change);
+        if let Some(open) = account.note_open(build, changed) {
+            self.shares.set_open(user, open);
         }
     }
 
@@ -228,16 +281,10 @@ impl ReadyQueue {
         let overdue = self.overdue(now);
         let mut of_user = |user: UserId| {
             let user = self.users.get(user)?;
-            let mut of_build = |build| next_of(user.builds.get(build)?, which, overdue, &mut open);
-            match which {
-                Readiness::Any => user.shares.in_order().find_map(&mut of_build),
-                Readiness::Ripe => user.shares.ripe_in_order().find_map(&mut of_build),
-            }
+            let of_build = |build| next_of(user.builds.get(build)?, which, overdue, &mut open);
+            user.shares.open_in_order(which).find_map(of_build)
         };
-        match which {
-            Readiness::Any => self.shares.in_order().find_map(&mut of_user),
-            Readiness::Ripe => self.shares.ripe_in_order().find_map(&mut of_user),
-        }
+        self.shares.open_in_order(which).find_map(&mut of_user)
     }
 
     /// Up to `most` jobs that may share a dispatch with this one: the next of its lane.
@@ -309,19 +356,17 @@ impl ReadyQueue {
 
     /// Nobody stands there any more.
     fn clear_place(&mut self, place: &Place) {
-        if let Some(waiting) = self.by_class.get_mut(place.class) {
-            *waiting -= 1;
-            if *waiting == 0 {
-                self.by_class.remove(place.class);
-            }
-        }
         let Some(account) = self.users.get_mut(place.user) else { return };
         let Some(build) = account.builds.get_mut(place.build) else { return };
-        let ripened = build.change_lane(place.class, |lane| lane.remove(place.since, place.rank));
+        let mut is_last = false;
+        let changed = build.change_lane(place.class, |lane| {
+            lane.remove(place.since, place.rank);
+            is_last = lane.is_empty();
+        });
         build.waiting -= 1;
         let (build_waits, is_idle) = (build.waiting > 0, build.is_idle());
-        if let Some(is_ripe) = account.note_ripe(place.build, ripened) {
-            self.shares.set_ripe(place.user, is_ripe);
+        if let Some(open) = account.note_open(place.build, changed) {
+            self.shares.set_open(place.user, open);
         }
         account.waiting -= 1;
         if !build_waits {
@@ -333,6 +378,23 @@ impl ReadyQueue {
         if is_idle {
             self.drop_build(place.user, place.build);
         }
+        self.leave_class(place, is_last);
+    }
+
+    /// One job of the class does not wait any more; perhaps it was the last of its build's.
+    fn leave_class(&mut self, place: &Place, is_last: bool) {
+        let Some(waiting) = self.by_class.get_mut(place.class) else { return };
+        waiting.jobs -= 1;
+        if is_last && let Some(at) = waiting.lanes.iter().position(|lane| *lane == (place.user, place.build)) {
+            waiting.lanes.swap_remove(at);
+        }
+        if waiting.jobs > 0 {
+            return;
+        }
+        if waiting.shut != Open::default() {
+            self.left_shut.push(place.class);
+        }
+        self.by_class.remove(place.class);
     }
 
     /// Every waiting job, in the order of their ids. Looks at all of them.
@@ -399,18 +461,26 @@ impl ReadyQueue {
     pub(crate) fn check(&self) {
         self.shares.check(|user| self.users.get(user).is_some_and(|it| it.waiting > 0));
         let by_class = self.by_class.sorted_keys().into_iter().filter_map(|class| self.by_class.get(class));
-        assert_eq!(by_class.sum::<usize>(), self.places.len(), "waiting jobs by class");
+        assert_eq!(by_class.map(|it| it.jobs).sum::<usize>(), self.places.len(), "waiting jobs by class");
+        for class in self.by_class.sorted_keys() {
+            let Some(waiting) = self.by_class.get(class) else { continue };
+            let lanes = waiting
+                .lanes
+                .iter()
+                .filter_map(|&(user, build)| self.users.get(user)?.builds.get(build)?.lanes.get(&class));
+            assert_eq!(lanes.clone().map(|lane| lane.jobs().count()).sum::<usize>(), waiting.jobs, "lanes of a class");
+            assert!(lanes.clone().all(|lane| lane.shut == waiting.shut), "lanes of a class, shut or not");
+        }
         let users = || self.users.sorted_keys().into_iter().filter_map(|user| self.users.get(user));
         assert_eq!(users().map(|user| user.waiting).sum::<usize>(), self.places.len(), "waiting jobs");
         for user in users() {
             user.shares.check(|build| user.builds.get(build).is_some_and(|it| it.waiting > 0));
             let builds = || user.builds.sorted_keys().into_iter().filter_map(|build| user.builds.get(build));
-            let ripe = builds().filter(|build| build.ripe_lanes > 0).count();
-            assert_eq!(ripe, user.ripe_builds, "ripe builds");
+            let open = OpenParts::of(builds().map(|build| build.open_lanes.open()));
+            assert_eq!(open, user.open_builds, "open builds");
             for build in builds() {
                 build.lanes.values().for_each(Lane::check);
-                let ripe = build.lanes.values().filter(|lane| lane.is_ripe()).count();
-                assert_eq!(ripe, build.ripe_lanes, "ripe lanes");
+                assert_eq!(OpenParts::of(build.lanes.values().map(Lane::open)), build.open_lanes, "open lanes");
             }
         }
     }
@@ -441,7 +511,7 @@ fn next_of(
     open: &mut impl FnMut(ClassId) -> bool,
 ) -> Option<JobId> {
     let heads = || {
-        build.lanes.iter().filter_map(|(&class, lane)| {
+        build.lanes.iter().filter(|(_, lane)| lane.open().get(which)).filter_map(|(&class, lane)| {
             let head = if which == Readiness::Any { lane.head(overdue) } else { lane.ripe_head(overdue) };
             head.map(|(standing, job)| (standing, job, class))
         })

@@ -4,6 +4,7 @@
 
 use alloc::collections::BTreeSet;
 
+use super::opening::{Open, Readiness};
 use crate::idmap::{IdMap, Identity};
 use crate::ordered::OrderedMap;
 
@@ -16,16 +17,16 @@ struct Account {
     passed: u64,
     /// Has jobs in the queue.
     waits: bool,
-    /// Has jobs in the queue that need not wait for company.
-    ripe: bool,
+    /// What kinds of its jobs may go.
+    open: Open,
 }
 
 /// The accounts, and those who wait in the order of their turns.
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
     accounts: IdMap<K, Account>,
-    /// And whether each is ripe.
-    waiting: OrderedMap<(u64, K), bool>,
+    /// And what of each may go.
+    waiting: OrderedMap<(u64, K), Open>,
     resting: BTreeSet<(u64, K)>,
     /// Where the one who was least served stands; only grows.
     floor: u64,
@@ -52,15 +53,15 @@ impl<K: Copy + Identity> Shares<K> {
     pub(crate) fn leave(&mut self, key: K) {
         let is_known = self.change_known(key, |account| {
             account.waits = false;
-            account.ripe = false;
+            account.open = Open::default();
         });
         if is_known {
             self.forget_resting();
         }
     }
 
-    pub(crate) fn set_ripe(&mut self, key: K, ripe: bool) {
-        self.change_known(key, |account| account.ripe = ripe);
+    pub(crate) fn set_open(&mut self, key: K, open: Open) {
+        self.change_known(key, |account| account.open = open);
     }
 
     /// Slot time was, or will be, used.
@@ -80,9 +81,9 @@ impl<K: Copy + Identity> Shares<K> {
         self.waiting.iter().map(|&((_, key), _)| key)
     }
 
-    /// Those of [`Self::in_order`] who have something ripe.
-    pub(crate) fn ripe_in_order(&self) -> impl Iterator<Item = K> + '_ {
-        self.waiting.iter().filter(|(_, ripe)| *ripe).map(|&((_, key), _)| key)
+    /// Those of [`Self::in_order`] who have something that may go.
+    pub(crate) fn open_in_order(&self, which: Readiness) -> impl Iterator<Item = K> + '_ {
+        self.waiting.iter().filter(move |(_, open)| open.get(which)).map(|&((_, key), _)| key)
     }
 
     fn change(&mut self, key: K, change: impl FnOnce(&mut Account)) {
@@ -103,8 +104,8 @@ impl<K: Copy + Identity> Shares<K> {
             return true;
         }
         if (before.passed, before.waits) == (after.passed, after.waits) {
-            if let Some(ripe) = self.waiting.get_mut((after.passed, key)) {
-                *ripe = after.ripe;
+            if let Some(open) = self.waiting.get_mut((after.passed, key)) {
+                *open = after.open;
             }
             return true;
         }
@@ -113,7 +114,7 @@ impl<K: Copy + Identity> Shares<K> {
             false => drop(self.resting.remove(&(before.passed, key))),
         }
         match after.waits {
-            true => self.waiting.insert((after.passed, key), after.ripe),
+            true => self.waiting.insert((after.passed, key), after.open),
             false => drop(self.resting.insert((after.passed, key))),
         }
         if let Some(&((least, _), _)) = self.waiting.first() {
@@ -141,9 +142,12 @@ impl<K: Copy + Identity> Shares<K> {
         assert_eq!(listed.count(), self.waiting.len(), "accounts that wait");
         assert!(self.in_order().all(&waits), "an account without jobs waits");
         let accounts = || keys.iter().filter_map(|&key| Some((key, self.accounts.get(key)?)));
-        assert!(accounts().all(|(_, account)| account.waits || !account.ripe), "ripe, and waits for nothing");
-        let listed_ripe = |key, account: &Account| self.waiting.get((account.passed, key)) == Some(&true);
-        assert!(accounts().all(|(key, account)| account.ripe == listed_ripe(key, account)), "ripe or not");
+        assert!(
+            accounts().all(|(_, account)| account.waits || account.open == Open::default()),
+            "open, and waits for nothing"
+        );
+        let listed = |key, account: &Account| self.waiting.get((account.passed, key)).copied().unwrap_or_default();
+        assert!(accounts().all(|(key, account)| account.open == listed(key, account)), "open or not");
         assert!(self.resting.len() <= MAX_RESTING + 1, "accounts are kept for ever");
     }
 }

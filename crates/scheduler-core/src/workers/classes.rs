@@ -44,6 +44,11 @@ impl Identity for ClassId {
     }
 }
 
+impl ClassId {
+    /// The first of them.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 impl Classes {
     pub(crate) fn new(seed: u64) -> Self {
         let (by_demand, classes) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
@@ -102,6 +107,10 @@ impl Classes {
     pub(crate) fn groups<'a>(&self, id: ClassId, workers: &'a WorkerTable) -> impl Iterator<Item = &'a Group> {
         let groups = self.classes.get(id).into_iter().flat_map(|class| &class.groups);
         groups.filter_map(|&group| workers.group(group))
+    }
+
+    pub(crate) fn group_ids(&self, id: ClassId) -> &[GroupId] {
+        self.classes.get(id).map_or(&[], |class| &class.groups)
     }
 
     pub(crate) fn demand(&self, id: ClassId) -> Option<&Demand> {

@@ -93,7 +93,7 @@ impl Group {
     }
 
     /// Workers that may be sent more than they can start, the one with least to do for its size first.
-    pub(crate) fn roomy(&self) -> impl Iterator<Item = (u64, WorkerId)> + '_ {
+    pub(crate) fn roomy(&self) -> impl ExactSizeIterator<Item = (u64, WorkerId)> + '_ {
         self.room.iter().copied()
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod table;
 
 pub(crate) use classes::{ClassId, Classes};
 pub(crate) use demand::Demand;
+pub(crate) use group::GroupId;
 pub(crate) use health::BenchPolicy;
 pub(crate) use holdings::Holdings;
 pub(crate) use table::{Worker, WorkerTable};

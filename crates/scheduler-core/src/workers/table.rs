@@ -1,6 +1,7 @@
 //! The registered workers, each in the group of its abilities.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use model::ids::WorkerId;
 
@@ -139,6 +140,28 @@ impl Worker {
     }
 }
 
+/// A worker has got room that it had not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gain {
+    pub(crate) group: GroupId,
+    /// Bytes that are free there.
+    pub(crate) memory: u64,
+    /// An idle slot, or more memory for it.
+    pub(crate) idle: bool,
+    /// It may be sent more than before.
+    pub(crate) room: bool,
+}
+
+impl Gain {
+    /// What a worker has to offer more than it had; before, it was listed like this and had so much memory free.
+    fn of(worker: &Worker, before: Listing, free_before: u64) -> Option<Self> {
+        let (memory, now) = (worker.free_memory(), worker.listing);
+        let idle = now.is_idle() && (!before.is_idle() || memory > free_before);
+        let room = now.has_room() && (!before.has_room() || memory > free_before);
+        (idle || room).then_some(Self { group: worker.group, memory, idle, room })
+    }
+}
+
 /// All registered workers.
 #[derive(Debug)]
 pub(crate) struct WorkerTable {
@@ -149,6 +172,8 @@ pub(crate) struct WorkerTable {
     prefetch: u32,
     idle: usize,
     roomy: usize,
+    /// Since they were last asked for.
+    gains: Vec<Gain>,
 }
 
 impl WorkerTable {
@@ -156,7 +181,7 @@ impl WorkerTable {
     pub(crate) fn new(prefetch: u32) -> Self {
         // The server numbers workers itself: nobody can choose numbers that are slow to look up.
         let (workers, groups, by_abilities) = (IdMap::with_seed(0), BTreeMap::new(), BTreeMap::new());
-        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0 }
+        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0, gains: Vec::new() }
     }
 
     pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
@@ -189,6 +214,7 @@ impl WorkerTable {
         worker.group = group;
         let listing = Listing::of(id, &worker, self.prefetch);
         worker.listing = listing;
+        self.gains.extend(Gain::of(&worker, Listing::default(), 0));
         self.workers.insert(id, worker);
         self.relist(group, Listing::default(), listing);
         if let Some(group) = self.groups.get_mut(&group) {
@@ -207,13 +233,20 @@ impl WorkerTable {
     /// Changes a worker and whatever follows from it. Nothing happens if there is no such worker.
     pub(crate) fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
         let Some(worker) = self.workers.get_mut(id) else { return };
+        let free_before = worker.free_memory();
         change(worker);
         let after = Listing::of(id, worker, self.prefetch);
         let before = core::mem::replace(&mut worker.listing, after);
+        self.gains.extend(Gain::of(worker, before, free_before));
         if before != after {
             let group = worker.group;
             self.relist(group, before, after);
         }
+    }
+
+    /// One of the gains since the last call.
+    pub(crate) fn pop_gain(&mut self) -> Option<Gain> {
+        self.gains.pop()
     }
 
     pub(crate) fn set_held(&mut self, id: WorkerId, held: u32, reserved: u64) {
