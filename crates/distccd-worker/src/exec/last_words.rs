@@ -47,7 +47,7 @@ pub(super) struct Circumstances {
 impl Circumstances {
     pub(super) fn of(spec: &CommandSpec, is_isolated: bool) -> Self {
         let bounds_memory = |limit: &ResourceLimit| {
-            [libc::RLIMIT_AS, libc::RLIMIT_DATA].map(|it| it as u32).contains(&limit.resource) && limit.soft != u64::MAX
+            [libc::RLIMIT_AS, libc::RLIMIT_DATA].contains(&limit.resource) && limit.soft != u64::MAX
         };
         Self { is_short_of_memory_by_itself: spec.limits.iter().any(bounds_memory), is_isolated }
     }
