@@ -49,7 +49,7 @@ struct Worker {
     conversation: u64,
     orders: Option<Outbox<v1::WorkerOrder>>,
     said_goodbye: bool,
-    /// Its guardian has seen that nothing of it runs any more.
+    /// Its spawner has seen that nothing of it runs any more.
     dead: bool,
     /// Its place on the roster.
     entry: u64,
@@ -389,7 +389,7 @@ impl Dispatch {
         }
     }
 
-    /// Notes that a worker is dead and nothing of it runs any more, if it is the worker's own guardian that says so.
+    /// Notes that a worker is dead and nothing of it runs any more, if it is the worker's own spawner that says so.
     pub fn note_death(&mut self, obituary: &v1::Obituary) -> Option<WorkerId> {
         let is_it = |worker: &Worker| incarnation_of(&worker.register) == obituary.incarnation;
         let (&id, worker) = self.workers.iter_mut().find(|(_, worker)| is_it(worker))?;
@@ -406,7 +406,7 @@ impl Dispatch {
         Some(id)
     }
 
-    /// Whether the worker's guardian has told its death.
+    /// Whether the worker's spawner has told its death.
     #[must_use]
     pub fn is_dead(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.dead)

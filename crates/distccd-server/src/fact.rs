@@ -63,7 +63,7 @@ pub enum Fact {
         /// Who, in which conversation.
         seat: Seat,
     },
-    /// A guardian says that its worker is dead and that nothing of it runs any more.
+    /// A spawner says that its worker is dead and that nothing of it runs any more.
     WorkerDied {
         /// What it knows of the worker.
         obituary: v1::Obituary,

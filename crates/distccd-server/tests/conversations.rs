@@ -226,7 +226,7 @@ async fn status_shows_the_workers() {
 }
 
 #[tokio::test]
-async fn a_worker_is_gone_when_its_own_guardian_says_so_and_its_last_words_have_been_heard() {
+async fn a_worker_is_gone_when_its_own_spawner_says_so_and_its_last_words_have_been_heard() {
     let mut config = Config::default();
     config.scheduler.lease = Duration::from_secs(3600);
     let server = Server::start_with(config).await;
@@ -242,7 +242,7 @@ async fn a_worker_is_gone_when_its_own_guardian_says_so_and_its_last_words_have_
     let mut orders = server.attach_until(register, end).await.unwrap();
     assert!(orders.message().await.unwrap().is_some(), "a welcome");
     let incarnation: Vec<u8> = hello(1).incarnation.into();
-    let (mut guardian, mut admin) =
+    let (mut spawner, mut admin) =
         (ObituariesClient::new(server.channel().await), AdminClient::new(server.channel().await));
     let mut workers = async || admin.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().workers.len();
 
@@ -250,10 +250,10 @@ async fn a_worker_is_gone_when_its_own_guardian_says_so_and_its_last_words_have_
         [(incarnation.clone(), vec![6; 16]), (incarnation.clone(), vec![]), (vec![7; 16], vec![5; 16])]
     {
         let forged = v1::Obituary { incarnation: incarnation.into(), key: key.into() };
-        guardian.publish(forged).await.unwrap();
+        spawner.publish(forged).await.unwrap();
     }
     let own = v1::Obituary { incarnation: incarnation.into(), key: vec![5; 16].into() };
-    guardian.publish(own).await.unwrap();
+    spawner.publish(own).await.unwrap();
     assert_eq!(workers().await, 1, "what it sent before it died may still be on its way");
 
     drop(hang_up);

@@ -2,7 +2,7 @@
 //!
 //! An obituary is believed under three conditions: it comes from a user who may attach workers (as far as the kernel can
 //! tell, see [`crate::peer`]), it names the worker by its incarnation, and it has the key that the worker gave with its
-//! registration and to its guardian alone. Why what it says is true, is written beside the guardian's code
+//! registration and to its spawner alone. Why what it says is true, is written beside the spawner's code
 //! (`distccd-worker/src/obituary.rs`).
 
 use proto::v1;
