@@ -168,6 +168,7 @@ fn one_whose_connection_breaks_gets_a_second_attempt_before_its_lease_is_over() 
     story.gate.open();
     let _ = story.gate.wait_running(3);
     let running = began.elapsed();
+    assert!(!story.cluster.server().log().contains("worker lost"), "it did not wait for the lease");
 
     assert!(wait_for_child(&mut launcher, "the launcher").success());
     println!("lease 10 s: second attempt runs after {running:?}, done after {:?}", began.elapsed());
