@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use e2e::cluster::Cluster;
-use e2e::daemon::{eventually, wait_for_child};
+use e2e::daemon::{eventually, signal_process, wait_for_child};
 use e2e::gate::{Gate, wait_gone};
 use e2e::run::run;
 
@@ -164,9 +164,12 @@ fn one_whose_connection_breaks_gets_a_second_attempt_before_its_lease_is_over() 
     story.cluster.start_worker("birch", &["--max-jobs=1"]);
     let began = Instant::now();
 
+    // Nobody tells the server that the attempt is dead, and it is not.
+    let guardian = only_child(story.cluster.worker("ash").pid());
+    signal_process(guardian, libc::SIGSTOP);
     story.cluster.worker("ash").crash();
-    story.gate.open();
-    let _ = story.gate.wait_running(3);
+    let second = story.gate.wait_running(3)[2];
+    story.gate.open_for(second);
     let running = began.elapsed();
     assert!(!story.cluster.server().log().contains("worker lost"), "it did not wait for the lease");
 
@@ -174,7 +177,13 @@ fn one_whose_connection_breaks_gets_a_second_attempt_before_its_lease_is_over() 
     println!("lease 10 s: second attempt runs after {running:?}, done after {:?}", began.elapsed());
     assert!(story.cluster.take_notes().contains("ran on birch"));
     wait_gone(first, Duration::from_secs(10));
+    signal_process(guardian, libc::SIGCONT);
     story.assert_right();
+}
+
+fn only_child(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().expect("a worker has one child, its guardian")
 }
 
 #[test]
