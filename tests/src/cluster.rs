@@ -81,7 +81,16 @@ impl Cluster {
 
     /// Starts a worker and waits until it is attached.
     pub fn start_worker(&mut self, name: &str, flags: &[&str]) {
-        let mut command = self.command(binaries::path("distccd-worker"));
+        self.start_worker_under(&[], name, flags);
+    }
+
+    /// The same by a program that changes something of its own, such as `nice`, and then becomes the worker.
+    pub fn start_worker_under(&mut self, wrapper: &[&str], name: &str, flags: &[&str]) {
+        let worker = binaries::path("distccd-worker");
+        let mut command = self.command(wrapper.first().map_or(worker.as_path(), Path::new));
+        if let [_, arguments @ ..] = wrapper {
+            command.args(arguments).arg(&worker);
+        }
         command.arg(format!("--server-addr={}", self.address()));
         command.arg(format!("--fs-mount={}", self.mount().display()));
         command.arg(format!("--scratch={}", self.root.path().join("scratch").display()));
