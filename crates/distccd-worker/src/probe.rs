@@ -195,6 +195,13 @@ fn median(mut times: Vec<Duration>) -> Option<Duration> {
     times.get(times.len() / 2).copied()
 }
 
+/// Whether something is mounted below one of these now. It may come after the worker has started (an automounter, a
+/// container), so every attempt asks: an overlay would hide it, and the command would miss what everybody else sees.
+pub(crate) fn is_mounted_below(mounts: &[PathBuf]) -> bool {
+    let table = MountTable::read();
+    mounts.iter().any(|mount| !table.mounts_below(mount).is_empty())
+}
+
 /// `/proc/self/mountinfo`.
 struct MountTable(Vec<(PathBuf, String)>);
 

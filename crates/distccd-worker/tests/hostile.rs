@@ -180,3 +180,38 @@ async fn names_that_are_no_text_and_ways_over_links_are_ways_like_others() {
     assert_eq!(fs::read_to_string(odd.join("one")).unwrap(), "1\n");
     assert_eq!(fs::read_to_string(odd.join("two")).unwrap(), "2\n");
 }
+
+/// A directory on which something is mounted until this is dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn tmpfs(on: std::path::PathBuf) -> Self {
+        fs::create_dir(&on).unwrap();
+        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&on).status();
+        assert!(mount.unwrap().success());
+        Self(on)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn what_is_mounted_below_a_mount_later_on_is_seen() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not told: only root mounts");
+        return;
+    }
+    let mut story = Story::isolated().await;
+    assert_eq!(story.run("echo isolated > first").await.code(), 0);
+    let inner = Mounted::tmpfs(story.path("inner"));
+    fs::write(inner.0.join("a.h"), "int a;\n").unwrap();
+
+    let ended = story.run("cat inner/a.h > out").await;
+
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert_eq!(story.read("out").as_deref(), Some("int a;\n"));
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Work;
 use crate::keeper::conversation::Request;
+use crate::probe::is_mounted_below;
 use crate::spawner::Namespaces;
 
 /// What attempts see of the shared mounts; the default is to work on them in place.
@@ -46,7 +47,7 @@ impl Isolation {
 
     pub(crate) fn namespaces_for(&self, work: &Work) -> Namespaces {
         match Self::possible() {
-            _ if !self.is_on() => Namespaces::None,
+            _ if !self.is_on() || is_mounted_below(&self.mounts) => Namespaces::None,
             Namespaces::User if meets_strangers(work) => Namespaces::None,
             possible => possible,
         }
