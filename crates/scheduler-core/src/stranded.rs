@@ -38,7 +38,7 @@ impl Scheduler {
     ) -> ClassId {
         let memory = prediction.memory.min(MAX_MEMORY);
         let whole = self.largest_that_fits(memory);
-        let class = self.classes.acquire(Demand::new(facts, whole, tried), &self.workers);
+        let class = self.classes.acquire(facts, whole, tried, &self.workers);
         if prediction.memory_known || memory == 0 || !self.classes.is_stranded(class) {
             return class;
         }
@@ -48,7 +48,7 @@ impl Scheduler {
         let largest =
             largest.filter_map(|(_, group)| group.able(&anywhere).next()).filter_map(|id| self.workers.get(id));
         let most = largest.map(|worker| worker.memory()).max().unwrap_or(0);
-        self.classes.acquire(Demand::new(facts, whole.min(most), tried), &self.workers)
+        self.classes.acquire(facts, whole.min(most), tried, &self.workers)
     }
 
     /// The job's demands have changed.

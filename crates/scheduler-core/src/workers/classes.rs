@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use model::ids::WorkerId;
+use model::job::JobFacts;
 
 use super::demand::Demand;
 use super::group::{Group, GroupId};
@@ -36,6 +37,8 @@ pub(crate) struct Classes {
     stranded: BTreeSet<ClassId>,
     unused: usize,
     next: u64,
+    /// The demand that was asked for last.
+    probe: Demand,
 }
 
 impl Identity for ClassId {
@@ -52,14 +55,21 @@ impl ClassId {
 impl Classes {
     pub(crate) fn new(seed: u64) -> Self {
         let (by_demand, classes) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
-        Self { by_demand, classes, stranded: BTreeSet::new(), unused: 0, next: 0 }
+        Self { by_demand, classes, stranded: BTreeSet::new(), unused: 0, next: 0, probe: Demand::NONE }
     }
 
     /// The class of this demand, which is kept until as many `release` calls.
-    pub(crate) fn acquire(&mut self, demand: Demand, workers: &WorkerTable) -> ClassId {
-        let id = match self.by_demand.get(&demand) {
+    pub(crate) fn acquire(
+        &mut self,
+        facts: &JobFacts,
+        memory: u64,
+        tried: &[WorkerId],
+        workers: &WorkerTable,
+    ) -> ClassId {
+        self.probe.become_that_of(facts, memory, tried);
+        let id = match self.by_demand.get(&self.probe) {
             Some(&id) => id,
-            None => self.intern(demand, workers),
+            None => self.intern(self.probe.clone(), workers),
         };
         if let Some(class) = self.classes.get_mut(id) {
             class.users += 1;

@@ -64,16 +64,33 @@ impl Identity for Demand {
 }
 
 impl Demand {
+    /// What anybody can meet, for root.
+    pub(crate) const NONE: Self = Self {
+        user: UserId::new(0),
+        link: false,
+        toolchain: None,
+        cpu_class: None,
+        mounts: Vec::new(),
+        memory: 0,
+        avoid: Vec::new(),
+    };
+
     pub(crate) fn new(facts: &JobFacts, memory: u64, tried: &[WorkerId]) -> Self {
-        Self {
-            user: facts.user,
-            link: facts.kind == JobKind::Link,
-            toolchain: facts.toolchain,
-            cpu_class: facts.cpu_class,
-            mounts: sorted(&facts.mounts),
-            memory,
-            avoid: sorted(tried),
-        }
+        let mut demand = Self::NONE;
+        demand.become_that_of(facts, memory, tried);
+        demand
+    }
+
+    /// Turns this demand into another, in the memory that it has already: each job that is submitted is asked for its
+    /// demand, and few demands are new.
+    pub(crate) fn become_that_of(&mut self, facts: &JobFacts, memory: u64, tried: &[WorkerId]) {
+        self.user = facts.user;
+        self.link = facts.kind == JobKind::Link;
+        self.toolchain = facts.toolchain;
+        self.cpu_class = facts.cpu_class;
+        self.memory = memory;
+        sort_into(&mut self.mounts, &facts.mounts);
+        sort_into(&mut self.avoid, tried);
     }
 
     /// The first demand that a worker with these abilities does not meet. Its memory, and what it was tried on, are not
@@ -99,8 +116,14 @@ impl Demand {
 }
 
 fn sorted<T: Copy + Ord>(items: &[T]) -> Vec<T> {
-    let mut items = items.to_vec();
-    items.sort_unstable();
-    items.dedup();
-    items
+    let mut sorted = Vec::new();
+    sort_into(&mut sorted, items);
+    sorted
+}
+
+fn sort_into<T: Copy + Ord>(sorted: &mut Vec<T>, items: &[T]) {
+    sorted.clear();
+    sorted.extend_from_slice(items);
+    sorted.sort_unstable();
+    sorted.dedup();
 }
