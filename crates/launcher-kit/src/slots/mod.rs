@@ -2,8 +2,8 @@
 //! them. A cluster that dies under `-j400` is to leave a workstation that can be used.
 //!
 //! A slot is a lock on a file in the user's runtime directory, so it ends with whoever holds it, however that ends.
-//! Launchers stand in [`line`] for them, and the first one also waits until there is [`memory`] for one more, unless
-//! nothing runs yet: one at a time must always do.
+//! Launchers stand in line for them, and the first one also waits until there is memory for one more, unless nothing
+//! runs yet: one at a time must always do.
 
 mod line;
 mod memory;
