@@ -23,6 +23,8 @@ pub enum Why {
     Elsewhere,
     /// The tool is killed by a signal, which a worker takes for its machine's failure: others try, and then this one.
     Killed,
+    /// A program that the driver needs is not there, which a worker takes for its machine's failure, and so on.
+    Missing,
     /// By its name it is no tool that workers run unless configured to (`allowed_tools`).
     NotAllowed,
     /// It adds to a file that every command of the build adds to.

@@ -34,7 +34,7 @@ fn variables() -> Vec<Case> {
         case("TMPDIR that is not there", Worker, "gcc -c a.c").env("TMPDIR", "{dir}/nowhere"),
         case("PATH with compilers of one's own", Worker, "gcc -c a.c").env("PATH", "{dir}/bin:/usr/bin:/bin")
             .setup("mkdir bin; ln -s /usr/bin/gcc-12 bin/gcc"),
-        case("PATH without tools", Worker, "/usr/bin/gcc -c a.c").env("PATH", "/nonexistent"),
+        case("PATH without tools", Here(Why::Missing), "/usr/bin/gcc -c a.c").env("PATH", "/nonexistent"),
         case("GCC_EXEC_PREFIX", Worker, "gcc -c a.c").env("GCC_EXEC_PREFIX", "/usr/lib/gcc/"),
         case("EXPERIMENTAL variables", Worker, "gcc -c a.c").env("GCC_COMPARE_DEBUG", "-gtoggle"),
         case("TERM_URLS", Worker, "gcc -Wall -fdiagnostics-color=always -c warn.c").env("TERM_URLS", "st"),

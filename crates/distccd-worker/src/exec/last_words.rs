@@ -107,7 +107,9 @@ fn signal_in(line: &str) -> Option<u8> {
 
 /// Whether a driver says that it could not start a program that it needs, or the loader that it lacks a library.
 fn speaks_of_a_missing_program(line: &str) -> bool {
-    let gcc = line.contains("fatal error: cannot execute ") || line.contains("fatal error: cannot find ");
+    // Too long an argument is too long everywhere.
+    let gcc = line.contains("fatal error: cannot execute ") && !ends_with_error(line, "Argument list too long")
+        || line.contains("fatal error: cannot find ");
     let clang = line.contains("unable to execute command: Executable ");
     let loader = line.contains("error while loading shared libraries: ") && !line.contains("failed to map segment");
     let processes = line.contains("fork") && ends_with_error(line, "Resource temporarily unavailable");
@@ -191,6 +193,7 @@ mod tests {
             "a.c:3:1: error: expected ';' before 'Killed'\n",
             "gcc: internal compiler error: Segmentation fault signal terminated program cc1\n",
             "collect2: error: ld returned 1 exit status\n",
+            "gcc: fatal error: cannot execute \u{2018}/usr/lib/cc1\u{2019}: execv: Argument list too long\n",
             "a.c:7: note: in the text 'Input/output error' of puts(\"x\");\n",
         ] {
             assert_eq!(failure(said), None, "{said}");
