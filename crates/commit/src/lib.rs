@@ -36,6 +36,9 @@
 //! overlay, when a named output is there, links followed, and has several names, or is somebody else's. `metacopy` and
 //! `redirect_dir` must be off; with `userxattr` they are, and may not be named among the options (`EINVAL`).
 //!
+//! One thing is lost: of a file with several names, what the command writes into it by a name that it then takes away. With
+//! `index=on` overlayfs has that in its index, by the file and not by a name, and a commit reads the upper layer alone.
+//!
 //! # Order, and what a crash leaves
 //! Directories, then files in the order in which the command finished them, symbolic links, removals, and the primary
 //! output last of all: whoever finds the primary output new finds all the rest new. A crash in between leaves some of the
