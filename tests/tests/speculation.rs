@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use e2e::cluster::Cluster;
 use e2e::daemon::{eventually, signal_process, wait_for_child};
+use e2e::family::{children, name};
 use e2e::gate::{Gate, wait_gone};
 use e2e::run::run;
 
@@ -165,8 +166,8 @@ fn one_whose_connection_breaks_gets_a_second_attempt_before_its_lease_is_over() 
     let began = Instant::now();
 
     // Nobody tells the server that the attempt is dead, and it is not.
-    let guardian = only_child(story.cluster.worker("ash").pid());
-    signal_process(guardian, libc::SIGSTOP);
+    let spawner = spawner_of(story.cluster.worker("ash").pid());
+    signal_process(spawner, libc::SIGSTOP);
     story.cluster.worker("ash").crash();
     let second = story.gate.wait_running(3)[2];
     story.gate.open_for(second);
@@ -177,13 +178,14 @@ fn one_whose_connection_breaks_gets_a_second_attempt_before_its_lease_is_over() 
     println!("lease 10 s: second attempt runs after {running:?}, done after {:?}", began.elapsed());
     assert!(story.cluster.take_notes().contains("ran on birch"));
     wait_gone(first, Duration::from_secs(10));
-    signal_process(guardian, libc::SIGCONT);
+    signal_process(spawner, libc::SIGCONT);
     story.assert_right();
 }
 
-fn only_child(pid: u32) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    children.trim().parse().expect("a worker has one child, its guardian")
+/// The process that a worker starts its keepers from; it may have other children.
+fn spawner_of(worker: u32) -> u32 {
+    let spawner = children(worker).into_iter().find(|&child| name(child) == "distccd-spawner");
+    spawner.expect("a worker has a spawner")
 }
 
 #[test]

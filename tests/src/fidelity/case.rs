@@ -23,7 +23,8 @@ pub enum Why {
     Elsewhere,
     /// The tool is killed by a signal, which a worker takes for its machine's failure: others try, and then this one.
     Killed,
-    /// A program that the driver needs is not there, which a worker takes for its machine's failure, and so on.
+    /// A program that the driver needs is nowhere, so that nothing touches a file; a worker takes that for its machine's
+    /// failure, and so do the next ones.
     Missing,
     /// By its name it is no tool that workers run unless configured to (`allowed_tools`).
     NotAllowed,
@@ -45,7 +46,7 @@ impl Why {
     /// Whether such a case touches only the shared mount, and so counts as one that could have left.
     #[must_use]
     pub fn counts(self) -> bool {
-        !matches!(self, Self::Question | Self::Elsewhere | Self::Refused)
+        !matches!(self, Self::Question | Self::Elsewhere | Self::Missing | Self::Refused)
     }
 }
 

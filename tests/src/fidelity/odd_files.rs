@@ -6,7 +6,7 @@ use super::material::OBJECTS;
 const SPECIAL: super::Place = Here(Why::Special);
 
 pub(super) fn cases() -> Vec<Case> {
-    [names(), outputs(), permissions()].concat()
+    [names(), outputs(), shared_files(), permissions()].concat()
 }
 
 fn names() -> Vec<Case> {
@@ -27,6 +27,24 @@ fn names() -> Vec<Case> {
             .setup("cp a.c $(printf 'n%.0s' $(seq 253)).c"),
         case("a name too long", Worker, "gcc -c").arg(&[b"n".repeat(300), b".c".to_vec()].concat()),
         case("the object's name too long", Worker, "gcc -c a.c -o").arg(&[b"n".repeat(300), b".o".to_vec()].concat()),
+    ]
+}
+
+/// What an overlay and a commit could get wrong: names that share a file, and files that are written into.
+fn shared_files() -> Vec<Case> {
+    vec![
+        case("an archive with another name", Worker, "ar rc two.a b.o")
+            .setup(OBJECTS)
+            .setup("ar rc one.a a.o; ln one.a two.a"),
+        case("a stripped object with another name", Worker, "strip -g two.o").setup(OBJECTS).setup("ln a.o two.o"),
+        case("an executable with another name", Worker, "gcc main.c a.c b.c -o two").setup("echo old >one; ln one two"),
+        case("a symbolic link to an archive", Worker, "ar rc link.a b.o")
+            .setup(OBJECTS)
+            .setup("ar rc real.a a.o; ln -s real.a link.a"),
+        case("dependencies with another name", Worker, "gcc -MD -c a.c -o a.o").setup("echo old >one.d; ln one.d a.d"),
+        case("a copied object with another name", Worker, "objcopy --strip-debug two.o")
+            .setup(OBJECTS)
+            .setup("ln a.o two.o"),
     ]
 }
 
