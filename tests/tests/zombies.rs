@@ -25,7 +25,6 @@ struct Lane {
     dir: PathBuf,
     gate: Gate,
     version: u32,
-    joined: usize,
 }
 
 impl Lane {
@@ -38,7 +37,7 @@ impl Lane {
         }
         let dir = cluster.dir("build");
         let gate = Gate::new(&cluster.dir("bin"));
-        Self { cluster, dir, gate, version: 0, joined: WORKERS.len() }
+        Self { cluster, dir, gate, version: 0 }
     }
 
     /// Writes another source, and says what is to come of it.
@@ -68,7 +67,9 @@ impl Lane {
         let seen = self.gate.pids().len();
         let mut launcher = self.build();
         let compiler = self.gate.wait_running(seen + 1)[seen];
-        let (worker, spawner, keeper) = self.family_of(compiler);
+        let (host, spawner, keeper) = self.family_of(compiler);
+        let worker = self.cluster.worker(host).pid();
+        let lost = self.count("worker lost", host);
         let traced = Traced::seize(keeper).unwrap();
         self.gate.open();
         for _ in 0..point {
@@ -85,23 +86,33 @@ impl Lane {
         let expected = self.edit();
         assert!(wait_for_child(&mut self.build(), "the second launcher").success(), "point {point}");
         assert!(self.object() == expected, "point {point}: the wrong object after the edit");
+        // One that was stopped behind its last word need not be missed yet.
+        self.wait_for(lost + 1, "worker lost", host);
+        let joined = self.count("worker joined", host);
         let before = facts(&self.dir);
 
         traced.release().unwrap();
         frozen.iter().rev().filter(|&&pid| is_running(pid)).for_each(|&pid| signal_process(pid, libc::SIGCONT));
         eventually("the end of the zombie", || (!is_running(keeper)).then_some(()));
-        self.joined += 1;
-        let joined = |line: &str| line.contains("worker joined");
-        let _ = self.cluster.server().wait_for_lines("worker that came back", self.joined, joined);
+        self.wait_for(joined + 1, "worker joined", host);
         assert_eq!(facts(&self.dir), before, "point {point}: the zombie has changed something");
         true
     }
 
-    /// The daemon, the spawner and the keeper that a command descends from.
-    fn family_of(&mut self, compiler: u32) -> (u32, u32, u32) {
+    /// How often the server has said this of a worker.
+    fn count(&self, what: &str, host: &str) -> usize {
+        self.cluster.server().log().lines().filter(|line| is_about(line, what, host)).count()
+    }
+
+    fn wait_for(&self, count: usize, what: &str, host: &str) {
+        let _ = self.cluster.server().wait_for_lines(what, count, |line| is_about(line, what, host));
+    }
+
+    /// The worker, its spawner and the keeper that a command descends from.
+    fn family_of(&mut self, compiler: u32) -> (&'static str, u32, u32) {
         for worker in WORKERS {
-            let worker = self.cluster.worker(worker).pid();
-            for spawner in children(worker) {
+            let daemon = self.cluster.worker(worker).pid();
+            for spawner in children(daemon) {
                 for keeper in children(spawner) {
                     if descendants(keeper).contains(&compiler) {
                         assert_eq!(name(keeper), "distccd-keeper");
@@ -112,6 +123,10 @@ impl Lane {
         }
         panic!("no worker runs process {compiler}");
     }
+}
+
+fn is_about(line: &str, what: &str, host: &str) -> bool {
+    line.contains(what) && line.contains(&format!("name=\"{host}\""))
 }
 
 /// All that can be seen of the files in a directory.
