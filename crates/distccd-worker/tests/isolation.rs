@@ -5,7 +5,7 @@
 mod kit;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -264,4 +264,25 @@ async fn a_root_worker_publishes_as_the_user() {
     assert_eq!(facts("private"), (nobody, nobody, 0o700));
     assert_eq!(facts("private/deep"), (nobody, nobody, 0o600));
     assert!(!story.path("roots").exists() && !story.path("shut/in").exists());
+}
+
+#[tokio::test]
+async fn root_publishes_into_directories_of_others() {
+    if us() != 0 {
+        return; // nobody else may
+    }
+    let mut story = Story::begin().await;
+    let stranger = 12345;
+    for name in ["theirs", "theirs/shut"] {
+        fs::create_dir(story.path(name)).unwrap();
+        std::os::unix::fs::chown(story.path(name), Some(stranger), Some(stranger)).unwrap();
+    }
+    fs::set_permissions(story.path("theirs/shut"), fs::Permissions::from_mode(0o555)).unwrap();
+
+    let ended = story.run("echo roots > theirs/a.o; echo roots > theirs/shut/b.o").await;
+
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert_eq!(story.read("theirs/a.o").as_deref(), Some("roots\n"));
+    assert_eq!(story.read("theirs/shut/b.o").as_deref(), Some("roots\n"));
+    assert_eq!(fs::metadata(story.path("theirs/a.o")).unwrap().uid(), 0);
 }

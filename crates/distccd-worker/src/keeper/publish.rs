@@ -27,7 +27,8 @@ pub(super) fn publish(
     page: &LeasePage,
     conversation: &UnixStream,
 ) -> Result<(), AttemptFailure> {
-    rights::write_as_user()
+    let user = publisher(request);
+    rights::write_as(user.uid)
         .map_err(|error| AttemptFailure::SpawnFailed(format!("cannot publish as the user: {error}")))?;
     let layers: Vec<commit::Layer<'_>> = view.layers.iter().map(|layer| as_commits(layer, view, request)).collect();
     let main = request.outputs.first().and_then(|output| placed(&view.layers, &path_of(output)));
@@ -36,7 +37,7 @@ pub(super) fn publish(
         layers: &layers,
         attempt: request.attempt(),
         primary,
-        user: publisher(request),
+        user,
         began,
         durability: if request.durable { Durability::Fsync } else { Durability::None },
     };
