@@ -87,6 +87,29 @@ fn what_jobs_took_is_known_to_the_next_server() {
 }
 
 #[test]
+fn what_adds_to_a_file_adds_once_though_its_outcome_is_lost() {
+    let mut cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    source(&dir);
+    assert_eq!(run(cluster.command("gcc").current_dir(&dir).args(["-c", "a.c"])).exit, 0);
+    let gate = Gate::new_for(&dir, "ar");
+    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["qc", "lib.a", "a.o"]));
+    let _ = gate.wait_running(1);
+
+    // The attempt is published under its lease, and all who know of it die.
+    cluster.server_mut().crash();
+    gate.open();
+    eventually("the archive is published", || dir.join("lib.a").exists().then_some(()));
+    cluster.worker("ash").crash();
+    cluster.start_server();
+
+    assert!(wait_for_child(&mut launcher, "the launcher").success());
+    let listed = run(cluster.command("ar").current_dir(&dir).args(["t", "lib.a"]));
+    assert_eq!(listed.out(), "a.o\n", "{}", cluster.take_notes());
+    assert!(cluster.take_notes().contains("1 outputs of an attempt without an outcome are undone"));
+}
+
+#[test]
 fn without_a_server_the_command_runs_here() {
     let cluster = Cluster::without_server();
     let dir = cluster.dir("build");

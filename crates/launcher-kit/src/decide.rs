@@ -96,6 +96,9 @@ impl Judge<'_> {
         let toolchain = survey.toolchain(&invocation.program)?;
         job.inputs.iter().try_for_each(|input| survey.visit_input(input))?;
         job.outputs.iter().try_for_each(|output| survey.visit_output(output))?;
+        if !job.repeatable {
+            job.outputs.iter().try_for_each(|output| survey.can_be_undone(output))?;
+        }
         job.dirs.iter().try_for_each(|dir| survey.visit_dir(dir))?;
         self.search_paths().try_for_each(|dir| survey.visit_dir(&dir))?;
         let draft = Draft { judge: self, invocation, job: &job, survey: &survey, toolchain, cpu_class };

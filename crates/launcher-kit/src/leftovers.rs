@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use proto::convert::job_id_from;
 use proto::v1;
@@ -26,9 +28,98 @@ pub(crate) fn remove(job: &v1::Job) -> usize {
     removed.sum()
 }
 
+/// The outputs of a job that adds to them (`ar q`) as they were before it: an outcome that is lost on its way leaves them
+/// as an attempt published them, and the local run would add to them a second time.
+#[derive(Debug, Default)]
+pub(crate) struct Before(Vec<(PathBuf, Option<Content>)>);
+
+#[derive(Debug)]
+struct Content {
+    bytes: Vec<u8>,
+    modified: SystemTime,
+}
+
+/// What is kept of a job's outputs, in bytes; see `Survey::can_be_undone`.
+pub(crate) const MOST_KEPT: u64 = 16 << 20;
+
+impl Before {
+    /// Looks at the outputs, if this is such a job. One that cannot be read is not put back either.
+    pub(crate) fn of(job: &v1::Job) -> Self {
+        if job.repeatable {
+            return Self::default();
+        }
+        let paths = job.outputs.iter().map(|output| Path::new(OsStr::from_bytes(output)).to_owned());
+        let looks = paths.filter_map(|path| {
+            let content = match Content::of(&path) {
+                Ok(content) => Some(content),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(_) => return None,
+            };
+            Some((path, content))
+        });
+        Self(looks.collect())
+    }
+
+    /// Puts back what has changed, and says how many files that were. A file stays the same file, whatever other names
+    /// it has.
+    ///
+    /// # Errors
+    /// When one cannot be put back.
+    pub(crate) fn restore(&self) -> io::Result<usize> {
+        let mut restored = 0;
+        for (path, before) in &self.0 {
+            let now = match Content::of(path) {
+                Ok(content) => Some(content),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            match (before, now) {
+                (None, None) => continue,
+                (None, Some(_)) => fs::remove_file(path)?,
+                (Some(before), Some(now)) if before.bytes == now.bytes => continue,
+                (Some(before), _) => {
+                    fs::write(path, &before.bytes)?;
+                    File::options().write(true).open(path)?.set_modified(before.modified)?;
+                }
+            }
+            restored += 1;
+        }
+        Ok(restored)
+    }
+}
+
+impl Content {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { bytes: fs::read(path)?, modified: fs::metadata(path)?.modified()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_that_are_added_to_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        fs::write(place("old.a"), "old").unwrap();
+        fs::hard_link(place("old.a"), place("other")).unwrap();
+        fs::write(place("same.a"), "same").unwrap();
+        let modified = fs::metadata(place("old.a")).unwrap().modified().unwrap();
+        let outputs = ["old.a", "new.a", "same.a"].map(|name| place(name).into_os_string().into_encoded_bytes().into());
+        let job = |repeatable| v1::Job { outputs: outputs.to_vec(), repeatable, ..v1::Job::default() };
+        let (once, again) = (Before::of(&job(false)), Before::of(&job(true)));
+        fs::write(place("old.a"), "old, and more").unwrap();
+        fs::write(place("new.a"), "new").unwrap();
+
+        assert_eq!(again.restore().unwrap(), 0);
+        assert_eq!(once.restore().unwrap(), 2);
+
+        assert_eq!(fs::read(place("other")).unwrap(), b"old");
+        assert_eq!(fs::metadata(place("old.a")).unwrap().modified().unwrap(), modified);
+        assert!(!place("new.a").exists());
+        assert_eq!(once.restore().unwrap(), 0);
+    }
 
     #[test]
     fn temporaries_of_the_job_go_and_others_stay() {

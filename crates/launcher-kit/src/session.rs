@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::breaker::Breaker;
 use crate::draft::fresh_id;
-use crate::leftovers;
+use crate::leftovers::{self, Before};
 use crate::link::{Link, LinkError};
 use crate::log::Log;
 use crate::output::Output;
@@ -62,6 +62,7 @@ pub struct Done {
 struct Pending {
     job: v1::Job,
     output: Output,
+    before: Before,
     /// Whether any conversation has carried it.
     sent: bool,
 }
@@ -140,7 +141,8 @@ impl<'a> Session<'a> {
         for job in jobs {
             // Ids are made by `decide`, 16 bytes each.
             if let Ok(id) = job_id_from(&job.id) {
-                self.pending.insert(id, Pending { job, output: Output::default(), sent: false });
+                let before = Before::of(&job);
+                self.pending.insert(id, Pending { job, output: Output::default(), before, sent: false });
                 self.unsent.push(id);
             }
         }
@@ -343,6 +345,13 @@ impl<'a> Session<'a> {
             let removed = leftovers::remove(&pending.job);
             if removed > 0 {
                 self.log.note(|| format!("{removed} files that workers left unfinished are removed"));
+            }
+            match pending.before.restore() {
+                Ok(0) => {}
+                Ok(restored) => {
+                    self.log.note(|| format!("{restored} outputs of an attempt without an outcome are undone"))
+                }
+                Err(error) => self.log.note(|| format!("an output of an attempt without an outcome stays: {error}")),
             }
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use proto::v1;
 
 use crate::decide::{Stays, stays};
+use crate::leftovers;
 use crate::places::{Place, Places, canonical};
 
 /// What was found on the way through a command's files.
@@ -101,6 +102,18 @@ impl<'a> Survey<'a> {
             Place::Private(why) => return Err(stays(format!("the output {} {why}", shown(path)))),
         }
         Ok(())
+    }
+
+    /// What a command adds to, `ar q` to its archive, is put back when an attempt ends without an outcome; see
+    /// [`leftovers::Before`].
+    pub(crate) fn can_be_undone(&self, output: &[u8]) -> Result<(), Stays> {
+        let path = Path::new(OsStr::from_bytes(output));
+        match std::fs::metadata(self.cwd.join(path)) {
+            Ok(metadata) if metadata.is_file() && metadata.len() > leftovers::MOST_KEPT => {
+                Err(stays(format!("it adds to {}, which is too large to be put back if that fails", shown(path))))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn visit_dir(&mut self, dir: &[u8]) -> Result<(), Stays> {

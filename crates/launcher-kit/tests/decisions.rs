@@ -137,4 +137,12 @@ fn appending_to_an_archive_is_done_once() {
 
     assert!(!land.decide("ar q lib.a a.o").unwrap().whole.repeatable);
     assert!(land.decide("ar rcs lib.a a.o").unwrap().whole.repeatable);
+
+    let archive = std::fs::File::create(land.path("mount/build/lib.a")).unwrap();
+    assert!(land.decide("ar q lib.a a.o").is_ok());
+    archive.set_len((16 << 20) + 1).unwrap();
+
+    let stays = land.decide("ar q lib.a a.o").unwrap_err();
+    assert!(stays.contains("it adds to lib.a, which is too large to be put back"), "{stays}");
+    assert!(land.decide("ar rcs lib.a a.o").is_ok());
 }
