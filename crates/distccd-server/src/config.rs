@@ -135,6 +135,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| shown_duration(c.scheduler.ask_again),
     },
     Key {
+        name: "audit_rate",
+        set: |c, raw| raw.as_number(0).map(|it| c.scheduler.audit_rate = small(it)),
+        show: |c| c.scheduler.audit_rate.to_string(),
+    },
+    Key {
         name: "bench_after",
         set: |c, raw| raw.as_number(0).map(|it| c.scheduler.bench_after = small(it)),
         show: |c| c.scheduler.bench_after.to_string(),

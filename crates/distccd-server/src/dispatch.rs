@@ -7,9 +7,10 @@ use std::time::Duration;
 use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
 use proto::convert::{attempt_ref, dir_keys};
 use proto::v1::{self, launcher_reply, worker_order};
-use scheduler_core::{Action, ClientId, Commit, HeldAttempt, LocalReason, Snapshot, Unmet, WorkerState};
+use scheduler_core::{Action, AuditRate, ClientId, Commit, HeldAttempt, LocalReason, Snapshot, Unmet, WorkerState};
 
 use crate::SOFTWARE;
+use crate::audits::Audits;
 use crate::books::{Books, Telling};
 use crate::fact::Seat;
 use crate::peer;
@@ -34,6 +35,7 @@ pub struct Dispatch {
     conversations: u64,
     done: BTreeMap<String, BTreeMap<i32, u64>>,
     roster: Arc<Roster>,
+    audits: Audits,
 }
 
 struct Client {
@@ -58,7 +60,13 @@ struct Worker {
 impl Dispatch {
     /// No sessions yet. `lease` and `heartbeat` are what workers are told.
     #[must_use]
-    pub fn new(incarnation: Incarnation, lease: Duration, heartbeat: Duration, roster: Arc<Roster>) -> Self {
+    pub fn new(
+        incarnation: Incarnation,
+        lease: Duration,
+        heartbeat: Duration,
+        roster: Arc<Roster>,
+        rate: AuditRate,
+    ) -> Self {
         Self {
             incarnation,
             lease,
@@ -70,6 +78,7 @@ impl Dispatch {
             conversations: 0,
             done: BTreeMap::new(),
             roster,
+            audits: Audits::new(rate),
         }
     }
 
@@ -101,6 +110,9 @@ impl Dispatch {
             Action::Complete { client, attempt } => self.complete(client, attempt),
             Action::RunLocally { client, job, reason } => self.send_home(client, job, &reason),
             Action::Wait { client, job, delay } => self.ask_to_wait(client, job, delay),
+            Action::KeepForAudit { of } => self.keep_for_audit(of),
+            Action::Audit { worker, attempt, of } => self.audit(worker, attempt, of),
+            Action::EndAudit { of, verdict } => self.audits.end(of, verdict),
             Action::Forget { job } => self.forget(job),
             Action::ForgetWorker { worker } => {
                 if let Some(gone) = self.workers.remove(&worker) {
@@ -173,11 +185,16 @@ impl Dispatch {
         let job = attempt.job;
         let whole = self.tell_output(client, job);
         let Some(entry) = self.books.get_mut(job) else { return };
-        let kind = entry.job.take().map(|job| job.kind);
-        let Some((_, outcome)) = entry.outcome.clone().filter(|(known, _)| *known == attempt && whole) else {
+        let taken = entry.job.take();
+        let kind = taken.as_ref().map(|job| job.kind);
+        if let Some(taken) = taken {
+            self.audits.offer(job, taken);
+        }
+        let Some((_, mut outcome)) = entry.outcome.clone().filter(|(known, _)| *known == attempt && whole) else {
             let reason = "its output is not kept any more".to_owned();
             return self.reply(client, launcher_reply::Message::RunLocally(local(job, reason)));
         };
+        outcome.digests = Vec::new();
         if let Some(kind) = kind {
             *self.done.entry(outcome.worker.clone()).or_default().entry(kind).or_default() += 1;
         }
@@ -250,13 +267,28 @@ impl Dispatch {
         let job = self.books.get(attempt.job)?.job.as_ref()?;
         Some(v1::Assignment {
             attempt: Some(attempt_ref(attempt)),
-            command: job.command.clone(),
-            kind: job.kind,
-            dirs: job.dirs.clone(),
-            inputs: job.inputs.clone(),
-            outputs: job.outputs.clone(),
             when_permitted: commit == Commit::WhenPermitted,
+            audit: self.audits.of(attempt.job, job).into(),
+            ..assignment_of(job)
         })
+    }
+
+    /// Keeps what was done, for it to be done again.
+    fn keep_for_audit(&mut self, of: Attempt) {
+        if let Some((_, outcome)) = self.books.get(of.job).and_then(|entry| entry.outcome.as_ref()) {
+            self.audits.keep(of, outcome);
+        }
+    }
+
+    fn audit(&mut self, worker: WorkerId, shadow: Attempt, of: Attempt) {
+        let Some(job) = self.audits.job(of) else { return };
+        let assignment = v1::Assignment {
+            attempt: Some(attempt_ref(shadow)),
+            when_permitted: true,
+            audit: v1::Audit::Shadow.into(),
+            ..assignment_of(job)
+        };
+        self.order(worker, worker_order::Message::Assign(v1::AssignBatch { assignments: vec![assignment] }));
     }
 
     /// Makes room for what a worker will say of the attempts that it brings along, which may be another server's. The
@@ -279,6 +311,9 @@ impl Dispatch {
     /// Keeps the outcome of an attempt, for the scheduler to say what becomes of it.
     pub fn keep_outcome(&mut self, seat: Seat, attempt: Attempt, mut outcome: v1::Outcome) {
         outcome.worker = self.worker_name(seat.worker);
+        if self.audits.take(attempt, &outcome) {
+            return;
+        }
         let Some(entry) = self.books.get_mut(attempt.job) else { return };
         let newer = entry.outcome.as_ref().is_none_or(|(known, _)| known.number <= attempt.number);
         if newer {
@@ -479,8 +514,21 @@ impl Dispatch {
             server: None,
             workers: workers.collect(),
             jobs_waiting: snapshot.waiting as u64,
+            audits: Some(self.audits.told()),
             jobs_running: (snapshot.sent + snapshot.running + snapshot.cancelling) as u64,
         }
+    }
+}
+
+/// What any attempt of the job is told.
+fn assignment_of(job: &v1::Job) -> v1::Assignment {
+    v1::Assignment {
+        command: job.command.clone(),
+        kind: job.kind,
+        dirs: job.dirs.clone(),
+        inputs: job.inputs.clone(),
+        outputs: job.outputs.clone(),
+        ..v1::Assignment::default()
     }
 }
 

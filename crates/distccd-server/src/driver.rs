@@ -14,10 +14,13 @@ use model::outcome::{AttemptFailure, Outcome};
 use model::time::Timestamp;
 use proto::convert::{attempt_from, cpu_class, dir_keys, toolchain_key};
 use proto::v1::{self, worker_message};
-use scheduler_core::{Action, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
+use scheduler_core::{
+    Action, AuditRate, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
+};
 use tokio::sync::mpsc;
 
 use crate::Error;
+use crate::audits;
 use crate::config::Config;
 use crate::dispatch::{Dispatch, worker_incarnation};
 use crate::explanation;
@@ -60,7 +63,8 @@ impl Driver {
         let (roster, inherited) = Roster::open(file.as_deref(), incarnation, lease);
         let longest = inherited.as_ref().map_or(lease, |before| before.lease.max(lease));
         let settle_at = Some(clock.now() + longest);
-        let dispatch = Dispatch::new(incarnation, lease, config.heartbeat, roster);
+        let dispatch =
+            Dispatch::new(incarnation, lease, config.heartbeat, roster, AuditRate(config.scheduler.audit_rate));
         Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal, history, inherited, settle_at })
     }
 
@@ -289,6 +293,11 @@ impl Driver {
 
     fn on_result(&mut self, seat: Seat, result: v1::AttemptResult) {
         let Ok(attempt) = attempt_from(result.attempt.as_ref()) else { return };
+        if let Some(v1::attempt_result::Result::Outcome(outcome)) = &result.result
+            && let Some(digest) = audits::digest_of(outcome)
+        {
+            self.step(Input::AttemptDigested { worker: seat.worker, attempt, digest });
+        }
         let result = self.take_result(seat, attempt, result.result);
         self.step(Input::AttemptEnded { worker: seat.worker, attempt, result });
         if let Some(history) = &mut self.history {

@@ -77,7 +77,14 @@ pub(crate) fn spawn(
             return;
         }
         let outputs = task.outputs.iter().map(|output| cwd.join(OsStr::from_bytes(output))).collect();
-        let work = Work { attempt, command: task.command, outputs, never_in_place: task.when_permitted };
+        let work = Work {
+            attempt,
+            command: task.command,
+            outputs,
+            never_in_place: task.when_permitted,
+            is_audited: task.is_audited,
+            is_shadow: task.is_shadow,
+        };
         let mut reporter = Reporter { attempt, events: &events };
         let finished = executor.run(&work, &watch, &mut reporter);
         let result = match &finished.result {
@@ -85,7 +92,9 @@ pub(crate) fn spawn(
                 exit: Some(outcome.exit.into()),
                 usage: Some(outcome.usage.into()),
                 chunks: 0, // the books count
-                outputs: stamps::of_outputs(&cwd, &task.outputs),
+                // Of a shadow nobody will see any.
+                outputs: if task.is_shadow { Vec::new() } else { stamps::of_outputs(&cwd, &task.outputs) },
+                digests: finished.digests.clone(),
                 worker,
             }),
             Err(failure) => failed(failure),

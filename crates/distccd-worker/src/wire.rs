@@ -22,6 +22,10 @@ pub(crate) struct Task {
     pub(crate) outputs: Vec<Bytes>,
     /// Whether another attempt of its job may be executing elsewhere, so that this one must not commit unasked.
     pub(crate) when_permitted: bool,
+    /// Whether its outcome is to say what it wrote.
+    pub(crate) is_audited: bool,
+    /// Whether that is all that is wanted of it: it ends without asking, and what it wrote is let go.
+    pub(crate) is_shadow: bool,
 }
 
 /// Reads the number of an assignment, and what it asks for; the second may be wrong on its own and is then an answer.
@@ -31,6 +35,7 @@ pub(crate) fn assignment(wire: v1::Assignment) -> Result<(Attempt, Result<Task, 
 }
 
 fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
+    let audit = wire.audit();
     let command = wire.command.unwrap_or_default().try_into()?;
     let is_link = kind_from(wire.kind)? == JobKind::Link;
     Ok(Task {
@@ -39,7 +44,9 @@ fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
         dirs: wire.dirs,
         inputs: wire.inputs,
         outputs: wire.outputs,
-        when_permitted: wire.when_permitted,
+        when_permitted: wire.when_permitted || audit == v1::Audit::Shadow,
+        is_audited: audit != v1::Audit::None,
+        is_shadow: audit == v1::Audit::Shadow,
     })
 }
 

@@ -6,8 +6,8 @@ use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
-    Action, ClientId, Commit, Config, HeldAttempt, HistoryEntry, Input, LocalReason, SubmittedJob, WorkerFacts,
-    WorkerLoad,
+    Action, AuditVerdict, ClientId, Commit, Config, HeldAttempt, HistoryEntry, Input, LocalReason, SubmittedJob,
+    WorkerFacts, WorkerLoad,
 };
 
 use crate::codec::{Bytes, Record, Undecodable};
@@ -103,7 +103,7 @@ structure! {
         max_retained, user_weights, urgent_users, interactive_jobs, ageing, look_ahead, cold_directory,
         writers_per_dir, history_entries,
         bench_after, bench_time, max_bench_time, speculation, speculation_factor, speculation_after, speculation_share,
-        hash_seed,
+        audit_rate, hash_seed,
     }
     HeldAttempt { attempt, commit }
     HistoryEntry { key, duration, memory }
@@ -148,6 +148,7 @@ variants! {
         14 Roster { expected, lease },
         15 RosterDoubted,
         16 WorkerDied { incarnation },
+        17 AttemptDigested { worker, attempt, digest },
     }
 }
 
@@ -200,6 +201,30 @@ impl Written for Action {
                 out.push(8);
                 worker.put(out);
                 attempt.put(out);
+            }
+            Self::KeepForAudit { of } => {
+                out.push(9);
+                of.put(out);
+            }
+            Self::Audit { worker, attempt, of } => {
+                out.push(10);
+                worker.put(out);
+                attempt.put(out);
+                of.put(out);
+            }
+            Self::EndAudit { of, verdict } => {
+                out.push(11);
+                of.put(out);
+                match verdict {
+                    AuditVerdict::Same => out.push(0),
+                    AuditVerdict::NotRepeatable => out.push(1),
+                    AuditVerdict::Dropped => out.push(2),
+                    AuditVerdict::Differs { first, other } => {
+                        out.push(3);
+                        first.put(out);
+                        other.put(out);
+                    }
+                }
             }
         }
     }

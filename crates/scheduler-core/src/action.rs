@@ -70,6 +70,28 @@ pub enum Action {
         /// How long to wait.
         delay: Duration,
     },
+    /// Keep what this attempt was told to run and what it wrote, which has been reported, until [`Action::EndAudit`].
+    KeepForAudit {
+        /// Whose outcome was delivered.
+        of: Attempt,
+    },
+    /// Have the worker do once more what attempt `of` did, so that nobody sees what it writes: as
+    /// [`Commit::WhenPermitted`] without a permission ever. It reports what it would have written.
+    Audit {
+        /// Whom.
+        worker: WorkerId,
+        /// The shadow: an attempt of no submitted job.
+        attempt: Attempt,
+        /// What it repeats.
+        of: Attempt,
+    },
+    /// An audit is over.
+    EndAudit {
+        /// What was audited.
+        of: Attempt,
+        /// What came of it.
+        verdict: AuditVerdict,
+    },
     /// Drop what the driver keeps for this job (its command, its outcomes): nobody will ask for it any more. May come
     /// more than once for a job, and for one of which the driver never heard but through a worker.
     Forget {
@@ -81,6 +103,25 @@ pub enum Action {
         /// Which worker.
         worker: WorkerId,
     },
+}
+
+/// What an audit found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditVerdict {
+    /// The same bytes.
+    Same,
+    /// Two workers disagree, and the first one agrees with itself: an alarm. Neither is benched for it, since nobody
+    /// knows which of them is wrong.
+    Differs {
+        /// Who did the job.
+        first: WorkerId,
+        /// Who did it again.
+        other: WorkerId,
+    },
+    /// The command does not write the same bytes twice, or what it reads has been edited.
+    NotRepeatable,
+    /// Nobody knows: there was no slot for it in time, or its worker failed.
+    Dropped,
 }
 
 /// Why the cluster does not take a job.

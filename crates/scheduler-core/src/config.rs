@@ -68,6 +68,8 @@ pub struct Config {
     pub speculation_after: Duration,
     /// Second attempts at once at the most, in hundredths of the jobs at workers; one is always allowed.
     pub speculation_share: u32,
+    /// One job in so many is done twice and compared; 0 is none.
+    pub audit_rate: u32,
     /// Scatters the hash tables, so that nobody can choose ids that make them slow. No decision depends on it.
     pub hash_seed: u64,
 }
@@ -100,6 +102,7 @@ impl Default for Config {
             speculation_factor: 200,
             speculation_after: Duration::from_secs(2),
             speculation_share: 10,
+            audit_rate: 0,
             hash_seed: 0x5851_f42d_4c95_7f2d,
         }
     }

@@ -56,6 +56,23 @@ impl Scheduler {
         result: Result<Outcome, AttemptFailure>,
         out: &mut Vec<Action>,
     ) {
+        if self.audits.is_shadow(attempt.job) {
+            return self.on_shadow_ended(worker, attempt, &result, out);
+        }
+        let nominee = self.nominee(worker, attempt, &result);
+        self.end_attempt(worker, attempt, result, out);
+        if let Some(nominee) = nominee {
+            self.nominate(nominee, out);
+        }
+    }
+
+    fn end_attempt(
+        &mut self,
+        worker: WorkerId,
+        attempt: Attempt,
+        result: Result<Outcome, AttemptFailure>,
+        out: &mut Vec<Action>,
+    ) {
         let role = self.role(worker, attempt);
         let cancelled = self.holdings.is_cancelled(worker, attempt);
         if !self.take_attempt(worker, attempt) {
@@ -92,6 +109,9 @@ impl Scheduler {
         failure: AttemptFailure,
         out: &mut Vec<Action>,
     ) {
+        if self.audits.is_shadow(attempt.job) {
+            return self.on_shadow_lost(worker, attempt, out);
+        }
         let role = self.role(worker, attempt);
         self.take_attempt(worker, attempt);
         if let Role::Second(hold) = role {

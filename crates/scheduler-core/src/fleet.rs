@@ -146,6 +146,9 @@ impl Scheduler {
 
     /// We were right; but what was said while the connection broke may be lost.
     fn on_still_held(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit, out: &mut Vec<Action>) {
+        if self.audits.is_shadow(attempt.job) {
+            return; // It has no permission to lose, whatever is said of it.
+        }
         // What it knows; a permission that was lost on its way is given anew, if it still can be.
         self.holdings.set_commit(worker, attempt, commit);
         self.permit_if_safe(attempt.job, out);

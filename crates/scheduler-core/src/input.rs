@@ -104,6 +104,16 @@ pub enum Input {
         /// Which.
         attempt: Attempt,
     },
+    /// What an attempt wrote and how it ended, in one number. Comes right before the [`Input::AttemptEnded`] of an attempt
+    /// whose worker was asked for it: the attempts of jobs that [`crate::AuditRate`] chooses, and shadows.
+    AttemptDigested {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        attempt: Attempt,
+        /// The same for the same files with the same bytes and the same exit status.
+        digest: crate::audits::Digest,
+    },
     /// An attempt ended, one way or another. Late and repeated reports are recognised and dropped.
     AttemptEnded {
         /// Where.

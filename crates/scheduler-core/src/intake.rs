@@ -71,6 +71,10 @@ impl Scheduler {
         let SubmittedJob { id, mut facts, resubmitted } = job;
         facts.dirs.truncate(MAX_JOB_DIRS);
         facts.batch.size = facts.batch.size.clamp(1, MAX_BATCH);
+        if self.audits.is_shadow(id) {
+            // Not by chance; whoever did it must not get the shadow's outcome for his own.
+            self.drop_audit(id, out);
+        }
         let is_orphan = self.holdings.has_live(id) || self.orphan_ends.contains_key(&id);
         let may_run_unheard = resubmitted && self.is_adoption_open();
         if !is_orphan && !may_run_unheard && self.is_turned_away(id, client, &facts, out) {

@@ -24,6 +24,7 @@ impl Scheduler {
             self.check_job(id, job);
         }
         self.check_second_attempts();
+        self.check_audits();
         self.check_workers();
         self.check_nobody_waits_in_vain();
         self.check_timers();
@@ -135,7 +136,8 @@ impl Scheduler {
         self.stragglers.check(has(Timer::Stragglers));
         let benched = self.workers.iter().filter(|(_, worker)| worker.health.is_benched());
         assert!(benched.map(|(id, _)| id).all(|id| has(Timer::BenchOver(id))), "a worker is benched for ever");
-        let orphans = self.holdings.jobs().into_iter().filter(|&id| self.jobs.get(id).is_none());
+        let orphans =
+            self.holdings.jobs().into_iter().filter(|&id| self.jobs.get(id).is_none() && !self.audits.is_shadow(id));
         for id in orphans {
             let cancelled = self.holdings.of_job(id).all(|(_, cancelled)| cancelled);
             assert!(cancelled || has(Timer::Orphan(id)), "{id:?} is an orphan for ever");

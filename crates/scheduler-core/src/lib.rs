@@ -87,6 +87,10 @@
 //! of the first that comes before is the job's outcome, and the second is cancelled, for whose end nobody need wait: it
 //! never got its permission. Nobody's share is charged for a second attempt: nobody else could use the slot.
 //!
+//! # Audits
+//! One job in [`Config::audit_rate`] is done again on a slot that nobody wants ([`Action::Audit`]), by a shadow that may
+//! never commit, and the driver says for each such attempt what it wrote ([`Input::AttemptDigested`]). See [`audits`].
+//!
 //! # What is expected of the driver
 //! - A worker's facts arrive in the order in which it sent them; its registration comes first on every connection,
 //!   and a late [`Input::WorkerDisconnected`] of an older connection is not passed on.
@@ -100,6 +104,7 @@ extern crate alloc;
 
 pub mod action;
 mod adoption;
+pub mod audits;
 mod blame;
 mod closing;
 pub mod config;
@@ -131,7 +136,8 @@ mod timers;
 mod turns;
 mod workers;
 
-pub use action::{Action, LocalReason, Unmet};
+pub use action::{Action, AuditVerdict, LocalReason, Unmet};
+pub use audits::AuditRate;
 pub use config::{Config, ConfigError};
 pub use explain::{Condition, Explanation, Obstacles, Placement, PlacementKind, SecondAttempt, TurnOrder};
 pub use history::{Basis, HistoryEntry, Prediction};

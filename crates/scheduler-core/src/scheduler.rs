@@ -8,6 +8,7 @@ use model::time::Timestamp;
 
 use crate::action::Action;
 use crate::adoption::Adoption;
+use crate::audits::Audits;
 use crate::closing::Closings;
 use crate::config::{Config, ConfigError};
 use crate::endings::OrphanEnd;
@@ -59,6 +60,8 @@ pub struct Scheduler {
     pub(crate) seconds: SecondAttempts,
     /// Jobs that may need them.
     pub(crate) stragglers: Stragglers,
+    /// Jobs that are done twice, to be compared.
+    pub(crate) audits: Audits,
     /// Workers that are kept free for jobs that have waited too long for memory.
     pub(crate) kept: BTreeMap<ClassId, WorkerId>,
     /// What nobody can take now.
@@ -100,6 +103,7 @@ impl Scheduler {
             orphan_ends: BTreeMap::new(),
             seconds: SecondAttempts::default(),
             stragglers: Stragglers::default(),
+            audits: Audits::default(),
             kept: BTreeMap::new(),
             closings: Closings::default(),
         })
@@ -116,6 +120,7 @@ impl Scheduler {
         self.send_stranded_home(out);
         self.place_ready_jobs(out);
         self.make_second_attempts(out);
+        self.make_audits(out);
     }
 
     /// When [`Input::Wake`] is wanted if nothing else happens before; `None` while only facts can change anything.
@@ -175,6 +180,7 @@ impl Scheduler {
             Input::WorkerGone { worker } => self.lose_worker(worker, out),
             Input::AttemptStarted { worker, attempt } => self.on_attempt_started(worker, attempt),
             Input::AttemptReady { worker, attempt } => self.on_attempt_ready(worker, attempt, out),
+            Input::AttemptDigested { worker, attempt, digest } => self.on_attempt_digested(worker, attempt, digest),
             Input::AttemptEnded { worker, attempt, result } => self.on_attempt_ended(worker, attempt, result, out),
             Input::Roster { expected, lease } => self.on_roster(expected, lease),
             Input::RosterDoubted => self.on_roster_doubted(),
@@ -202,7 +208,7 @@ impl Scheduler {
         was_there
     }
 
-    fn recount(&mut self, worker: WorkerId) {
+    pub(crate) fn recount(&mut self, worker: WorkerId) {
         let (held, reserved) = self.holdings.count(worker);
         self.workers.set_held(worker, held, reserved);
         self.refresh_spare(worker);

@@ -86,6 +86,10 @@ impl Scheduler {
 
     /// The second attempt has come to its end: the first must go.
     pub(crate) fn on_attempt_ready(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
+        if self.audits.is_shadow(attempt.job) {
+            // Its worker takes it for a second attempt: it is older than audits, and would wait for ever.
+            return self.drop_audit(attempt.job, out);
+        }
         if self.seconds.get(attempt.job).is_some_and(|hold| hold.is(worker, attempt)) {
             self.seconds.on_progress(attempt.job, Progress::Started);
             self.promote(attempt.job, out);

@@ -7,8 +7,9 @@ use std::time::Duration;
 use journal::Writer;
 use model::ids::{Attempt, Incarnation, WorkerId};
 use model::time::Timestamp;
-use scheduler_core::{Action, ClientId, Config, Input, Scheduler, Snapshot};
+use scheduler_core::{Action, AuditRate, ClientId, Config, Input, Scheduler, Snapshot};
 
+use crate::checks::audits::Audits;
 use crate::checks::ledger::Ledger;
 use crate::checks::waiting::Waiting;
 use crate::fake_launcher::MAX_BATCH;
@@ -38,6 +39,8 @@ pub(crate) struct Driver {
     next_worker: u32,
     outcomes: BTreeSet<Attempt>,
     ledger: Ledger,
+    rate: AuditRate,
+    pub(crate) audits: Audits,
     waiting: Waiting,
     journal: Option<Writer<Vec<u8>>>,
 }
@@ -51,6 +54,7 @@ impl Driver {
         let lease = config.lease;
         let waiting = Waiting::new(lease);
         let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
+        let rate = AuditRate(config.audit_rate);
         let share = config.speculation_share as usize;
         let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
         let mut driver = Self {
@@ -65,6 +69,8 @@ impl Driver {
             next_worker: 1,
             outcomes: BTreeSet::new(),
             ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0), share),
+            rate,
+            audits: Audits::default(),
             waiting,
             journal,
         };
@@ -150,7 +156,12 @@ impl Driver {
                     Err(failure) => self.waiting.on_failed(attempt.job, worker, failure),
                 }
                 self.ledger.on_ended(worker, attempt);
-                let mut wishes = self.feed(now, Input::AttemptEnded { worker, attempt, result });
+                let is_shadow = self.audits.is_shadow(attempt);
+                let is_asked = result.is_ok() && (is_shadow || self.rate.chooses(attempt.job));
+                let digest = is_asked.then(|| self.audits.written(host, attempt));
+                let told = digest.map(|digest| Input::AttemptDigested { worker, attempt, digest });
+                let mut wishes = told.map(|told| self.feed(now, told)).unwrap_or_default();
+                wishes.append(&mut self.feed(now, Input::AttemptEnded { worker, attempt, result }));
                 wishes.insert(0, Wish::Send(link, Message::ToWorker(Order::Received(attempt))));
                 wishes
             }
@@ -194,6 +205,7 @@ impl Driver {
         let under_way = snapshot.waiting + snapshot.sent + snapshot.running + snapshot.cancelling;
         assert_eq!(under_way, 0, "jobs are under way and nobody asked: {snapshot:?}");
         assert!(self.ledger.is_quiet(), "attempts are at workers and nobody asked: {:?}", self.ledger);
+        assert!(self.audits.is_quiet(), "audits go on for ever: {:?}", self.audits);
         assert!(self.outcomes.is_empty(), "outcomes are kept for ever: {:?}", self.outcomes);
     }
 
@@ -214,6 +226,7 @@ impl Driver {
             self.next_worker += 1;
         }
         self.hosts.insert(host, worker);
+        self.audits.on_numbered(worker, host);
         worker
     }
 
@@ -269,6 +282,19 @@ impl Driver {
             }
             Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
+            }
+            Action::KeepForAudit { of } => {
+                self.audits.on_kept(of);
+                None
+            }
+            Action::Audit { worker, attempt, of } => {
+                self.audits.on_audit(worker, attempt, of);
+                self.ledger.on_shadowed(worker, attempt);
+                self.tell(worker, Order::Shadow(attempt))
+            }
+            Action::EndAudit { of, verdict } => {
+                self.audits.on_end(of, verdict);
+                None
             }
             Action::Forget { job } => {
                 self.ledger.on_decided(job);

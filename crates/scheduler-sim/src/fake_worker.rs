@@ -80,6 +80,10 @@ pub(crate) struct FakeWorker {
     running: BTreeMap<Attempt, Phase>,
     /// Of those that wait or run, those that must not commit before they are told.
     unpermitted: BTreeSet<Attempt>,
+    /// Of these, those that never will be.
+    shadows: BTreeSet<Attempt>,
+    /// It knows no shadows, and takes them for second attempts.
+    is_old: bool,
     ended: BTreeMap<Attempt, Ending>,
     heartbeats: BTreeMap<u64, Timestamp>,
     sequence: u64,
@@ -98,6 +102,8 @@ impl FakeWorker {
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             unpermitted: BTreeSet::new(),
+            shadows: BTreeSet::new(),
+            is_old: host == 1,
             ended: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
             sequence: 0,
@@ -136,6 +142,12 @@ impl FakeWorker {
         match order {
             Order::Heard(sequence) => self.on_heard(sequence, world),
             Order::Assign(attempts, commit) => self.on_assigned(attempts, commit, world),
+            Order::Shadow(attempt) => {
+                if !self.is_old {
+                    self.shadows.insert(attempt);
+                }
+                self.on_assigned(vec![attempt], Commit::WhenPermitted, world);
+            }
             Order::Permit(attempt) => self.on_permitted(attempt, world),
             Order::Cancel(attempt) => self.on_cancel(attempt, world),
             Order::Recall(attempt) => {
@@ -157,7 +169,7 @@ impl FakeWorker {
             WorkerTimer::LeaseOver => {} // Renewed meanwhile, with a later deadline of its own.
             WorkerTimer::Finished(attempt) if self.running.get(&attempt) == Some(&Phase::Executing) => {
                 let ending = how_it_ends(world);
-                if ending.is_ok() && self.unpermitted.contains(&attempt) {
+                if ending.is_ok() && !self.shadows.contains(&attempt) && self.unpermitted.contains(&attempt) {
                     self.running.insert(attempt, Phase::Ready);
                     world.say(WorkerSays::Ready(attempt));
                 } else {
@@ -293,7 +305,7 @@ impl FakeWorker {
 
     fn stop(&mut self, attempt: Attempt, ending: Ending, world: &mut Surroundings<'_>) {
         self.running.remove(&attempt);
-        world.checks.executions.on_ended(self.host, attempt, ending.is_ok());
+        world.checks.executions.on_ended(self.host, attempt, ending.is_ok() && !self.shadows.contains(&attempt));
         self.end(attempt, ending, world);
         self.start_what_fits(world);
         self.leave_if_done(world);
@@ -301,6 +313,7 @@ impl FakeWorker {
 
     fn end(&mut self, attempt: Attempt, ending: Ending, world: &mut Surroundings<'_>) {
         self.unpermitted.remove(&attempt);
+        self.shadows.remove(&attempt);
         self.ended.insert(attempt, ending.clone());
         world.say(WorkerSays::Ended(attempt, ending));
     }

@@ -35,6 +35,8 @@ pub(crate) enum Order {
     /// The server has heard this heartbeat or registration, and the lease runs from when it was sent.
     Heard(u64),
     Assign(Vec<Attempt>, Commit),
+    /// Do this, never commit it, and say what it would have written.
+    Shadow(Attempt),
     /// It may commit.
     Permit(Attempt),
     Cancel(Attempt),

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use model::command::{CommandSpec, Identity};
 use model::ids::Attempt;
 use model::outcome::{AttemptFailure, Outcome};
+use proto::v1::FileDigest;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, open as open_file};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -74,6 +75,10 @@ pub struct Work {
     pub outputs: Vec<PathBuf>,
     /// Whether it must not run where its writing could not be held back.
     pub never_in_place: bool,
+    /// Whether to say what it wrote.
+    pub is_audited: bool,
+    /// Whether what it wrote is let go when that has been said.
+    pub is_shadow: bool,
 }
 
 /// What an attempt's thread is told of while its command runs.
@@ -92,12 +97,14 @@ pub trait Witness {
 pub struct Finished {
     /// What to report.
     pub result: Result<Outcome, AttemptFailure>,
+    /// What it wrote, if that was asked for and can be said.
+    pub digests: Vec<FileDigest>,
     straggler: Option<UnixStream>,
 }
 
 impl Finished {
     fn with(result: Result<Outcome, AttemptFailure>) -> Self {
-        Self { result, straggler: None }
+        Self { result, digests: Vec::new(), straggler: None }
     }
 
     /// Whether something of it still runs, though it was killed.
@@ -136,9 +143,9 @@ impl Executor {
         }
         match self.start(work, identity) {
             Ok(mut running) => {
-                let result = self.follow(&mut running, watch, witness);
+                let result = self.follow(&mut running, work, watch, witness);
                 let straggler = running.is_lost.then_some(running.conversation);
-                Finished { result, straggler }
+                Finished { result, digests: running.digests, straggler }
             }
             Err(failure) => Finished::with(Err(failure)),
         }
@@ -163,6 +170,7 @@ impl Executor {
             ..self.isolation.request()
         };
         request.set_attempt(work.attempt);
+        request.audited = work.is_audited;
         request.outputs = work.outputs.iter().map(|path| isolation::bytes_of(path)).collect();
         send_request(&conversation, &request).map_err(|error| failed("tell the keeper what to run", error))?;
         let Ends { stdout, stderr, .. } = ends;
@@ -173,6 +181,7 @@ impl Executor {
             killing: Killing::No,
             stderr_tail: report::Tail::new(work.command.one_output),
             is_lost: false,
+            digests: Vec::new(),
             circumstances: Circumstances::of(&work.command, namespaces != Namespaces::None),
         })
     }
@@ -180,6 +189,7 @@ impl Executor {
     fn follow(
         &self,
         running: &mut Running,
+        work: &Work,
         watch: &CancelWatch,
         witness: &mut impl Witness,
     ) -> Result<Outcome, AttemptFailure> {
@@ -196,7 +206,9 @@ impl Executor {
             return Err(AttemptFailure::NoSpace(why));
         }
         let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
-        if !running.circumstances.is_isolated {
+        running.digests = ended.digests;
+        if !running.circumstances.is_isolated || work.is_shadow {
+            // The keeper of a shadow goes with its conversation, and what was written with the keeper.
             return Ok(outcome);
         }
         witness.on_ready();
@@ -253,6 +265,7 @@ struct Running {
     stderr_tail: report::Tail,
     /// Something of it stays although it was killed.
     is_lost: bool,
+    digests: Vec<FileDigest>,
     circumstances: Circumstances,
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct Request {
     pub(crate) job: Vec<u8>,
     #[prost(uint32, tag = "8")]
     pub(crate) number: u32,
+    /// Whether to say what the command wrote.
+    #[prost(bool, tag = "10")]
+    pub(crate) audited: bool,
 }
 
 impl Request {
@@ -113,6 +116,8 @@ pub(crate) struct Ended {
     pub(crate) usage: ResourceUsage,
     /// Says so if what it wrote has filled the scratch.
     pub(crate) full: Option<String>,
+    /// What it wrote, if that was asked for and can be said.
+    pub(crate) digests: Vec<v1::FileDigest>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,6 +134,8 @@ struct WireEnded {
     usage: Option<v1::ResourceUsage>,
     #[prost(string, optional, tag = "3")]
     full: Option<String>,
+    #[prost(message, repeated, tag = "4")]
+    digests: Vec<v1::FileDigest>,
 }
 
 mod wire_reply {
@@ -178,7 +185,8 @@ pub(super) fn send_reply(to: &mut UnixStream, reply: Reply) -> io::Result<()> {
         Reply::Started => Kind::Started(true),
         Reply::Failed(failure) => Kind::Failed((&failure).into()),
         Reply::Ended(ended) => {
-            Kind::Ended(WireEnded { exit: Some(ended.exit.into()), usage: Some(ended.usage.into()), full: ended.full })
+            let (exit, usage) = (Some(ended.exit.into()), Some(ended.usage.into()));
+            Kind::Ended(WireEnded { exit, usage, full: ended.full, digests: ended.digests })
         }
         Reply::Stuck => Kind::Stuck(true),
         Reply::Committed => Kind::Committed(true),
@@ -200,6 +208,7 @@ pub(crate) fn receive_reply(mut from: &UnixStream) -> io::Result<Reply> {
             exit: ended.exit.unwrap_or_default().try_into().map_err(|error| odd(format!("{error}")))?,
             usage: ended.usage.unwrap_or_default().into(),
             full: ended.full,
+            digests: ended.digests,
         }),
         Kind::Stuck(_) => Reply::Stuck,
         Kind::Committed(_) => Reply::Committed,
@@ -234,10 +243,11 @@ mod tests {
     fn a_reply_arrives_as_it_was_said() {
         let (mut keeper, thread) = UnixStream::pair().unwrap();
         let usage = ResourceUsage { wall: Duration::from_micros(5), peak_memory: 7, ..ResourceUsage::default() };
+        let file = v1::FileDigest { path: "a.o".into(), digest: vec![7; 32].into() };
         let said = [
             Reply::Started,
             Reply::Failed(AttemptFailure::NoSpace("disk".into())),
-            Reply::Ended(Ended { exit: ExitStatus::Signal(11), usage, full: Some("full".into()) }),
+            Reply::Ended(Ended { exit: ExitStatus::Signal(11), usage, full: Some("full".into()), digests: vec![file] }),
             Reply::Stuck,
             Reply::Committed,
         ];

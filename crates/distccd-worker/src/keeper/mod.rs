@@ -13,6 +13,7 @@
 
 mod command;
 pub(crate) mod conversation;
+mod digests;
 mod fence;
 mod publish;
 mod rights;
@@ -106,7 +107,10 @@ fn attempt(
     let tree = Tree::new(pid, pidfd, view.is_some());
     let heard = watch(conversation, &tree);
     let wall = began.elapsed();
-    let Some(ended) = end(conversation, tree, wall, view.as_ref()) else { return Ok(()) };
+    let Some(mut ended) = end(conversation, tree, wall, view.as_ref()) else { return Ok(()) };
+    if let Some(view) = view.as_ref().filter(|_| request.audited) {
+        ended.digests = digests::of(&view.layers).unwrap_or_default();
+    }
     if conversation::send_reply(conversation, Reply::Ended(ended)).is_err() || !heard {
         return Ok(());
     }
@@ -186,7 +190,7 @@ fn end(conversation: &mut UnixStream, tree: Tree, wall: Duration, view: Option<&
         }
     });
     let usage = ResourceUsage { wall, user: exit.user, system: exit.system, peak_memory: exit.peak_memory };
-    let ended = Ended { exit: exit.status, usage, full: view.and_then(View::full) };
+    let ended = Ended { exit: exit.status, usage, full: view.and_then(View::full), digests: Vec::new() };
     patient.then_some(ended)
 }
 

@@ -327,6 +327,7 @@ impl World {
                 self.forgotten.insert(*job);
             }
             Action::Wait { .. } | Action::Cancel { .. } | Action::Recall { .. } | Action::ForgetWorker { .. } => {}
+            Action::KeepForAudit { .. } | Action::Audit { .. } | Action::EndAudit { .. } => {}
         }
     }
 }

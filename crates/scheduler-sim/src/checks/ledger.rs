@@ -94,6 +94,19 @@ impl Ledger {
         }
     }
 
+    /// A shadow is nobody else's, goes where a slot is idle and writes are held back, and is never permitted.
+    pub(crate) fn on_shadowed(&mut self, worker: WorkerId, attempt: Attempt) {
+        let isolates = self.accounts.get(&worker).is_some_and(|account| account.facts.isolates);
+        let idle = self.idle().any(|(id, _, _)| id == worker);
+        assert!(
+            isolates && idle,
+            "{attempt} is a shadow at {worker:?}, which isolates: {isolates}, and is idle: {idle}"
+        );
+        let others = self.accounts.values().flat_map(|account| account.held.keys()).filter(|it| it.job == attempt.job);
+        assert_eq!(others.count(), 0, "{attempt} is a shadow beside another");
+        self.credit(worker, attempt, 0);
+    }
+
     /// Whatever else of the job is at a worker that is not lost waits too.
     pub(crate) fn on_permitted(&mut self, worker: WorkerId, attempt: Attempt) {
         assert!(self.unpermitted.remove(&(worker, attempt)), "{attempt} is permitted what it may do already");

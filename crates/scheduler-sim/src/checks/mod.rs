@@ -3,6 +3,7 @@
 //! ([`waiting`]). Each panics at the first breach.
 
 pub(crate) mod answers;
+pub(crate) mod audits;
 pub(crate) mod executions;
 pub(crate) mod ledger;
 pub(crate) mod waiting;

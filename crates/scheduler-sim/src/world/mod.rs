@@ -26,6 +26,10 @@ use crate::roster::Roster;
 /// How long everything may take to come to an end once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How long an audit may go on that begins when all jobs are answered: two waits for a slot, and two long commands on the
+/// slowest host.
+const AUDITS_LAST: Duration = Duration::from_secs(40);
+
 #[derive(Debug)]
 enum Event {
     Arrival(LinkId, Message),
@@ -89,6 +93,8 @@ pub struct Report {
     pub started: u64,
     /// Those of them that started beside another attempt of their job.
     pub doubled: u64,
+    /// Audits in which two workers differed, as they had to.
+    pub alarms: u64,
     /// Jobs answered with an outcome.
     pub completed: u64,
     /// Jobs that the launchers had to run themselves.
@@ -188,7 +194,8 @@ impl World {
     fn finish(mut self) -> (Report, Vec<Vec<u8>>) {
         let lasted = self.now.since(Timestamp::ZERO);
         let (lease, retain) = (self.config.lease, self.config.retain);
-        let end = self.now + lease * 2 + retain;
+        let audits = if self.config.audit_rate > 0 { AUDITS_LAST } else { Duration::ZERO };
+        let end = self.now + lease * 2 + retain + audits;
         while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= end) {
             let ((now, _), event) = entry.remove_entry();
             self.now = now;
@@ -196,11 +203,12 @@ impl World {
         }
         let Some(driver) = self.driver else { panic!("the server is down though nothing goes wrong any more") };
         driver.assert_at_rest();
+        let alarms = driver.audits.alarms;
         self.journals.extend(driver.into_journal());
         let Checks { executions, answers } = &self.checks;
         let (started, completed, sent_home) = (executions.count(), answers.completed(), answers.sent_home());
         let doubled = executions.doubled();
-        (Report { started, doubled, completed, sent_home, faults: self.faults, lasted }, self.journals)
+        (Report { started, doubled, alarms, completed, sent_home, faults: self.faults, lasted }, self.journals)
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
