@@ -128,6 +128,7 @@ variants! {
         6 Refused(why),
         7 HandedBack,
         8 Cancelled,
+        9 CommitFailed(why),
     }
     Commit { 0 WhenDone, 1 WhenPermitted, }
     Input {

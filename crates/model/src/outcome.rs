@@ -60,6 +60,8 @@ pub enum AttemptFailure {
     KilledByStranger(u8),
     /// The worker refuses such a command or such a user by its configuration.
     Refused(String),
+    /// What it wrote could not be published on the shared filesystem, or not all of it.
+    CommitFailed(String),
     /// Handed back unstarted, because the server asked for it or the worker drains.
     HandedBack,
     /// Killed because the server or the worker's own lease said so.
@@ -93,7 +95,7 @@ impl AttemptFailure {
             // Its CPU lacks what the tools were built for.
             Self::KilledByStranger(SIGILL) => Blame::Worker,
             // A mapped file went away.
-            Self::KilledByStranger(SIGBUS) | Self::InputsNotVisible(_) => Blame::Filesystem,
+            Self::KilledByStranger(SIGBUS) | Self::InputsNotVisible(_) | Self::CommitFailed(_) => Blame::Filesystem,
             Self::OutOfMemory | Self::KilledByStranger(_) => Blame::Job,
         }
     }
@@ -109,6 +111,7 @@ impl fmt::Display for AttemptFailure {
             Self::OutOfMemory => f.write_str("out of memory on the worker"),
             Self::KilledByStranger(signal) => write!(f, "killed by signal {signal}, which nobody of ours sent"),
             Self::Refused(why) => write!(f, "refused by the worker: {why}"),
+            Self::CommitFailed(why) => write!(f, "what it wrote could not be published: {why}"),
             Self::HandedBack => f.write_str("handed back before it started"),
             Self::Cancelled => f.write_str("cancelled"),
         }

@@ -142,7 +142,9 @@ impl Scheduler {
         job.half_done |= retry::may_have_begun(&failure, started);
         job.spent += u32::from(retry::counts(&failure));
         job.losses += u32::from(failure == AttemptFailure::WorkerLost && started);
-        let record = Record { spent: job.spent, losses: job.losses, repeatable: job.facts.repeatable };
+        job.unpublished += u32::from(matches!(failure, AttemptFailure::CommitFailed(_)));
+        let Job { spent, losses, unpublished, .. } = *job;
+        let record = Record { spent, losses, unpublished, repeatable: job.facts.repeatable };
         let verdict = policy.judge(&failure, record, started);
         let in_front = failure == AttemptFailure::HandedBack;
         job.last_failure = Some(failure.clone());

@@ -17,6 +17,8 @@ pub(crate) struct Record {
     pub(crate) spent: u32,
     /// Workers that were lost with it.
     pub(crate) losses: u32,
+    /// Workers that could not publish what it wrote.
+    pub(crate) unpublished: u32,
     pub(crate) repeatable: bool,
 }
 
@@ -47,6 +49,8 @@ impl RetryPolicy {
             AttemptFailure::HandedBack => Verdict::Again { avoid: false },
             _ if record.spent >= self.max_attempts => Verdict::GiveUp,
             AttemptFailure::WorkerLost if record.losses >= self.max_losses => Verdict::GiveUp,
+            // Two that see the same shared filesystem fail alike: a third would too, and its user had better see the reason.
+            AttemptFailure::CommitFailed(_) if record.unpublished >= 2 => Verdict::GiveUp,
             // The worker is not to blame for a lease that ran out in between.
             AttemptFailure::Cancelled => Verdict::Again { avoid: false },
             _ => Verdict::Again { avoid: true },
@@ -67,7 +71,10 @@ pub(crate) fn may_have_begun(failure: &AttemptFailure, started: bool) -> bool {
         | AttemptFailure::InputsNotVisible(_)
         | AttemptFailure::Refused(_)
         | AttemptFailure::HandedBack => false,
-        AttemptFailure::WorkerLost | AttemptFailure::OutOfMemory | AttemptFailure::KilledByStranger(_) => true,
+        AttemptFailure::WorkerLost
+        | AttemptFailure::OutOfMemory
+        | AttemptFailure::KilledByStranger(_)
+        | AttemptFailure::CommitFailed(_) => true,
         AttemptFailure::NoSpace(_) | AttemptFailure::Cancelled => started,
     }
 }
@@ -79,7 +86,7 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy { max_attempts: 3, max_losses: 2 };
 
     fn record(spent: u32, repeatable: bool) -> Record {
-        Record { spent, losses: 0, repeatable }
+        Record { spent, losses: 0, unpublished: 0, repeatable }
     }
 
     #[test]
@@ -94,6 +101,19 @@ mod tests {
         assert_eq!(POLICY.judge(&AttemptFailure::WorkerLost, lethal, true), Verdict::GiveUp);
         let unlucky = Record { losses: 1, ..record(2, true) };
         assert_eq!(POLICY.judge(&AttemptFailure::WorkerLost, unlucky, true), Verdict::Again { avoid: true });
+    }
+
+    #[test]
+    fn what_two_workers_could_not_publish_is_not_tried_by_a_third() {
+        let failure = AttemptFailure::CommitFailed("disk full".into());
+
+        assert_eq!(
+            POLICY.judge(&failure, Record { unpublished: 1, ..record(1, true) }, true),
+            Verdict::Again { avoid: true }
+        );
+        assert_eq!(POLICY.judge(&failure, Record { unpublished: 2, ..record(2, true) }, true), Verdict::GiveUp);
+        // Part of it may be published.
+        assert_eq!(POLICY.judge(&failure, Record { unpublished: 1, ..record(1, false) }, true), Verdict::GiveUp);
     }
 
     #[test]

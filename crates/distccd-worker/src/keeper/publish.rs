@@ -110,8 +110,7 @@ fn failure_of(error: &CommitError) -> AttemptFailure {
         Blame::Lease => AttemptFailure::Cancelled,
         Blame::Scratch => AttemptFailure::NoSpace(said()),
         Blame::Attempt => AttemptFailure::Refused(said()),
-        // The nearest word for a shared filesystem that fails this machine; what ails every machine, the local run that
-        // follows the last attempt says in the compiler's own words.
-        Blame::Full | Blame::Mount | Blame::Refused => AttemptFailure::InputsNotVisible(said()),
+        // What ails every machine, the local run that follows says in the compiler's own words.
+        Blame::Full | Blame::Mount | Blame::Refused => AttemptFailure::CommitFailed(error.to_string()),
     }
 }

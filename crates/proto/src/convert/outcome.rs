@@ -72,6 +72,7 @@ impl From<&AttemptFailure> for v1::Failure {
             AttemptFailure::OutOfMemory => (Kind::OutOfMemory, "", 0),
             AttemptFailure::KilledByStranger(signal) => (Kind::KilledByStranger, "", u32::from(*signal)),
             AttemptFailure::Refused(why) => (Kind::Refused, why.as_str(), 0),
+            AttemptFailure::CommitFailed(why) => (Kind::CommitFailed, why.as_str(), 0),
             AttemptFailure::HandedBack => (Kind::HandedBack, "", 0),
             AttemptFailure::Cancelled => (Kind::Cancelled, "", 0),
         };
@@ -98,6 +99,7 @@ impl TryFrom<v1::Failure> for AttemptFailure {
                 Self::KilledByStranger(signal)
             }
             Kind::Refused => Self::Refused(wire.detail),
+            Kind::CommitFailed => Self::CommitFailed(wire.detail),
             Kind::HandedBack => Self::HandedBack,
             Kind::Cancelled => Self::Cancelled,
         })
@@ -125,6 +127,7 @@ mod tests {
             AttemptFailure::OutOfMemory,
             AttemptFailure::KilledByStranger(9),
             AttemptFailure::Refused("d".into()),
+            AttemptFailure::CommitFailed("e".into()),
             AttemptFailure::HandedBack,
             AttemptFailure::Cancelled,
         ];

@@ -59,6 +59,8 @@ pub(crate) struct Job {
     pub(crate) suspect: Option<WorkerId>,
     /// Workers that were lost with it.
     pub(crate) losses: u32,
+    /// Workers that could not publish what it wrote.
+    pub(crate) unpublished: u32,
     pub(crate) last_failure: Option<AttemptFailure>,
     /// An attempt may have done part of the command's work: fatal for what is not repeatable.
     pub(crate) half_done: bool,
@@ -82,6 +84,7 @@ impl Job {
             tried: Vec::new(),
             suspect: None,
             losses: 0,
+            unpublished: 0,
             last_failure: None,
             half_done: false,
             inherited: false,
