@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 
 use crate::tools::{self, ToolKind, ToolPattern};
 
@@ -60,6 +62,8 @@ pub(crate) fn replaced(tools: &[Toolchain], program: &Path) -> Option<PathBuf> {
 
 /// No tool needs longer to say its name, unless its filesystem hangs.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for what it started to be gone, once it is killed.
+const REAPING_TIMEOUT: Duration = Duration::from_secs(1);
 /// More than that is no first line.
 const PROBE_BYTES: usize = 16 << 10;
 
@@ -150,14 +154,32 @@ fn ask(path: PathBuf, candidate: &Candidate) -> Toolchain {
 fn first_line_of(path: &Path, question: &str) -> String {
     let mut command = Command::new(path);
     command.arg(question).env("LC_ALL", "C").current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let Ok(mut child) = command.spawn() else { return String::new() };
     let answer = child.stdout.take().map(|stdout| read_for(stdout, PROBE_TIMEOUT)).unwrap_or_default();
     // It has said enough, or had its time.
-    let _ = child.kill();
-    let _ = child.wait();
+    end(&mut child);
     let line = answer.split(|&byte| byte == b'\n').next().unwrap_or_default();
     String::from_utf8_lossy(line).trim().chars().take(256).collect()
+}
+
+/// Ends a tool and what it had started (a wrapper its compiler), which comes to us then, who inherit orphans. It has the
+/// group to itself, so nobody else waits for any of it.
+fn end(child: &mut std::process::Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // Before the leader is waited for: until then nobody else can have its number.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let _ = child.wait();
+    let Some(group) = group else { return };
+    let deadline = Instant::now() + REAPING_TIMEOUT;
+    while let Ok(reaped) = waitpgid(group, WaitOptions::NOHANG) {
+        match reaped {
+            Some(_) => {}
+            // One that hangs on a filesystem is left.
+            None if Instant::now() >= deadline => return,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// Reads until the first line is whole, the end, the limit or the time.
@@ -200,6 +222,19 @@ mod tests {
     fn script(path: &Path, text: &str) {
         let write = "printf '#!/bin/sh\\n%s\\n' \"$2\" > \"$1\" && chmod 755 \"$1\"";
         assert!(Command::new("sh").args(["-c", write, "sh"]).arg(path).arg(text).status().unwrap().success());
+    }
+
+    #[test]
+    fn what_a_tool_leaves_running_is_ended_and_leaves_no_zombie() {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (tool, note) = (dir.path().join("gcc"), dir.path().join("pid"));
+        script(&tool, &format!("sleep 1000 > /dev/null & echo $! > {}; echo gcc nine", note.display()));
+
+        assert_eq!(first_line_of(&tool, "--version"), "gcc nine");
+
+        let left = fs::read_to_string(note).unwrap();
+        assert!(!Path::new("/proc").join(left.trim()).exists(), "{left}");
     }
 
     #[test]
