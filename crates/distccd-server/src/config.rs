@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use daemon_kit::layers::{self, Key, Layers, Mistake, Origins, quoted, quoted_list, shown_duration};
 use daemon_kit::telemetry::LogFormat;
+use proto::convert::Sameness;
 use scheduler_core::Config as SchedulerConfig;
 
 use crate::people;
@@ -62,6 +63,11 @@ pub struct Cli {
     /// How long a job waits for a worker that can take it after one was lost or the server started [default: 5s]
     #[arg(long, value_name = "DUR")]
     pub fleet_grace: Option<String>,
+    /// What of a toolchain outside the mount must be the same for a job to go to a worker: `exact` (the contents of the
+    /// compiler, all it executes, and the system's headers), `version` (what it says of itself) or `off` (its path)
+    /// [default: exact]
+    #[arg(long, value_name = "HOW")]
+    pub toolchain_match: Option<String>,
     /// Keep here what jobs took, for the next run: a directory, `auto` or `off` [default: auto, which is /var/lib/distccd
     /// or one of the user's own]
     #[arg(long, value_name = "PATH")]
@@ -97,6 +103,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Where what the next run is to know is kept. [`crate::run`] takes `Auto` for `Off`: who calls it settles that.
     pub state_dir: StateDir,
+    /// What of a toolchain must be the same for a job to go to a worker.
+    pub toolchain_match: Sameness,
     /// Where the scheduler's journal goes, if anywhere.
     pub journal: Option<PathBuf>,
     /// How log lines look.
@@ -115,6 +123,7 @@ impl Default for Config {
             stop_grace: Duration::from_secs(30),
             heartbeat: Duration::from_secs(1),
             state_dir: StateDir::Auto,
+            toolchain_match: Sameness::Exact,
             journal: None,
             log_format: LogFormat::Text,
             scheduler: SchedulerConfig::default(),
@@ -281,6 +290,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| c.take_over.to_string(),
     },
     Key {
+        name: "toolchain_match",
+        set: |c, raw| Ok(raw.as_text()?.parse().map(|it| c.toolchain_match = it)?),
+        show: |c| quoted(c.toolchain_match),
+    },
+    Key {
         name: "urgent_users",
         set: |c, raw| people::users(raw).map(|it| c.scheduler.urgent_users = it),
         show: |c| people::shown_users(&c.scheduler.urgent_users),
@@ -317,6 +331,7 @@ impl Cli {
             ("max_queued_per_user", &self.max_queued_per_user),
             ("fleet_grace", &self.fleet_grace),
             ("state_dir", &self.state_dir),
+            ("toolchain_match", &self.toolchain_match),
             ("journal", &self.journal),
             ("log_format", &self.log_format),
         ];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
-use proto::convert::{attempt_ref, dir_keys};
+use proto::convert::{Sameness, attempt_ref, dir_keys};
 use proto::v1::{self, launcher_reply, worker_order};
 use scheduler_core::{Action, AuditRate, ClientId, Commit, HeldAttempt, LocalReason, Snapshot, Unmet, WorkerState};
 
@@ -16,6 +16,7 @@ use crate::fact::Seat;
 use crate::peer;
 use crate::roster::Roster;
 use crate::session::outbox::Outbox;
+use crate::toolchains::{self, Clients, Comparison};
 
 /// Directories remembered per worker between its full reports.
 const MAX_DIRS: usize = 4096;
@@ -28,6 +29,8 @@ pub struct Dispatch {
     incarnation: Incarnation,
     lease: Duration,
     heartbeat: Duration,
+    sameness: Sameness,
+    client_toolchains: Clients,
     books: Books,
     clients: BTreeMap<ClientId, Client>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -64,6 +67,7 @@ impl Dispatch {
         incarnation: Incarnation,
         lease: Duration,
         heartbeat: Duration,
+        sameness: Sameness,
         roster: Arc<Roster>,
         rate: AuditRate,
     ) -> Self {
@@ -71,6 +75,8 @@ impl Dispatch {
             incarnation,
             lease,
             heartbeat,
+            sameness,
+            client_toolchains: Clients::default(),
             books: Books::default(),
             clients: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -143,7 +149,10 @@ impl Dispatch {
     }
 
     /// Keeps what a submitted job is; from now on `client` gets its answers.
-    pub fn note_job(&mut self, client: ClientId, id: JobId, job: v1::Job) {
+    pub fn note_job(&mut self, client: ClientId, id: JobId, mut job: v1::Job) {
+        if let Some(toolchain) = &mut job.toolchain {
+            self.client_toolchains.note(toolchain);
+        }
         let entry = self.books.entry(id);
         if entry.outcome.is_none() {
             entry.job = Some(job);
@@ -205,7 +214,26 @@ impl Dispatch {
 
     fn send_home(&mut self, client: ClientId, job: JobId, reason: &LocalReason) {
         tracing::info!(%job, ?reason, "sent home");
-        self.reply(client, launcher_reply::Message::RunLocally(local(job, in_words(reason))));
+        let mut words = in_words(reason);
+        if *reason == LocalReason::NoEligibleWorker(Unmet::Toolchain) {
+            words.extend(self.what_differs(job).map(|what| format!(" ({what})")));
+        }
+        self.reply(client, launcher_reply::Message::RunLocally(local(job, words)));
+    }
+
+    /// How the toolchain of some worker is another than a job's.
+    fn what_differs(&self, job: JobId) -> Option<String> {
+        let path = &self.books.get(job)?.job.as_ref()?.toolchain.as_ref()?.path;
+        let comparison = self.comparison();
+        self.workers.values().find_map(|worker| {
+            let found = comparison.differences(&worker.register).into_iter().find(|found| found.path == *path)?;
+            Some(format!("on {}, {}", worker.name, found.text))
+        })
+    }
+
+    fn comparison(&self) -> Comparison<'_> {
+        let registers: Vec<&v1::Register> = self.workers.values().map(|worker| &worker.register).collect();
+        Comparison::of(&self.client_toolchains, &registers)
     }
 
     /// Launchers older than the answer run such jobs at home, where they queue among themselves.
@@ -269,6 +297,7 @@ impl Dispatch {
             attempt: Some(attempt_ref(attempt)),
             when_permitted: commit == Commit::WhenPermitted,
             audit: self.audits.of(attempt.job, job).into(),
+            toolchain: job.toolchain.clone().filter(|_| self.sameness == Sameness::Exact),
             ..assignment_of(job)
         })
     }
@@ -495,6 +524,7 @@ impl Dispatch {
     /// How things are.
     #[must_use]
     pub fn status(&self, snapshot: &Snapshot) -> v1::Status {
+        let comparison = self.comparison();
         let workers = snapshot.workers.iter().filter_map(|seen| {
             let worker = self.workers.get(&seen.worker)?;
             let done = self.done.get(&worker.name).into_iter().flatten();
@@ -505,7 +535,8 @@ impl Dispatch {
                 slots: seen.slots,
                 held: seen.held,
                 done: done.map(|(&kind, &outcomes)| v1::KindCount { kind, outcomes }).collect(),
-                toolchains: worker.register.toolchains.clone(),
+                toolchains: worker.register.toolchains.iter().map(toolchains::listed).collect(),
+                differences: comparison.differences(&worker.register),
                 warm_dirs: u32::try_from(seen.warm_dirs).unwrap_or(u32::MAX),
                 linking: worker.register.linking,
             })

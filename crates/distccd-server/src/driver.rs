@@ -9,10 +9,11 @@ use std::time::Duration;
 use daemon_kit::clock::Clock;
 use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
-use model::ids::{Attempt, DirKey, Incarnation, ToolchainKey, UserId};
+use model::ids::{Attempt, DirKey, Incarnation, UserId};
+use model::job::JobFacts;
 use model::outcome::{AttemptFailure, Outcome};
 use model::time::Timestamp;
-use proto::convert::{attempt_from, cpu_class, dir_keys, toolchain_key};
+use proto::convert::{Sameness, attempt_from, cpu_class, dir_keys};
 use proto::v1::{self, worker_message};
 use scheduler_core::{
     Action, AuditRate, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
@@ -28,11 +29,13 @@ use crate::fact::{Fact, Seat};
 use crate::history::Store;
 use crate::journal::Journal;
 use crate::roster::{Inherited, Roster};
+use crate::toolchains;
 
 /// The driver.
 pub struct Driver {
     scheduler: Scheduler,
     dispatch: Dispatch,
+    sameness: Sameness,
     clock: Clock,
     actions: Vec<Action>,
     journal: Option<Journal>,
@@ -63,9 +66,10 @@ impl Driver {
         let (roster, inherited) = Roster::open(file.as_deref(), incarnation, lease);
         let longest = inherited.as_ref().map_or(lease, |before| before.lease.max(lease));
         let settle_at = Some(clock.now() + longest);
-        let dispatch =
-            Dispatch::new(incarnation, lease, config.heartbeat, roster, AuditRate(config.scheduler.audit_rate));
-        Ok(Self { scheduler, dispatch, clock, actions: Vec::new(), journal, history, inherited, settle_at })
+        let sameness = config.toolchain_match;
+        let rate = AuditRate(config.scheduler.audit_rate);
+        let dispatch = Dispatch::new(incarnation, lease, config.heartbeat, sameness, roster, rate);
+        Ok(Self { scheduler, dispatch, sameness, clock, actions: Vec::new(), journal, history, inherited, settle_at })
     }
 
     /// Which run of the server this is.
@@ -164,8 +168,10 @@ impl Driver {
             Fact::Submitted { client, batch } => {
                 let jobs = batch.into_iter().map(|checked| {
                     let resubmitted = checked.job.resubmitted;
+                    let toolchain = checked.job.toolchain.as_ref().map(|wanted| self.sameness.key(wanted));
                     self.dispatch.note_job(client, checked.id, checked.job);
-                    SubmittedJob { id: checked.id, facts: checked.facts, resubmitted }
+                    let facts = JobFacts { toolchain, ..checked.facts };
+                    SubmittedJob { id: checked.id, facts, resubmitted }
                 });
                 let jobs = jobs.collect();
                 self.step(Input::JobsSubmitted { client, jobs });
@@ -188,7 +194,7 @@ impl Driver {
                 // A session that is gone already says so next.
                 let _ = seat.send(given);
                 let draining = register.draining;
-                let facts = worker_facts(&register);
+                let facts = worker_facts(&register, self.sameness);
                 self.dispatch.note_held(&holding);
                 // Before its first assignments: without a lease it would hand them back.
                 self.dispatch.welcome(given.worker);
@@ -338,15 +344,12 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
     }
 }
 
-fn worker_facts(register: &v1::Register) -> WorkerFacts {
-    let mut toolchains: Vec<ToolchainKey> = register.toolchains.iter().map(toolchain_key).collect();
-    toolchains.sort_unstable();
-    toolchains.dedup();
+fn worker_facts(register: &v1::Register, sameness: Sameness) -> WorkerFacts {
     WorkerFacts {
         incarnation: worker_incarnation(register),
         slots: register.slots.max(1),
         linking: register.linking,
-        toolchains,
+        toolchains: toolchains::offered(register, sameness),
         cpu_class: cpu_class(register.cpu_class),
         mounts: register.mounts.iter().map(|mount| DirKey::of_path(mount)).collect(),
         only_user: (!register.any_user).then(|| UserId::new(register.uid)),

@@ -26,6 +26,7 @@ pub mod service;
 pub mod session;
 pub mod state_dir;
 pub mod status;
+pub mod toolchains;
 
 use std::io;
 use std::net::SocketAddr;

@@ -226,6 +226,44 @@ async fn status_shows_the_workers() {
 }
 
 #[tokio::test]
+async fn status_says_what_differs_where_toolchains_do() {
+    let server = Server::start().await;
+    let register = |name: &str, cc1: u64| v1::Register {
+        hello: Some(proto::version::hello("test", [cc1 as u8; 16], "here")),
+        name: name.to_owned(),
+        slots: 1,
+        any_user: true,
+        toolchains: vec![v1::Toolchain {
+            path: "/usr/bin/gcc".into(),
+            fingerprint: vec![cc1.min(2) as u8; 16].into(),
+            parts: vec![1 << 32 | 5, 2 << 32 | cc1.min(2)],
+            part_names: vec!["as".to_owned(), "cc1".to_owned()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut streams = Vec::new();
+    for (name, cc1) in [("odd", 1), ("ash", 2), ("birch", 3)] {
+        let mut stream = server.attach(register(name, cc1)).await.unwrap();
+        assert!(stream.message().await.unwrap().is_some(), "a welcome");
+        streams.push(stream);
+    }
+
+    let status =
+        AdminClient::new(server.channel().await).get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+
+    let told: Vec<_> = status
+        .workers
+        .iter()
+        .map(|worker| (worker.name.as_str(), worker.differences.iter().map(|it| it.text.as_str()).collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(told[0], ("odd", vec!["/usr/bin/gcc: cc1 differs from most workers'"]));
+    assert!(told[1..].iter().all(|(_, differences)| differences.is_empty()), "{told:?}");
+    let listed = &status.workers[0].toolchains[0];
+    assert!(listed.parts.is_empty() && listed.fingerprint.len() == 16, "a list of a thousand workers stays small");
+}
+
+#[tokio::test]
 async fn a_worker_is_gone_when_its_own_spawner_says_so_and_its_last_words_have_been_heard() {
     let mut config = Config::default();
     config.scheduler.lease = Duration::from_secs(3600);

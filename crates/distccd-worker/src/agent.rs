@@ -318,9 +318,9 @@ impl Agent {
                 }
             }
             // One scan is enough for all that meet it meanwhile.
-            Event::ToolReplaced(_) if self.rescanning => {}
-            Event::ToolReplaced(tool) => {
-                tracing::warn!(tool = %tool.display(), "replaced by another: looking for toolchains again");
+            Event::ToolchainChanged(_) if self.rescanning => {}
+            Event::ToolchainChanged(why) => {
+                tracing::warn!("{why}: looking for toolchains again");
                 self.rescan();
             }
             Event::Ended(attempt, result, slot) => {

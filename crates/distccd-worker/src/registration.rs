@@ -77,11 +77,16 @@ impl Registration {
 }
 
 fn toolchain(tool: &Toolchain) -> v1::Toolchain {
+    let parts = tool.known.parts();
     v1::Toolchain {
         path: bytes_of(&tool.path),
         size: tool.size,
-        version: tool.version.clone(),
-        target: tool.target.clone(),
+        version: tool.known.version().to_owned(),
+        target: tool.known.target().to_owned(),
+        fingerprint: Bytes::copy_from_slice(&tool.known.fingerprint().0),
+        parts: parts.iter().map(toolchain::Part::code).collect(),
+        part_names: parts.iter().map(|part| part.name().to_owned()).collect(),
+        linker: None,
     }
 }
 

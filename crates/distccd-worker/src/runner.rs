@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::books::AttemptResult;
 use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
 use crate::stamps;
-use crate::toolchains::{self, Toolchain};
+use crate::toolchains::{self, Toolchain, Wanted};
 use crate::wire::Task;
 
 /// What an attempt's thread tells the agent.
@@ -28,8 +28,8 @@ pub(crate) enum Event {
     Output(Attempt, Stream, Bytes),
     /// Its command has ended by itself, and what it wrote waits for a word: commit or discard.
     Ready(Attempt),
-    /// The compiler that it was meant for is another by now.
-    ToolReplaced(PathBuf),
+    /// The toolchain that it was meant for is another by now: how.
+    ToolchainChanged(String),
     /// The last word about it.
     Ended(Attempt, AttemptResult, Slot),
     /// What survived an attempt that ended long ago is gone.
@@ -69,10 +69,17 @@ pub(crate) fn spawn(
             let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
             return;
         }
-        let program = Path::new(OsStr::from_bytes(&task.command.program));
-        if let Some(tool) = toolchains::replaced(&tools, program) {
-            let failure = AttemptFailure::SpawnFailed(format!("{} was replaced by another", tool.display()));
-            let _ = events.blocking_send(Event::ToolReplaced(tool));
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let program = path(&task.command.program);
+        let linker = task.linker.map(|(linker, fingerprint)| (path(&linker), fingerprint));
+        let is_right = || {
+            let linker = linker.as_ref().map(|(path, fingerprint)| (path.as_path(), &fingerprint[..]));
+            let wanted = Wanted { program: &program, fingerprint: &task.toolchain, linker };
+            let Some(why) = toolchains::mismatch(&tools, &wanted) else { return Ok(()) };
+            let _ = events.blocking_send(Event::ToolchainChanged(why.clone()));
+            Err(AttemptFailure::SpawnFailed(format!("the toolchain changed: {why}")))
+        };
+        if let Err(failure) = is_right() {
             let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
             return;
         }
@@ -85,7 +92,7 @@ pub(crate) fn spawn(
             is_audited: task.is_audited,
             is_shadow: task.is_shadow,
         };
-        let mut reporter = Reporter { attempt, events: &events };
+        let mut reporter = Reporter { attempt, events: &events, is_right: &is_right };
         let finished = executor.run(&work, &watch, &mut reporter);
         let result = match &finished.result {
             Ok(outcome) => AttemptResult::Outcome(v1::Outcome {
@@ -114,6 +121,8 @@ pub(crate) fn spawn(
 struct Reporter<'a> {
     attempt: Attempt,
     events: &'a mpsc::Sender<Event>,
+    /// Whether the toolchain is still the one that the attempt is for.
+    is_right: &'a dyn Fn() -> Result<(), AttemptFailure>,
 }
 
 impl Witness for Reporter<'_> {
@@ -125,8 +134,13 @@ impl Witness for Reporter<'_> {
         self.events.blocking_send(Event::Output(self.attempt, stream, data)).is_ok()
     }
 
-    fn on_ready(&mut self) {
-        let _ = self.events.blocking_send(Event::Ready(self.attempt));
+    /// An upgrade while the command ran: nobody knows which halves of which compiler it met.
+    fn on_ready(&mut self, is_isolated: bool) -> Result<(), AttemptFailure> {
+        (self.is_right)()?;
+        if is_isolated {
+            let _ = self.events.blocking_send(Event::Ready(self.attempt));
+        }
+        Ok(())
     }
 }
 

@@ -1,71 +1,133 @@
-//! Which compilers, linkers and archivers this machine has, and what they say of themselves.
+//! Which compilers, linkers and archivers this machine has, what they are, and whether they still are that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
+use toolchain::{Cache, Digests, Identity, Known, THOROUGH};
 
 use crate::tools::{self, ToolKind, ToolPattern};
 
-/// A tool by its canonical path: the same package on two machines is the same path and the same size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A tool by its canonical path, and what it is.
+#[derive(Clone, Debug)]
 pub struct Toolchain {
     /// Canonical path.
     pub path: PathBuf,
     /// Size in bytes.
     pub size: u64,
-    /// First line of `--version`; empty when it says nothing in time.
-    pub version: String,
-    /// What a driver answers to `-dumpmachine`.
-    pub target: String,
-    /// The very file that was asked.
-    pub file: FileMark,
+    /// Its fingerprint and parts, its version and target.
+    pub known: Known,
+    /// How its files looked when they were read last.
+    watch: Arc<Mutex<Watch>>,
 }
 
-/// What makes a file another than the one that was looked at before, as far as a look can tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileMark {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified_ns: i64,
+#[derive(Debug)]
+struct Watch {
+    identity: Identity,
+    /// When all of its files were looked at, and not only those that an upgrade always touches.
+    thorough: Instant,
 }
 
-impl FileMark {
-    fn of(facts: &fs::Metadata) -> Self {
-        let modified_ns = facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec());
-        Self { device: facts.dev(), inode: facts.ino(), size: facts.len(), modified_ns }
+impl PartialEq for Toolchain {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.known == other.known
     }
 }
 
-/// The tool that this program is by now instead of the one that was registered. The server has matched that one with the
-/// launcher's; of what was put into its place since, nobody knows whether it makes the same objects. A program that was
-/// never registered lies on the shared mount.
-#[must_use]
-pub(crate) fn replaced(tools: &[Toolchain], program: &Path) -> Option<PathBuf> {
-    let real = fs::canonicalize(program).ok()?;
-    let tool = tools.binary_search_by(|tool| tool.path.as_path().cmp(&real)).ok().map(|found| &tools[found])?;
-    let now = fs::metadata(&real).ok()?;
-    (FileMark::of(&now) != tool.file).then_some(real)
+impl Toolchain {
+    fn read(path: PathBuf, size: u64) -> Result<Self, toolchain::Error> {
+        let thorough = Instant::now();
+        let cache = cache_directory().map_or(Cache::nowhere(), |dir| Cache::at(&dir));
+        let identity = cache.read(&path, &DIGESTS)?;
+        let known = identity.known().clone();
+        Ok(Self { path, size, known, watch: Arc::new(Mutex::new(Watch { identity, thorough })) })
+    }
+
+    /// What of it is not any more what was registered. Files that merely look otherwise are read again.
+    fn change(&self) -> Option<String> {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = watch.thorough.elapsed() >= THOROUGH;
+        let begun = Instant::now();
+        let changed = watch.identity.changed().or_else(|| is_due.then(|| watch.identity.changed_behind())?);
+        match changed.map(Path::to_owned) {
+            Some(changed) => self.read_again(&mut watch, &changed),
+            None => {
+                watch.thorough = if is_due { begun } else { watch.thorough };
+                None
+            }
+        }
+    }
+
+    fn read_again(&self, watch: &mut MutexGuard<'_, Watch>, changed: &Path) -> Option<String> {
+        let thorough = Instant::now();
+        DIGESTS.forget_libraries();
+        let identity = match Identity::of(&self.path, &DIGESTS) {
+            Ok(identity) => identity,
+            Err(error) => return Some(format!("{}: {error}", self.path.display())),
+        };
+        let differences = identity.known().differences(&self.known);
+        if differences.is_empty() {
+            tracing::debug!(tool = %self.path.display(), changed = %changed.display(), "read again: the same");
+            **watch = Watch { identity, thorough };
+            return None;
+        }
+        Some(format!("{} was replaced by another: {}", self.path.display(), differences.join(", ")))
+    }
 }
 
-/// No tool needs longer to say its name, unless its filesystem hangs.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for what it started to be gone, once it is killed.
-const REAPING_TIMEOUT: Duration = Duration::from_secs(1);
-/// More than that is no first line.
-const PROBE_BYTES: usize = 16 << 10;
+/// The digests of what was read, for all tools and for the next run of this daemon.
+static DIGESTS: LazyLock<Digests> =
+    LazyLock::new(|| cache_directory().map(|dir| Digests::load(&dir.join("digests"))).unwrap_or_default());
+
+/// Where it is kept what tools are. By the host's name, for a home may be on a filesystem that many hosts share.
+fn cache_directory() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // systemd.exec(5), `CacheDirectory=`.
+    let dir = variable("CACHE_DIRECTORY").or_else(|| match rustix::process::geteuid().is_root() {
+        true => Some(PathBuf::from("/var/cache/distccd")),
+        false => {
+            let home = || variable("HOME").map(|home| home.join(".cache"));
+            variable("XDG_CACHE_HOME").or_else(home).map(|cache| cache.join("distccd"))
+        }
+    })?;
+    let host = rustix::system::uname().nodename().to_string_lossy().replace('/', "_");
+    dir.is_absolute().then(|| dir.join(format!("worker-{host}")))
+}
+
+/// A job's toolchain, as the launcher has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// What is executed.
+    pub(crate) program: &'a Path,
+    /// Of its toolchain; empty when it need not be the very same.
+    pub(crate) fingerprint: &'a [u8],
+    /// The linker that is used besides, by its canonical path.
+    pub(crate) linker: Option<(&'a Path, &'a [u8])>,
+}
+
+/// Why a job must not run here: its toolchain is not, or not any more, the one that it was matched by. Of what was put into
+/// its place since, nobody knows whether it makes the same objects. A program that was never registered lies on the shared
+/// mount.
+#[must_use]
+pub(crate) fn mismatch(tools: &[Toolchain], wanted: &Wanted<'_>) -> Option<String> {
+    let real = fs::canonicalize(wanted.program).ok()?;
+    let linker = wanted.linker.and_then(|(path, fingerprint)| mismatch_of(tools, path, fingerprint));
+    mismatch_of(tools, &real, wanted.fingerprint).or(linker)
+}
+
+fn mismatch_of(tools: &[Toolchain], path: &Path, fingerprint: &[u8]) -> Option<String> {
+    let tool = tools.binary_search_by(|tool| tool.path.as_path().cmp(path)).ok().map(|found| &tools[found])?;
+    if !fingerprint.is_empty() && tool.known.fingerprint().0 != fingerprint {
+        return Some(format!("{} is another by now than the job was sent here for", path.display()));
+    }
+    tool.change()
+}
 
 /// Scans the usual folders and `PATH`, and asks every tool found there for its version. Blocks; tools are asked in
 /// parallel, each with a time limit.
@@ -85,22 +147,21 @@ fn scan_folders(folders: &BTreeSet<PathBuf>, further: &[ToolPattern]) -> Vec<Too
     let mut found = BTreeMap::new();
     for folder in folders {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if let Some((path, tool)) = examine(&entry.path(), further) {
-                found.entry(path).or_insert(tool);
+            if let Some((path, size)) = examine(&entry.path(), further) {
+                found.insert(path, size);
             }
         }
     }
-    ask_all(found)
-}
-
-/// What is known of a tool before it is asked.
-struct Candidate {
-    file: FileMark,
-    kind: ToolKind,
+    DIGESTS.forget_libraries();
+    let tools = ask_all(found);
+    if let Some(Err(error)) = cache_directory().map(|dir| DIGESTS.save(&dir.join("digests"))) {
+        tracing::debug!(%error, "the digests of toolchains are not kept: the next start reads them again");
+    }
+    tools
 }
 
 /// The canonical path, if both the name and what it leads to are tools: `/usr/lib/ccache/gcc` leads to `ccache`.
-fn examine(path: &Path, further: &[ToolPattern]) -> Option<(PathBuf, Candidate)> {
+fn examine(path: &Path, further: &[ToolPattern]) -> Option<(PathBuf, u64)> {
     let name = path.file_name()?.as_bytes();
     if !tools::is_allowed(name, further) {
         return None;
@@ -114,93 +175,35 @@ fn examine(path: &Path, further: &[ToolPattern]) -> Option<(PathBuf, Candidate)>
     if !facts.is_file() || facts.permissions().mode() & 0o111 == 0 {
         return None;
     }
-    let kind = tools::kind_of(canonical_name).unwrap_or(ToolKind::Other);
-    Some((canonical, Candidate { file: FileMark::of(&facts), kind }))
+    Some((canonical, facts.len()))
 }
 
-fn ask_all(found: BTreeMap<PathBuf, Candidate>) -> Vec<Toolchain> {
+fn ask_all(found: BTreeMap<PathBuf, u64>) -> Vec<Toolchain> {
     let threads = thread::available_parallelism().map_or(2, usize::from).min(8);
     let waiting = Mutex::new(found.into_iter());
     let answers = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((path, candidate)) = next_of(&waiting) {
-                    let tool = ask(path, &candidate);
-                    answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(tool);
+                while let Some((path, size)) = next_of(&waiting) {
+                    let Some(tool) = read(path, size) else { continue };
+                    answers.lock().unwrap_or_else(PoisonError::into_inner).push(tool);
                 }
             });
         }
     });
-    let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
     answers.sort_by(|a, b| a.path.cmp(&b.path));
     answers
 }
 
 fn next_of<I: Iterator>(waiting: &Mutex<I>) -> Option<I::Item> {
-    waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
-fn ask(path: PathBuf, candidate: &Candidate) -> Toolchain {
-    let version = first_line_of(&path, "--version");
-    let target = match candidate.kind {
-        ToolKind::Driver => first_line_of(&path, "-dumpmachine"),
-        ToolKind::Other => String::new(),
-    };
-    Toolchain { path, size: candidate.file.size, version, target, file: candidate.file }
-}
-
-/// The first line that a tool prints on stdout; empty when it fails, or does not answer in time.
-fn first_line_of(path: &Path, question: &str) -> String {
-    let mut command = Command::new(path);
-    command.arg(question).env("LC_ALL", "C").current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-    let Ok(mut child) = command.spawn() else { return String::new() };
-    let answer = child.stdout.take().map(|stdout| read_for(stdout, PROBE_TIMEOUT)).unwrap_or_default();
-    // It has said enough, or had its time.
-    end(&mut child);
-    let line = answer.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    String::from_utf8_lossy(line).trim().chars().take(256).collect()
-}
-
-/// Ends a tool and what it had started (a wrapper its compiler), which comes to us then, who inherit orphans. It has the
-/// group to itself, so nobody else waits for any of it.
-fn end(child: &mut std::process::Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // Before the leader is waited for: until then nobody else can have its number.
-    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-    let _ = child.wait();
-    let Some(group) = group else { return };
-    let deadline = Instant::now() + REAPING_TIMEOUT;
-    while let Ok(reaped) = waitpgid(group, WaitOptions::NOHANG) {
-        match reaped {
-            Some(_) => {}
-            // One that hangs on a filesystem is left.
-            None if Instant::now() >= deadline => return,
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    }
-}
-
-/// Reads until the first line is whole, the end, the limit or the time.
-fn read_for(mut stdout: impl Read + std::os::fd::AsFd, limit: Duration) -> Vec<u8> {
-    let deadline = Instant::now() + limit;
-    let (mut answer, mut buffer) = (Vec::new(), [0_u8; 1024]);
-    while answer.len() < PROBE_BYTES && !answer.contains(&b'\n') {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let ready = left
-            .try_into()
-            .ok()
-            .map(|left| rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&left)));
-        if !matches!(ready, Some(Ok(1..))) {
-            break;
-        }
-        match stdout.read(&mut buffer) {
-            Ok(length @ 1..) => answer.extend_from_slice(&buffer[..length]),
-            Ok(0) | Err(_) => break,
-        }
-    }
-    answer
+/// A tool that cannot be told from others gets no jobs.
+fn read(path: PathBuf, size: u64) -> Option<Toolchain> {
+    Toolchain::read(path, size).inspect_err(|error| tracing::warn!(%error, "a tool is left out")).ok()
 }
 
 /// Whether there is any compiler driver among the tools: a worker without one is good for nothing.
@@ -216,25 +219,13 @@ pub fn has_compiler(tools: &[Toolchain]) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::process::Command;
 
     /// Written by another process: a thread of ours that forks meanwhile would hold the file open for writing, and
     /// executing it would fail as "text file busy".
     fn script(path: &Path, text: &str) {
         let write = "printf '#!/bin/sh\\n%s\\n' \"$2\" > \"$1\" && chmod 755 \"$1\"";
         assert!(Command::new("sh").args(["-c", write, "sh"]).arg(path).arg(text).status().unwrap().success());
-    }
-
-    #[test]
-    fn what_a_tool_leaves_running_is_ended_and_leaves_no_zombie() {
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let (tool, note) = (dir.path().join("gcc"), dir.path().join("pid"));
-        script(&tool, &format!("sleep 1000 > /dev/null & echo $! > {}; echo gcc nine", note.display()));
-
-        assert_eq!(first_line_of(&tool, "--version"), "gcc nine");
-
-        let left = fs::read_to_string(note).unwrap();
-        assert!(!Path::new("/proc").join(left.trim()).exists(), "{left}");
     }
 
     #[test]
@@ -251,12 +242,15 @@ mod tests {
 
         let tools = scan_folders(&[root.clone()].into(), &[]);
 
-        let size = fs::metadata(root.join("gcc-9")).unwrap().len();
-        let file = FileMark::of(&fs::metadata(root.join("gcc-9")).unwrap());
-        let gcc =
-            Toolchain { path: root.join("gcc-9"), size, version: "gcc nine".into(), target: "a-b-c".into(), file };
-        assert_eq!(tools, [gcc]);
+        let told: Vec<_> =
+            tools.iter().map(|tool| (tool.path.clone(), tool.known.version(), tool.known.target())).collect();
+        assert_eq!(told, [(root.join("gcc-9"), "gcc nine", "a-b-c")]);
         assert!(has_compiler(&tools));
+    }
+
+    /// The very toolchain that is registered is wanted.
+    fn wanted(program: &Path) -> Wanted<'_> {
+        Wanted { program, fingerprint: &[], linker: None }
     }
 
     #[test]
@@ -266,37 +260,60 @@ mod tests {
         script(&root.join("gcc-9"), "echo one");
         symlink("gcc-9", root.join("gcc")).unwrap();
         let tools = scan_folders(&[root.clone()].into(), &[]);
-        assert_eq!(replaced(&tools, &root.join("gcc")), None);
+        assert_eq!(mismatch(&tools, &wanted(&root.join("gcc"))), None);
 
         script(&root.join("new"), "echo two");
         fs::rename(root.join("new"), root.join("gcc-9")).unwrap();
 
-        assert_eq!(replaced(&tools, &root.join("gcc")), Some(root.join("gcc-9")));
-        assert_eq!(replaced(&scan_folders(&[root.clone()].into(), &[]), &root.join("gcc")), None);
-        assert_eq!(replaced(&tools, &root.join("on-the-mount")), None);
+        let why = mismatch(&tools, &wanted(&root.join("gcc"))).unwrap();
+        assert!(why.contains("gcc-9 was replaced by another: driver"), "{why}");
+        assert_eq!(mismatch(&scan_folders(&[root.clone()].into(), &[]), &wanted(&root.join("gcc"))), None);
+        assert_eq!(mismatch(&tools, &wanted(&root.join("on-the-mount"))), None);
     }
 
     #[test]
-    fn a_tool_that_says_nothing_in_time_is_left_alone() {
-        let mut child = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
+    fn a_tool_that_was_only_touched_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        script(&root.join("gcc-9"), "echo one");
+        let tools = scan_folders(&[root.clone()].into(), &[]);
 
-        let answer = read_for(child.stdout.take().unwrap(), Duration::from_millis(20));
+        script(&root.join("new"), "echo one");
+        fs::rename(root.join("new"), root.join("gcc-9")).unwrap();
 
-        assert!(answer.is_empty());
-        child.kill().unwrap();
-        child.wait().unwrap();
+        assert_eq!(mismatch(&tools, &wanted(&root.join("gcc-9"))), None);
+        assert_eq!(scan_folders(&[root.clone()].into(), &[]), tools);
+    }
+
+    #[test]
+    fn a_job_that_was_matched_before_an_upgrade_does_not_run_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        script(&root.join("gcc-9"), "echo one");
+        script(&root.join("ld.gold"), "echo gold");
+        let program = root.join("gcc-9");
+        let before = scan_folders(&[root.clone()].into(), &[]);
+        let fingerprint = before[0].known.fingerprint().0;
+        let job = Wanted { program: &program, fingerprint: &fingerprint, linker: None };
+        assert_eq!(mismatch(&before, &job), None);
+
+        script(&program, "echo two");
+        let after = scan_folders(&[root.clone()].into(), &[]);
+
+        assert!(mismatch(&after, &job).unwrap().contains("another by now"));
+        let gold = root.join("ld.gold");
+        let linked = Wanted { linker: Some((&gold, &fingerprint)), ..wanted(&program) };
+        assert!(mismatch(&after, &linked).unwrap().contains("ld.gold"));
     }
 
     #[test]
     fn archivers_alone_are_no_compiler() {
-        let ar = Toolchain {
-            path: "/usr/bin/ar".into(),
-            size: 1,
-            version: String::new(),
-            target: String::new(),
-            file: FileMark::default(),
-        };
+        let dir = tempfile::tempdir().unwrap();
+        script(&dir.path().join("ar"), "exit 0");
 
-        assert!(!has_compiler(&[ar]));
+        let tools = scan_folders(&[dir.path().to_owned()].into(), &[]);
+
+        assert_eq!(tools.len(), 1);
+        assert!(!has_compiler(&tools));
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Task {
     pub(crate) is_audited: bool,
     /// Whether that is all that is wanted of it: it ends without asking, and what it wrote is let go.
     pub(crate) is_shadow: bool,
+    /// The fingerprint of the toolchain that it was matched by; empty where it need not be the very same.
+    pub(crate) toolchain: Bytes,
+    /// The linker that it says besides, with its fingerprint.
+    pub(crate) linker: Option<(Bytes, Bytes)>,
 }
 
 /// Reads the number of an assignment, and what it asks for; the second may be wrong on its own and is then an answer.
@@ -38,8 +42,11 @@ fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
     let audit = wire.audit();
     let command = wire.command.unwrap_or_default().try_into()?;
     let is_link = kind_from(wire.kind)? == JobKind::Link;
+    let toolchain = wire.toolchain.unwrap_or_default();
     Ok(Task {
         command,
+        toolchain: toolchain.fingerprint,
+        linker: toolchain.linker.map(|linker| (linker.path, linker.fingerprint)),
         is_link,
         dirs: wire.dirs,
         inputs: wire.inputs,

@@ -15,6 +15,7 @@ use crate::circumstances::{is_root_in_name_only, limit};
 use crate::configure;
 use crate::draft::Draft;
 use crate::environment::Environment;
+use crate::identity;
 use crate::places::{Place, Places};
 use crate::settings::Settings;
 use crate::survey::Survey;
@@ -71,6 +72,8 @@ pub struct Judge<'a> {
     pub environment: &'a Environment,
     /// The mounts.
     pub places: &'a Places,
+    /// The user's runtime directory, for what is known of toolchains.
+    pub runtime_dir: Option<PathBuf>,
 }
 
 impl Judge<'_> {
@@ -93,7 +96,7 @@ impl Judge<'_> {
         let cpu_class = self.cpu_class(&job)?;
         let mut survey = Survey::new(self.places, &invocation.cwd);
         survey.visit_cwd()?;
-        let toolchain = survey.toolchain(&invocation.program)?;
+        let program = survey.tool(&invocation.program)?;
         job.inputs.iter().try_for_each(|input| survey.visit_input(input))?;
         job.outputs.iter().try_for_each(|output| survey.visit_output(output))?;
         if !job.repeatable {
@@ -101,6 +104,8 @@ impl Judge<'_> {
         }
         job.dirs.iter().try_for_each(|dir| survey.visit_dir(dir))?;
         self.search_paths().try_for_each(|dir| survey.visit_dir(&dir))?;
+        // Last, for of a command that stays nobody need know it.
+        let toolchain = program.map(|program| identity::toolchain(self, invocation, &job, &program)).transpose()?;
         let draft = Draft { judge: self, invocation, job: &job, survey: &survey, toolchain, cpu_class };
         let whole = draft.whole();
         // Drivers differ in what they still do when one of several sources is missing: then it stays one job.

@@ -51,7 +51,7 @@ pub fn text(
 
 fn describe(job: &v1::Job, line: &mut dyn FnMut(&str, &str)) {
     match &job.toolchain {
-        Some(toolchain) => line("toolchain", &String::from_utf8_lossy(&toolchain.path)),
+        Some(toolchain) => line("toolchain", &identified(toolchain)),
         None => line("toolchain", "on the shared mount"),
     }
     if job.cpu_class != 0 {
@@ -61,6 +61,12 @@ fn describe(job: &v1::Job, line: &mut dyn FnMut(&str, &str)) {
     line("reads", &list(job.inputs.iter().map(|stamp| stamp.path.as_ref())));
     line("writes", &list(job.outputs.iter().map(|output| output.as_ref())));
     line("repeat", if job.repeatable { "may be tried again elsewhere" } else { "only once: it updates in place" });
+}
+
+fn identified(toolchain: &v1::Toolchain) -> String {
+    let fingerprint: String = toolchain.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let own = format!("{} {fingerprint}", String::from_utf8_lossy(&toolchain.path));
+    toolchain.linker.as_ref().map_or(own.clone(), |linker| format!("{own} with {}", identified(linker)))
 }
 
 fn list<'a>(names: impl ExactSizeIterator<Item = &'a [u8]>) -> String {

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod explain;
 pub mod fallback;
 pub mod help;
+mod identity;
 pub mod jobs_from;
 mod leftovers;
 pub mod link;
@@ -174,7 +175,8 @@ impl Launch<'_> {
     /// Decides over commands.
     #[must_use]
     pub fn judge(&self) -> Judge<'_> {
-        Judge { settings: self.settings(), environment: self.environment, places: &self.places }
+        let runtime_dir = self.context.runtime_dir.clone();
+        Judge { settings: self.settings(), environment: self.environment, places: &self.places, runtime_dir }
     }
 
     /// The working directory, unless it has vanished.

@@ -117,7 +117,7 @@ fn check_file(program: &Path, metadata: &Metadata) -> Result<(), ProgramError> {
 }
 
 /// Whether a file is this very executable, or another copy of a launcher.
-fn is_launcher(file: &Path, metadata: &Metadata) -> bool {
+pub(crate) fn is_launcher(file: &Path, metadata: &Metadata) -> bool {
     let own = std::fs::metadata("/proc/self/exe");
     if own.is_ok_and(|own| own.dev() == metadata.dev() && own.ino() == metadata.ino()) {
         return true;

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proto::v1;
 
@@ -36,8 +36,8 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// `None` when the tool lies on a shared mount and so is everywhere.
-    pub(crate) fn toolchain(&mut self, program: &Path) -> Result<Option<v1::Toolchain>, Stays> {
+    /// The canonical path of the tool; `None` when it lies on a shared mount and so is everywhere.
+    pub(crate) fn tool(&mut self, program: &Path) -> Result<Option<PathBuf>, Stays> {
         let real = canonical(program).map_err(|error| stays(format!("{}: {error}", shown(program))))?;
         // A link to something else by a compiler's name (ccache, distcc, a script of another name) does its own thing.
         if cmdline::tool_of(real.as_os_str().as_bytes()).is_none() {
@@ -48,11 +48,7 @@ impl<'a> Survey<'a> {
                 self.touch(mount);
                 Ok(None)
             }
-            Place::System => {
-                let size = std::fs::metadata(&real).map_or(0, |metadata| metadata.len());
-                let path = real.into_os_string().into_vec().into();
-                Ok(Some(v1::Toolchain { path, size, ..Default::default() }))
-            }
+            Place::System => Ok(Some(real)),
             Place::Private(why) => Err(stays(format!("the tool {} {why}", shown(program)))),
         }
     }

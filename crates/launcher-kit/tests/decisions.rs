@@ -51,7 +51,8 @@ impl Land {
         let settings = Settings { fs_mounts: vec![self.path("mount")], ..settings };
         let places = Places::new(&settings.fs_mounts, &settings.system_dirs);
         let environment = Environment::new(self.vars.clone());
-        let judge = Judge { settings: &settings, environment: &environment, places: &places };
+        let runtime_dir = Some(self.path("private"));
+        let judge = Judge { settings: &settings, environment: &environment, places: &places, runtime_dir };
         let argv: Vec<OsString> =
             words.replace("PRIVATE", self.path("private").to_str().unwrap()).split(' ').map(OsString::from).collect();
         let program = Path::new("/usr/bin").join(&argv[0]);
@@ -75,7 +76,10 @@ fn what_is_on_the_mount_and_the_systems_own_travels() {
     assert_eq!(job.outputs[0], land.path("mount/build/a.o").to_str().unwrap().as_bytes());
     assert_eq!((job.inputs.len(), job.inputs[0].size), (1, 7));
     assert_eq!(job.mounts[0], land.path("mount").to_str().unwrap().as_bytes());
-    assert!(job.toolchain.is_some() && job.repeatable);
+    assert!(job.repeatable);
+    let toolchain = job.toolchain.as_ref().unwrap();
+    assert_eq!((toolchain.fingerprint.len(), toolchain.linker.as_ref()), (16, None));
+    assert!(!toolchain.parts.is_empty() && !toolchain.target.is_empty());
 }
 
 #[test]

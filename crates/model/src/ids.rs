@@ -179,15 +179,19 @@ impl OutputKey {
 pub struct ToolchainKey(u64);
 
 impl ToolchainKey {
-    /// The key of a compiler, linker or archiver by the canonical path of its program and the program's size in
-    /// bytes. Two hosts agree on a key when the same package is installed on both; contents are not read.
+    /// The key of a compiler, linker or archiver by the canonical path of its program and what has to be the same of it
+    /// besides: its fingerprint, or less where the operator is content with less.
     #[must_use]
-    pub fn of_program(canonical_path: &[u8], size: u64) -> Self {
-        let mut digest = fnv1a(canonical_path);
-        for byte in size.to_le_bytes() {
-            digest = fnv1a_step(digest, byte);
-        }
-        Self(digest)
+    pub fn of_program(canonical_path: &[u8], sameness: &[u8]) -> Self {
+        // No path holds a zero byte.
+        let parts = [canonical_path, &[0], sameness].into_iter().flatten();
+        Self(parts.fold(fnv1a(&[]), |digest, &byte| fnv1a_step(digest, byte)))
+    }
+
+    /// The key of a driver together with a linker that it is told to use.
+    #[must_use]
+    pub fn with_linker(self, linker: Self) -> Self {
+        Self(linker.0.to_le_bytes().into_iter().fold(self.0, fnv1a_step))
     }
 
     /// Wraps a digest made elsewhere.
@@ -291,7 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn toolchains_of_different_size_are_different_toolchains() {
-        assert_ne!(ToolchainKey::of_program(b"/usr/bin/gcc", 1), ToolchainKey::of_program(b"/usr/bin/gcc", 2));
+    fn path_sameness_and_linker_make_a_toolchain() {
+        let gcc = ToolchainKey::of_program(b"/usr/bin/gcc", b"12");
+        let others = [
+            ToolchainKey::of_program(b"/usr/bin/gcc", b"13"),
+            ToolchainKey::of_program(b"/usr/bin/gcc1", b"2"),
+            gcc.with_linker(ToolchainKey::of_program(b"/usr/bin/ld.gold", b"")),
+            gcc.with_linker(ToolchainKey::of_program(b"/usr/bin/ld.bfd", b"")),
+        ];
+
+        assert!(!others.contains(&gcc));
+        assert_ne!(others[2], others[3]);
     }
 }

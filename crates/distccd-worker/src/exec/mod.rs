@@ -87,9 +87,12 @@ pub trait Witness {
     fn on_start(&mut self);
     /// It printed something; answers whether anybody still wants more.
     fn on_output(&mut self, stream: Stream, data: Bytes) -> bool;
-    /// It has ended, and what it wrote waits for a word: publish it or let it go. Not called for a command that worked in
-    /// place.
-    fn on_ready(&mut self);
+    /// It has ended; what an isolated one wrote waits for a word: publish it or let it go. An error is that word: it is let
+    /// go, and the attempt has failed.
+    ///
+    /// # Errors
+    /// When the machine is not any more what the attempt was started on.
+    fn on_ready(&mut self, is_isolated: bool) -> Result<(), AttemptFailure>;
 }
 
 /// A command that has ended, or that could not be ended.
@@ -207,11 +210,11 @@ impl Executor {
         }
         let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
         running.digests = ended.digests;
+        witness.on_ready(running.circumstances.is_isolated && !work.is_shadow)?;
         if !running.circumstances.is_isolated || work.is_shadow {
             // The keeper of a shadow goes with its conversation, and what was written with the keeper.
             return Ok(outcome);
         }
-        witness.on_ready();
         match watch.await_word() {
             Word::Commit => running.until_committed(watch)?,
             Word::Discard => return Err(AttemptFailure::Cancelled),

@@ -338,10 +338,7 @@ pub fn job(number: u8, command: v1::Command) -> v1::Assignment {
         attempt: Some(attempt(number)),
         command: Some(command),
         kind: v1::JobKind::Compile.into(),
-        dirs: Vec::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        when_permitted: false,
+        ..v1::Assignment::default()
     }
 }
 

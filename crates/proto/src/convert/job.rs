@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use model::ids::{BuildId, CpuClass, DirKey, OutputKey, ToolchainKey, UserId, fnv1a};
+use model::ids::{BuildId, CpuClass, DirKey, OutputKey, UserId, fnv1a};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 
 use super::DecodeError;
+use super::toolchain::Sameness;
 use crate::{limits, v1};
 
 /// Writes a kind.
@@ -36,12 +37,6 @@ pub fn kind_from(wire: i32) -> Result<JobKind, DecodeError> {
     }
 }
 
-/// The key by which a toolchain is matched.
-#[must_use]
-pub fn toolchain_key(wire: &v1::Toolchain) -> ToolchainKey {
-    ToolchainKey::of_program(&wire.path, wire.size)
-}
-
 /// A CPU class as it travels: 0 is none.
 #[must_use]
 pub fn cpu_class(wire: u64) -> Option<CpuClass> {
@@ -60,7 +55,8 @@ pub fn dir_keys(paths: &[Bytes]) -> Result<Vec<DirKey>, DecodeError> {
 }
 
 impl v1::Job {
-    /// What the scheduler may know of this job, with the company hints of its batch.
+    /// What the scheduler may know of this job, with the company hints of its batch, when toolchains have to be exactly
+    /// the same.
     ///
     /// # Errors
     /// Names the field that is missing or wrong.
@@ -71,7 +67,7 @@ impl v1::Job {
             user: UserId::new(identity.uid),
             build: BuildId::new(fnv1a(&self.build_dir)),
             kind: kind_from(self.kind)?,
-            toolchain: self.toolchain.as_ref().map(toolchain_key),
+            toolchain: self.toolchain.as_ref().map(|toolchain| Sameness::Exact.key(toolchain)),
             cpu_class: cpu_class(self.cpu_class),
             mounts: dir_keys(&self.mounts)?,
             dirs: dir_keys(&self.dirs)?,

@@ -5,9 +5,11 @@ mod command;
 mod ids;
 mod job;
 mod outcome;
+mod toolchain;
 
 pub use ids::{attempt_from, attempt_ref, job_id_from};
-pub use job::{cpu_class, dir_keys, kind_from, kind_to, toolchain_key};
+pub use job::{cpu_class, dir_keys, kind_from, kind_to};
+pub use toolchain::Sameness;
 
 /// A message that lacks a field, or holds an impossible value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,190 @@
+//! A job runs only where its compiler is the very same, down to what the driver executes and the headers of the system.
+//!
+//! Another host is played by a mount namespace in which another file is mounted over a part of the compiler: the path, the
+//! driver and the package database are the same.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::binaries;
+use e2e::cluster::Cluster;
+use e2e::run::{Seen, run};
+
+/// The file that the system's driver uses by this name.
+fn part(question: &str, name: &str) -> PathBuf {
+    let said = Command::new("g++").arg(format!("-print-{question}-name={name}")).output().unwrap().stdout;
+    Path::new(String::from_utf8(said).unwrap().trim()).canonicalize().unwrap()
+}
+
+fn is_root() -> bool {
+    // SAFETY: asks who we are.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// A program that becomes another one on such a host: behind it the altered file, the part, and the program.
+fn on_another_host() -> Vec<&'static str> {
+    let unshare =
+        if is_root() { &["unshare", "--mount"][..] } else { &["unshare", "--user", "--map-root-user", "--mount"] };
+    let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    [unshare, &["sh", "-c", script, "sh"]].concat()
+}
+
+/// A cluster, a directory with a source, and an altered copy of a part of the compiler.
+struct Site {
+    cluster: Cluster,
+    dir: PathBuf,
+    part: PathBuf,
+    altered: PathBuf,
+}
+
+impl Site {
+    fn new(part: PathBuf) -> Self {
+        Self::with_server(&[], part)
+    }
+
+    fn with_server(flags: &[&str], part: PathBuf) -> Self {
+        let mut cluster = Cluster::without_server();
+        cluster.start_server_with(flags);
+        let dir = cluster.dir("build");
+        std::fs::write(dir.join("a.cpp"), "#include <vector>\nint f() { return std::vector<int>(3).size(); }\n")
+            .unwrap();
+        let altered = cluster.private_dir().join("altered");
+        std::fs::copy(&part, &altered).unwrap();
+        // Behind the end of a program or of a header a blank means nothing to anybody.
+        let mut bytes = std::fs::read(&altered).unwrap();
+        bytes.push(b'\n');
+        std::fs::write(&altered, bytes).unwrap();
+        Self { cluster, dir, part, altered }
+    }
+
+    fn start_altered_worker(&mut self, name: &str) {
+        let mut wrapper = on_another_host();
+        let (altered, part) = (self.altered.display().to_string(), self.part.display().to_string());
+        wrapper.extend([altered.as_str(), part.as_str()]);
+        self.cluster.start_worker_under(&wrapper, name, &["--max-jobs=2"]);
+    }
+
+    /// Compiles, on this host; what was seen, and what the launcher notes.
+    fn compile(&self, output: &str) -> (Seen, String) {
+        let mut command = self.cluster.launcher(&self.dir);
+        command.args(["g++", "-O1", "-c", "a.cpp", "-o", output]);
+        let seen = run(&mut command);
+        (seen, self.cluster.take_notes())
+    }
+
+    fn assert_as_if_compiled_here(&self, output: &str) {
+        let mut direct = Command::new("g++");
+        direct.args(["-O1", "-c", "a.cpp", "-o", "direct.o"]).current_dir(&self.dir);
+        assert!(direct.status().unwrap().success());
+        let read = |name: &str| std::fs::read(self.dir.join(name)).unwrap();
+        assert!(read(output) == read("direct.o"), "{output}");
+    }
+}
+
+#[test]
+fn a_worker_whose_cc1plus_is_another_gets_no_jobs_and_the_launcher_is_told_what_differs() {
+    let mut site = Site::new(part("prog", "cc1plus"));
+    site.start_altered_worker("odd");
+
+    let (seen, notes) = site.compile("a.o");
+    assert_eq!(seen.exit, 0, "{}", seen.err());
+    assert!(notes.contains("on odd, ") && notes.contains("cc1plus differs from the clients'"), "{notes}");
+    assert!(!notes.contains("ran on "), "{notes}");
+
+    site.cluster.start_worker("ash", &["--max-jobs=1"]);
+    for output in ["b.o", "c.o", "d.o"] {
+        let (seen, notes) = site.compile(output);
+        assert_eq!((seen.exit, seen.err()), (0, String::new()));
+        assert!(notes.contains("ran on ash"), "{notes}");
+        site.assert_as_if_compiled_here(output);
+    }
+}
+
+#[test]
+fn another_header_of_the_c_library_makes_another_toolchain() {
+    let mut site = Site::new("/usr/include/stdio.h".into());
+    site.start_altered_worker("odd");
+
+    let (seen, notes) = site.compile("a.o");
+
+    assert_eq!(seen.exit, 0);
+    assert!(notes.contains("libc headers differs from the clients'") && !notes.contains("ran on "), "{notes}");
+}
+
+#[test]
+fn another_shared_library_of_the_compiler_makes_another_toolchain() {
+    let libraries = Command::new("ldd").arg(part("prog", "cc1plus")).output().unwrap().stdout;
+    let libraries = String::from_utf8(libraries).unwrap();
+    let library = libraries.lines().find_map(|line| line.trim().strip_prefix("libmpfr.so")?.split(' ').nth(2));
+    let mut site = Site::new(Path::new(library.expect("GCC computes with MPFR")).canonicalize().unwrap());
+    site.start_altered_worker("odd");
+
+    let (seen, notes) = site.compile("a.o");
+
+    assert_eq!(seen.exit, 0);
+    assert!(notes.contains("libmpfr.so") && notes.contains("differs from the clients'"), "{notes}");
+    assert!(!notes.contains("ran on "), "{notes}");
+}
+
+#[test]
+fn a_client_that_was_upgraded_finds_no_worker_like_it() {
+    let mut site = Site::new(part("prog", "cc1plus"));
+    site.cluster.start_worker("ash", &["--max-jobs=1"]);
+    assert!(site.compile("a.o").1.contains("ran on ash"));
+
+    let words = on_another_host();
+    let mut command = site.cluster.command(words[0]);
+    command.args(&words[1..]).arg(&site.altered).arg(&site.part).arg(binaries::path("cc-launcher"));
+    let environment = site.cluster.launcher(&site.dir);
+    command.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(&site.dir);
+    let seen = run(command.args(["g++", "-O1", "-c", "a.cpp", "-o", "b.o"]));
+
+    let notes = site.cluster.take_notes();
+    assert_eq!(seen.exit, 0, "{}", seen.err());
+    assert!(notes.contains("on ash, ") && notes.contains("cc1plus differs from the clients'"), "{notes}");
+    assert!(site.compile("c.o").1.contains("ran on ash"), "the first host is as it was");
+}
+
+#[test]
+fn an_upgrade_of_a_worker_in_mid_build_is_noticed_and_its_jobs_run_elsewhere() {
+    let mut site = Site::new(part("prog", "cc1plus"));
+    // A namespace of its own, and nothing mounted over anything yet.
+    let (itself, altered) = (site.part.display().to_string(), site.altered.display().to_string());
+    let mut wrapper = on_another_host();
+    wrapper.extend([itself.as_str(), itself.as_str()]);
+    site.cluster.start_worker_under(&wrapper, "odd", &["--max-jobs=1"]);
+    assert!(site.compile("a.o").1.contains("ran on odd"));
+
+    let pid = site.cluster.worker("odd").pid().to_string();
+    let mut upgrade = Command::new("nsenter");
+    if !is_root() {
+        upgrade.args(["--preserve-credentials", "--user"]);
+    }
+    upgrade.args(["--mount", "--target", &pid]);
+    upgrade.args(["mount", "--bind", &altered, &itself]);
+    assert!(upgrade.status().unwrap().success());
+    let (seen, notes) = site.compile("b.o");
+
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    assert!(!notes.contains("ran on "), "{notes}");
+    site.assert_as_if_compiled_here("b.o");
+    let odd = site.cluster.worker("odd");
+    let _ = odd.wait_for_line("noticed", |line| line.contains("was replaced by another: cc1plus"));
+    let _ = odd.wait_for_line("rescan", |line| line.contains("looked for toolchains again"));
+
+    site.cluster.start_worker("ash", &["--max-jobs=1"]);
+    assert!(site.compile("c.o").1.contains("ran on ash"));
+}
+
+#[test]
+fn less_sameness_is_the_operators_choice() {
+    for (choice, because) in [("version", "the driver says the same"), ("off", "nobody asks")] {
+        let mut site = Site::with_server(&[&format!("--toolchain-match={choice}")], part("prog", "cc1plus"));
+        site.start_altered_worker("odd");
+
+        let (seen, notes) = site.compile("a.o");
+
+        assert_eq!((seen.exit, seen.err()), (0, String::new()));
+        assert!(notes.contains("ran on odd"), "{choice}, {because}: {notes}");
+    }
+}
