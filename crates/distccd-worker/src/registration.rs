@@ -38,6 +38,9 @@ impl Registration {
     /// Takes the result of another scan; true if it differs.
     pub(crate) fn replace_toolchains(&mut self, found: Vec<Toolchain>) -> bool {
         let differs = *self.toolchains != *found;
+        for tool in self.toolchains.iter().filter(|tool| !found.contains(tool)) {
+            tracing::info!(tool = %tool.path.display(), "is another now, or gone");
+        }
         self.toolchains = found.into();
         differs
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
 
-/// No tool needs longer to say what it is, unless its filesystem hangs.
-pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// No tool needs longer to say what it is, however busy the machine, unless its filesystem hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// How long to wait for what it started to be gone, once it is killed.
 const REAPING_TIME: Duration = Duration::from_secs(1);
 /// More than that is no answer.
