@@ -291,7 +291,7 @@ pub const KEYS: &[Key<Config>] = &[
     },
     Key {
         name: "toolchain_match",
-        set: |c, raw| Ok(raw.as_text()?.parse().map(|it| c.toolchain_match = it)?),
+        set: |c, raw| raw.as_text()?.parse().map(|it| c.toolchain_match = it),
         show: |c| quoted(c.toolchain_match),
     },
     Key {

@@ -81,13 +81,15 @@ impl<'a> Comparison<'a> {
     /// A comparison between clients and these workers.
     #[must_use]
     pub fn of(clients: &'a Clients, workers: &[&'a v1::Register]) -> Self {
-        let mut counts: BTreeMap<(&[u8], &[u8]), (usize, &v1::Toolchain)> = BTreeMap::new();
+        // By path and fingerprint: how many have it, and one of them.
+        type Counts<'a, Key> = BTreeMap<Key, (usize, &'a v1::Toolchain)>;
+        let mut counts: Counts<'_, (&[u8], &[u8])> = BTreeMap::new();
         let mut names = BTreeMap::new();
         for tool in workers.iter().flat_map(|worker| &worker.toolchains) {
             counts.entry((&tool.path, &tool.fingerprint)).or_insert((0, tool)).0 += 1;
             names.extend(names_of(tool).map(|(code, name)| (code, name.as_str())));
         }
-        let mut usual: BTreeMap<&[u8], (usize, &v1::Toolchain)> = BTreeMap::new();
+        let mut usual: Counts<'_, &[u8]> = BTreeMap::new();
         for ((path, _), (count, tool)) in counts {
             let most = usual.entry(path).or_insert((1, tool));
             if count > most.0 {

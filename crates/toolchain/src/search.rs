@@ -77,7 +77,7 @@ impl SearchDirs {
             let mut once: Vec<PathBuf> = Vec::new();
             dirs.for_each(|dir| {
                 if !once.contains(&dir) {
-                    once.push(dir)
+                    once.push(dir);
                 }
             });
             once
