@@ -2,7 +2,11 @@
 //! (design.md section 9). Readable by all, writable by its owner alone.
 //!
 //! The server writes it and asks of it whether another server serves the mount; discovery reads the same file. Reading
-//! says who owns the file; whom to believe is the reader's to decide.
+//! says who owns the file; whom to believe is the reader's to decide ([`discovery`]). Beside it lies what the filesystem
+//! is known by ([`mount_id`]).
+
+pub mod discovery;
+pub mod mount_id;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
@@ -10,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use model::ids::Incarnation;
+use mount_id::MountId;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
@@ -34,6 +39,10 @@ pub struct ClusterFile {
     pub protocol: (u32, u32),
     /// Which run of the server wrote it.
     pub incarnation: Incarnation,
+    /// The boot of that host, by which a machine knows itself; not every server says it.
+    pub boot: Option<String>,
+    /// What the filesystem is known by, if the server could tell.
+    pub mount: Option<MountId>,
 }
 
 /// A file that was found.
@@ -79,7 +88,12 @@ pub fn read(mount: &Path) -> Result<Option<Found>, ReadError> {
     };
     // No device or FIFO holds us up, and no link leads elsewhere.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match openat(&directory, NAME, flags, Mode::empty()) {
+    opened(openat(&directory, NAME, flags, Mode::empty()), Some(&directory))
+}
+
+/// Reads what was opened, and whose it is.
+fn opened(file: rustix::io::Result<OwnedFd>, directory: Option<&OwnedFd>) -> Result<Option<Found>, ReadError> {
+    let file = match file {
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP) => return Err(ReadError::Unsafe("it is a symbolic link")),
         file => file.map_err(io::Error::from)?,
@@ -88,12 +102,18 @@ pub fn read(mount: &Path) -> Result<Option<Found>, ReadError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(ReadError::Unsafe("it is no regular file"));
     }
-    if is_open_to_others(stat.st_mode) || is_open_to_others(fstat(&directory).map_err(io::Error::from)?.st_mode) {
+    let around = directory.map(fstat).transpose().map_err(io::Error::from)?;
+    if is_open_to_others(stat.st_mode) || around.is_some_and(|around| is_open_to_others(around.st_mode)) {
         return Err(ReadError::Unsafe("others than its owner may write it or its directory"));
     }
     let mut text = String::new();
-    std::fs::File::from(file).take(MAX_BYTES).read_to_string(&mut text)?;
-    Ok(Some(Found { file: parse(&text)?, owner: stat.st_uid }))
+    match std::fs::File::from(file).take(MAX_BYTES).read_to_string(&mut text) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(ReadError::Malformed("it is not text".to_owned()))
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(Some(Found { file: parse(&text)?, owner: stat.st_uid })),
+    }
 }
 
 /// Writes the file of a mount, whole or not at all, and its directory if there is none. May hang as the filesystem does.
@@ -101,27 +121,9 @@ pub fn read(mount: &Path) -> Result<Option<Found>, ReadError> {
 /// # Errors
 /// When the system says so, or others may write the directory.
 pub fn publish(mount: &Path, file: &ClusterFile) -> io::Result<()> {
-    let directory = match open_directory(mount) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let at = rustix::fs::open(mount, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            mkdirat(&at, DIRECTORY, Mode::from_raw_mode(0o755))?;
-            open_directory(mount)?
-        }
-        directory => directory?,
-    };
-    if is_open_to_others(fstat(&directory)?.st_mode) {
-        return Err(io::Error::other("others than its owner may write the directory"));
-    }
+    let directory = directory_for_writing(mount)?;
     let new = format!("{NAME}.{}", file.incarnation);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let opened = openat(&directory, new.as_str(), flags, Mode::from_raw_mode(0o644))?;
-    // Whatever the umask.
-    let written = rustix::fs::fchmod(&opened, Mode::from_raw_mode(0o644)).map_err(io::Error::from);
-    let written = written.and_then(|()| {
-        let mut opened = std::fs::File::from(opened);
-        opened.write_all(print(file).as_bytes())?;
-        opened.sync_all()
-    });
+    let written = write_new(&directory, &new, print(file).as_bytes());
     let renamed = written.and_then(|()| Ok(renameat(&directory, new.as_str(), &directory, NAME)?));
     if renamed.is_err() {
         // It is of no use to anybody.
@@ -149,6 +151,32 @@ fn open_directory(mount: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(mount.join(DIRECTORY), flags, Mode::empty())?)
 }
 
+/// The directory, made if there is none, and safe from others.
+fn directory_for_writing(mount: &Path) -> io::Result<OwnedFd> {
+    let directory = match open_directory(mount) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let at = rustix::fs::open(mount, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            mkdirat(&at, DIRECTORY, Mode::from_raw_mode(0o755))?;
+            open_directory(mount)?
+        }
+        directory => directory?,
+    };
+    if is_open_to_others(fstat(&directory)?.st_mode) {
+        return Err(io::Error::other("others than its owner may write the directory"));
+    }
+    Ok(directory)
+}
+
+/// Makes a file that all may read, whatever the umask.
+fn write_new(directory: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 fn is_open_to_others(mode: u32) -> bool {
     mode & 0o022 != 0
 }
@@ -166,6 +194,12 @@ fn print(file: &ClusterFile) -> String {
         quoted(&file.host),
         file.incarnation
     );
+    if let Some(boot) = &file.boot {
+        let _ = writeln!(text, "boot = {}", quoted(boot));
+    }
+    if let Some(mount) = file.mount {
+        let _ = writeln!(text, "mount = \"{mount}\"");
+    }
     text
 }
 
@@ -190,6 +224,8 @@ fn parse(text: &str) -> Result<ClusterFile, ReadError> {
         protocol: protocol.ok_or_else(|| malformed("its protocol is not MAJOR.MINOR"))?,
         incarnation: incarnation(value("incarnation")?)
             .ok_or_else(|| malformed("its incarnation is not 32 hex digits"))?,
+        boot: value("boot").ok().map(str::to_owned),
+        mount: value("mount").ok().and_then(MountId::parse),
     })
 }
 
@@ -214,16 +250,18 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    fn file(number: u8) -> ClusterFile {
+    pub(crate) fn file(number: u8) -> ClusterFile {
         ClusterFile {
             server_addr: "build1.example.org:50051".to_owned(),
             host: "build1".to_owned(),
             protocol: (1, 7),
             incarnation: Incarnation::from_bytes([number; 16]),
+            boot: Some("a-boot".to_owned()),
+            mount: Some(MountId::from_bytes([number; 16])),
         }
     }
 
-    fn mode(path: &Path, mode: u32) {
+    pub(crate) fn mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
@@ -286,9 +324,13 @@ mod tests {
             let text = parse(&without(key)).unwrap_err().to_string();
             assert!(text.contains(key), "{text}");
         }
-        for (right, wrong) in
-            [("50051", "0"), ("build1.", "a b."), ("1.7", "17"), ("0101", "01"), ("format = 1", "\u{0}")]
-        {
+        for (right, wrong) in [
+            ("50051", "0"),
+            ("build1.", "a b."),
+            ("1.7", "17"),
+            ("incarnation = \"01", "incarnation = \""),
+            ("format = 1", "\u{0}"),
+        ] {
             assert!(matches!(parse(&good.replacen(right, wrong, 1)), Err(ReadError::Malformed(_))), "{wrong}");
         }
     }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod layers;
 pub mod shutdown;
+pub mod system_headers;
 pub mod systemd;
 pub mod telemetry;
 mod value;

@@ -66,6 +66,11 @@ impl Books {
         self.jobs.get_mut(&job)
     }
 
+    /// What may still be run, by id.
+    pub fn unfinished(&self) -> impl Iterator<Item = (JobId, &v1::Job)> {
+        self.jobs.iter().filter_map(|(&id, entry)| Some((id, entry.job.as_ref()?)))
+    }
+
     /// Drops a job.
     pub fn forget(&mut self, job: JobId) -> Option<Entry> {
         self.jobs.remove(&job)

@@ -13,6 +13,7 @@ use crate::SOFTWARE;
 use crate::audits::Audits;
 use crate::books::{Books, Telling};
 use crate::fact::Seat;
+use crate::mount_check;
 use crate::peer;
 use crate::roster::Roster;
 use crate::session::outbox::Outbox;
@@ -390,6 +391,10 @@ impl Dispatch {
             linking = register.linking,
             "worker joined"
         );
+        for refused in mount_check::refused(register) {
+            let mount = String::from_utf8_lossy(&refused.path).into_owned();
+            tracing::warn!(worker = worker.number(), name, mount, "no jobs of this mount: it {}", refused.problem);
+        }
         let seat = Seat { worker, conversation: self.conversations };
         let dirs = self.workers.remove(&worker).map(|known| known.dirs).unwrap_or_default();
         let entry = Worker {
@@ -426,6 +431,7 @@ impl Dispatch {
             worker_id: worker.number(),
             lease_us: micros(self.lease),
             heartbeat_us: micros(self.heartbeat),
+            refused_mounts: self.workers.get(&worker).map(|it| mount_check::refused(&it.register)).unwrap_or_default(),
         };
         self.order(worker, worker_order::Message::Welcome(welcome));
     }
@@ -521,6 +527,38 @@ impl Dispatch {
 
     // --- people ---
 
+    /// Tells a worker to take nothing more, or that it may again; false when no such worker is attached.
+    pub fn drain(&mut self, name: &str, order: v1::DrainOrder) -> bool {
+        let found = self.workers.iter().find(|(_, worker)| worker.name == name && worker.orders.is_some());
+        let Some(worker) = found.map(|(&id, _)| id) else { return false };
+        tracing::info!(worker = worker.number(), name, stay = order.stay, undo = order.undo, "drain, by an operator");
+        self.order(worker, worker_order::Message::Drain(order));
+        true
+    }
+
+    /// The jobs that are not done, as many as wanted.
+    #[must_use]
+    pub fn jobs(&self, limit: usize, explain: impl Fn(JobId) -> Option<v1::Explanation>) -> v1::JobList {
+        let mut list = v1::JobList::default();
+        for (id, job) in self.books.unfinished() {
+            if list.jobs.len() == limit {
+                list.more += 1;
+                continue;
+            }
+            let Some(explanation) = explain(id) else { continue };
+            let command = job.command.as_ref();
+            list.jobs.push(v1::JobLine {
+                id: job.id.clone(),
+                kind: job.kind,
+                uid: command.and_then(|command| command.identity.as_ref()).map_or(u32::MAX, |identity| identity.uid),
+                cwd: command.map(|command| command.cwd.clone()).unwrap_or_default(),
+                output: job.outputs.first().cloned().unwrap_or_default(),
+                explanation: Some(explanation),
+            });
+        }
+        list
+    }
+
     /// How things are.
     #[must_use]
     pub fn status(&self, snapshot: &Snapshot) -> v1::Status {
@@ -539,10 +577,16 @@ impl Dispatch {
                 differences: comparison.differences(&worker.register),
                 warm_dirs: u32::try_from(seen.warm_dirs).unwrap_or(u32::MAX),
                 linking: worker.register.linking,
+                mounts: worker.register.mount_reports.clone(),
+                headers: worker.register.headers.clone(),
+                software: worker.register.hello.as_ref().map(|hello| hello.software.clone()).unwrap_or_default(),
+                host: worker.register.hello.as_ref().map(|hello| hello.host.clone()).unwrap_or_default(),
             })
         });
         v1::Status {
             server: None,
+            time_ms: 0,
+            mounts: Vec::new(),
             workers: workers.collect(),
             jobs_waiting: snapshot.waiting as u64,
             audits: Some(self.audits.told()),

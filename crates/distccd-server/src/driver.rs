@@ -3,9 +3,12 @@
 //! All waiting is in [`Driver::run`]; everything else returns at once. If this task ends, the process ends; if it
 //! hangs, the watchdog ends it.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_file::mount_id::MountId;
 use daemon_kit::clock::Clock;
 use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
@@ -28,6 +31,7 @@ use crate::explanation;
 use crate::fact::{Fact, Seat};
 use crate::history::Store;
 use crate::journal::Journal;
+use crate::mount_check;
 use crate::roster::{Inherited, Roster};
 use crate::toolchains;
 
@@ -44,6 +48,8 @@ pub struct Driver {
     inherited: Option<Inherited>,
     /// When whoever has not come is dead.
     settle_at: Option<Timestamp>,
+    /// What the server's own mounts are known by.
+    mounts: BTreeMap<PathBuf, MountId>,
 }
 
 impl Driver {
@@ -69,7 +75,18 @@ impl Driver {
         let sameness = config.toolchain_match;
         let rate = AuditRate(config.scheduler.audit_rate);
         let dispatch = Dispatch::new(incarnation, lease, config.heartbeat, sameness, roster, rate);
-        Ok(Self { scheduler, dispatch, sameness, clock, actions: Vec::new(), journal, history, inherited, settle_at })
+        Ok(Self {
+            scheduler,
+            dispatch,
+            sameness,
+            clock,
+            actions: Vec::new(),
+            journal,
+            history,
+            inherited,
+            settle_at,
+            mounts: BTreeMap::new(),
+        })
     }
 
     /// Which run of the server this is.
@@ -82,6 +99,11 @@ impl Driver {
     #[must_use]
     pub fn roster(&self) -> Arc<Roster> {
         self.dispatch.roster()
+    }
+
+    /// What the server's own mounts are known by, which workers are held to.
+    pub fn know_mounts(&mut self, mounts: BTreeMap<PathBuf, MountId>) {
+        self.mounts = mounts;
     }
 
     /// Absorbs facts until the stop is over. What still runs then goes on at the workers: the next incarnation of the
@@ -186,7 +208,8 @@ impl Driver {
                     self.step(Input::ClientGone { client });
                 }
             }
-            Fact::WorkerJoined { register, entered, holding, orders, seat } => {
+            Fact::WorkerJoined { mut register, entered, holding, orders, seat } => {
+                mount_check::judge(&mut register, &self.mounts);
                 if entered.is_doubtful {
                     self.step(Input::RosterDoubted);
                 }
@@ -232,9 +255,21 @@ impl Driver {
                 // Whoever asked may have left.
                 let _ = answer.send(told);
             }
-            Fact::StatusAsked { answer } => {
+            Fact::JobsAsked { limit, answer } => {
+                let now = self.clock.now();
+                let name_of = |worker| self.dispatch.worker_name(worker);
+                let explain = |job| Some(explanation::told(&self.scheduler.explain(job)?, now, name_of));
                 // Whoever asked may have left.
-                let _ = answer.send(self.dispatch.status(&self.scheduler.snapshot()));
+                let _ = answer.send(self.dispatch.jobs(limit, explain));
+            }
+            Fact::DrainAsked { worker, order, answer } => {
+                // Whoever asked may have left.
+                let _ = answer.send(self.dispatch.drain(&worker, order));
+            }
+            Fact::StatusAsked { answer } => {
+                let status = self.dispatch.status(&self.scheduler.snapshot());
+                // Whoever asked may have left.
+                let _ = answer.send(v1::Status { mounts: mount_check::reports(&self.mounts), ..status });
             }
         }
     }

@@ -75,6 +75,22 @@ pub enum Fact {
         /// Where the answer goes: nothing for a job that is not known.
         answer: oneshot::Sender<Option<v1::Explanation>>,
     },
+    /// Somebody asks what is waiting and running.
+    JobsAsked {
+        /// At most so many.
+        limit: usize,
+        /// Where the answer goes.
+        answer: oneshot::Sender<v1::JobList>,
+    },
+    /// An operator wants a worker to take nothing more.
+    DrainAsked {
+        /// Its name.
+        worker: String,
+        /// How.
+        order: v1::DrainOrder,
+        /// Whether there is such a worker, and it has been told.
+        answer: oneshot::Sender<bool>,
+    },
     /// Somebody asks how things are.
     StatusAsked {
         /// Where the answer goes.

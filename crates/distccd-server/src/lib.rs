@@ -18,6 +18,7 @@ pub mod explanation;
 pub mod fact;
 pub mod history;
 pub mod journal;
+pub mod mount_check;
 pub mod peer;
 mod people;
 pub mod publication;
@@ -140,7 +141,7 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
 pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<(), Error> {
     let address = listener.local_addr()?;
     let (facts, inbox) = mpsc::channel(INBOX);
-    let driver = Driver::new(&config, address.port(), Clock::start())?;
+    let mut driver = Driver::new(&config, address.port(), Clock::start())?;
     let incarnation = driver.incarnation();
     let gate = Gate::new(facts, incarnation, driver.roster(), config.insecure);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -168,6 +169,8 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned()));
 
     let publication = Publication::publish(&config, address, incarnation).await;
+    // No worker has been let in yet.
+    driver.know_mounts(publication.identities());
     tracing::info!(%address, incarnation = %incarnation, "serving");
     systemd::ready(&format!("listening on {address}"));
     driver.run(inbox, &stop, config.stop_grace).await;

@@ -4,11 +4,14 @@
 //! left behind hinders nobody: its address does not answer. All that touches a mount is bounded in time, for a mount may
 //! hang, and nothing but the refusal keeps the server from starting.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cluster_file::ClusterFile;
+use cluster_file::discovery::{boot_id, is_loopback};
+use cluster_file::mount_id::{self, MountId};
 use model::ids::Incarnation;
 use proto::v1::GetStatusRequest;
 use proto::v1::admin_client::AdminClient;
@@ -48,6 +51,7 @@ pub async fn check_alone(config: &Config) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct Publication {
     mounts: Vec<PathBuf>,
+    identities: BTreeMap<PathBuf, MountId>,
     incarnation: Incarnation,
 }
 
@@ -60,10 +64,15 @@ impl Publication {
             host,
             protocol: (PROTOCOL.major, PROTOCOL.minor),
             incarnation,
+            boot: boot_id(),
+            mount: None,
         };
-        let mut mounts = Vec::new();
+        let (mut mounts, mut identities) = (Vec::new(), BTreeMap::new());
         for mount in &config.fs_mount {
-            let (shown, file) = (mount.clone(), file.clone());
+            let shown = mount.clone();
+            let identity = identify(mount).await;
+            identities.extend(identity.map(|id| (mount.clone(), id)));
+            let file = ClusterFile { mount: identity, ..file.clone() };
             match at_mount(mount, move |mount| cluster_file::publish(mount, &file)).await {
                 Ok(()) => {
                     tracing::info!(mount = %shown.display(), address = reachable(&config.server_addr, listening, ""), "published on the mount");
@@ -72,7 +81,14 @@ impl Publication {
                 Err(error) => tracing::info!(mount = %shown.display(), %error, "not published on the mount"),
             }
         }
-        Self { mounts, incarnation }
+        Self { mounts, identities, incarnation }
+    }
+
+    /// What the mounts are known by, as far as that can be told: a worker that finds something else at the same path has
+    /// another filesystem there.
+    #[must_use]
+    pub fn identities(&self) -> BTreeMap<PathBuf, MountId> {
+        self.identities.clone()
     }
 
     /// Takes it back.
@@ -82,6 +98,19 @@ impl Publication {
             if let Err(error) = at_mount(mount, move |mount| cluster_file::withdraw(mount, incarnation)).await {
                 tracing::warn!(mount = %mount.display(), %error, "what was published stays on the mount");
             }
+        }
+    }
+}
+
+/// What the mount is known by; the first server that may write there says it.
+async fn identify(mount: &Path) -> Option<MountId> {
+    let mut fresh = [0; 16];
+    getrandom::fill(&mut fresh).ok()?;
+    match at_mount(mount, move |mount| mount_id::establish(mount, MountId::from_bytes(fresh))).await {
+        Ok(identity) => Some(identity),
+        Err(error) => {
+            tracing::info!(mount = %mount.display(), %error, "the mount is not marked: whether workers see the same filesystem is not checked");
+            None
         }
     }
 }
@@ -127,11 +156,6 @@ async fn answers(other: &ClusterFile) -> bool {
     matches!(timeout(ANSWER_PATIENCE, asking).await, Ok(Some(_)))
 }
 
-fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 /// The address under which others reach a server: as it was configured, with the real port; this host's name when it
 /// listens on all addresses.
 fn reachable(configured: &str, listening: SocketAddr, host: &str) -> String {
@@ -152,11 +176,5 @@ mod tests {
         assert_eq!(reachable("0.0.0.0:50051", listening("0.0.0.0:50051"), "ash"), "ash:50051");
         assert_eq!(reachable("[::]:50051", listening("[::]:50051"), "ash"), "ash:50051");
         assert_eq!(reachable("[::1]:50051", listening("[::1]:50051"), "ash"), "[::1]:50051");
-    }
-
-    #[test]
-    fn loopback_is_known_however_it_is_written() {
-        assert!(["localhost:1", "127.0.0.2:1", "[::1]:1"].into_iter().all(is_loopback));
-        assert!(!["build1:1", "192.0.2.7:1", "[2001:db8::1]:1"].into_iter().any(is_loopback));
     }
 }

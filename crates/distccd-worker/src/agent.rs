@@ -22,16 +22,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::books::{AttemptResult, Books};
-use crate::config::Config;
+use crate::config::{Config, ServerAddr};
 use crate::exec::{Executor, Word};
 use crate::facts::{self, ForeignLoad};
 use crate::lease::{Lease, Moment};
 use crate::link::{self, LinkEvent};
+use crate::mounts::MountView;
+use crate::obituary::LastWords;
 use crate::registration::Registration;
 use crate::retained::Space;
 use crate::runner::{self, Event, Slot};
 use crate::toolchains::{self, Toolchain};
 use crate::warmth::Warmth;
+use crate::whereabouts::Whereabouts;
 use crate::{Error, Exit, SOFTWARE, tools, wire};
 
 /// Events of attempts that may wait to be written down; more makes the printing attempt wait.
@@ -84,6 +87,10 @@ pub(crate) struct Agent {
     /// What goes out before anything of the books.
     first: VecDeque<Message>,
     drain: Drain,
+    /// Told by an operator to take nothing and stay.
+    resting: bool,
+    /// Who is told when this worker is killed.
+    last_words: LastWords,
     events: mpsc::Sender<Event>,
     rescanned: mpsc::Sender<Vec<Toolchain>>,
     /// A scan is under way.
@@ -91,7 +98,13 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn new(config: Config, executor: Executor, registration: Registration) -> (Self, Inboxes) {
+    pub(crate) fn new(
+        config: Config,
+        executor: Executor,
+        registration: Registration,
+        last_words: LastWords,
+        mounts: mpsc::Receiver<Vec<MountView>>,
+    ) -> (Self, Inboxes) {
         let (events, attempts) = mpsc::channel(EVENTS);
         let (rescanned, scans) = mpsc::channel(1);
         let agent = Self {
@@ -107,20 +120,24 @@ impl Agent {
             up: None,
             first: VecDeque::new(),
             drain: Drain::No,
+            resting: false,
+            last_words,
             events,
             rescanned,
             rescanning: false,
         };
-        (agent, Inboxes { attempts, scans })
+        (agent, Inboxes { attempts, scans, mounts })
     }
 
     /// Works until drained, or until the server refuses for good.
     pub(crate) async fn run(mut self, mut inboxes: Inboxes, stop: Stop, rescan: Arc<Notify>) -> Result<Exit, Error> {
-        let endpoint = link::endpoint(&self.config.server_addr).map_err(|error| Error::Internal(error.to_string()))?;
+        // Which of the mounts are sound is part of the registration. The first look takes a bounded time.
+        if let Some(seen) = inboxes.mounts.recv().await {
+            self.registration.replace_mounts(seen);
+        }
         let (link_events, mut link) = mpsc::channel(64);
         let leaving = CancellationToken::new();
-        let server = self.config.server_addr.clone();
-        let connecting = link::keep_connected(endpoint, server, link_events, leaving.clone());
+        let connecting = link::keep_connected(Whereabouts::new(&self.config), link_events, leaving.clone());
         let _ends_with_us = AbortOnDropHandle::new(tokio::spawn(connecting));
         let mut watchdog = systemd::watchdog_interval().map(interval);
         let (mut asked_to_drain, mut asked_to_kill) = (false, false);
@@ -151,6 +168,7 @@ impl Agent {
                 // From this very loop: what it proves alive is the agent.
                 () = tick(watchdog.as_mut()) => systemd::alive(),
                 () = rescan.notified() => self.rescan(),
+                Some(seen) = inboxes.mounts.recv() => self.on_mounts_seen(seen),
                 Some(found) = inboxes.scans.recv() => self.on_rescanned(found),
                 event = link.recv() => match event {
                     Some(event) => self.on_link(event)?,
@@ -164,8 +182,9 @@ impl Agent {
 
     fn on_link(&mut self, event: LinkEvent) -> Result<(), Error> {
         match event {
-            LinkEvent::Connected { outgoing, hang_up } => {
-                let draining = !matches!(self.drain, Drain::No);
+            LinkEvent::Connected { server, outgoing, hang_up } => {
+                self.note_server(server);
+                let draining = self.takes_nothing();
                 let register = self.registration.message(&self.config, &self.books, draining);
                 self.lease.on_register_sent(Moment::now());
                 self.first = [Message::Register(register)].into();
@@ -197,6 +216,7 @@ impl Agent {
                 let back = self.books.on_recall(attempt);
                 tracing::debug!(%attempt, back, "recalled by the server");
             }),
+            Order::Drain(order) => self.on_drain_order(&order),
             Order::HeartbeatAck(ack) => self.lease.on_heartbeat_ack(ack.sequence),
             Order::PermitCommit(list) => wire::attempts(&list).into_iter().for_each(|attempt| {
                 tracing::info!(%attempt, "may commit");
@@ -219,11 +239,15 @@ impl Agent {
         let heartbeat = micros_or(welcome.heartbeat_us, Duration::from_secs(1)).max(Duration::from_millis(5));
         self.lease.on_welcome(micros_or(welcome.lease_us, Duration::from_secs(10)));
         up.welcome = Some(Rhythm { heartbeat, next_heartbeat: now, last_sequence: 0, next_report: now });
-        if !matches!(self.drain, Drain::No) {
+        if self.takes_nothing() {
             self.first.push_back(Message::Draining(v1::Draining {}));
         }
+        for refused in &welcome.refused_mounts {
+            let mount = String::from_utf8_lossy(&refused.path);
+            tracing::error!(%mount, "the server gives no jobs of this mount: {}", refused.problem);
+        }
         self.books.say_again();
-        let server = &self.config.server_addr;
+        let server = &self.last_words.server;
         tracing::info!(worker_id = welcome.worker_id, slots = self.config.slots, "registered with {server}");
         systemd::status(&format!("registered with {server} as worker {}", welcome.worker_id));
         Ok(())
@@ -236,7 +260,7 @@ impl Agent {
         };
         let refusal = match task {
             Err(error) => Some(AttemptFailure::Refused(error.to_string())),
-            Ok(_) if !matches!(self.drain, Drain::No) => Some(AttemptFailure::HandedBack),
+            Ok(_) if self.takes_nothing() => Some(AttemptFailure::HandedBack),
             Ok(task) => match self.refusal(&task) {
                 None => {
                     let new = self.books.on_assigned(attempt, task);
@@ -405,6 +429,51 @@ impl Agent {
         }
     }
 
+    /// Should it be killed, the server to which it is attached is told.
+    fn note_server(&mut self, server: ServerAddr) {
+        if self.last_words.server != server {
+            self.last_words.server = server;
+            if let Err(error) = self.executor.spawner.will().write(&self.last_words) {
+                tracing::warn!(%error, "should this worker be killed, the server will only notice when its lease is over");
+            }
+        }
+    }
+
+    /// Which mounts are sound travels with the registration, so a change makes a new one.
+    fn on_mounts_seen(&mut self, seen: Vec<MountView>) {
+        self.registration.replace_mounts(seen);
+        self.register_again();
+    }
+
+    fn register_again(&self) {
+        if let Some(up) = &self.up {
+            up.hang_up.cancel();
+        }
+    }
+
+    const fn takes_nothing(&self) -> bool {
+        self.resting || !matches!(self.drain, Drain::No)
+    }
+
+    /// An operator's word, by the server: end when all is done, as on SIGTERM; or only take nothing more; or take it back.
+    fn on_drain_order(&mut self, order: &v1::DrainOrder) {
+        match (order.undo, order.stay) {
+            (true, _) if self.resting => {
+                tracing::info!("taking jobs again, as the server says");
+                self.resting = false;
+                self.register_again();
+            }
+            (false, true) if !self.takes_nothing() => {
+                tracing::info!(running = self.busy, "taking no more jobs, as the server says");
+                self.resting = true;
+                self.first.push_back(Message::Draining(v1::Draining {}));
+                self.books.hand_back_waiting();
+            }
+            (false, false) if matches!(self.drain, Drain::No) => self.on_drain(),
+            _ => {}
+        }
+    }
+
     fn on_drain(&mut self) {
         tracing::info!(running = self.busy, "draining");
         systemd::stopping("waiting for running commands");
@@ -470,10 +539,8 @@ impl Agent {
     fn on_rescanned(&mut self, found: Vec<Toolchain>) {
         self.rescanning = false;
         tracing::info!(tools = found.len(), "looked for toolchains again");
-        if self.registration.replace_toolchains(found)
-            && let Some(up) = &self.up
-        {
-            up.hang_up.cancel();
+        if self.registration.replace_toolchains(found) {
+            self.register_again();
         }
     }
 }
@@ -482,6 +549,7 @@ impl Agent {
 pub(crate) struct Inboxes {
     attempts: mpsc::Receiver<Event>,
     scans: mpsc::Receiver<Vec<Toolchain>>,
+    mounts: mpsc::Receiver<Vec<MountView>>,
 }
 
 async fn until(deadline: Option<Instant>) {

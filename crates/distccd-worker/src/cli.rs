@@ -39,9 +39,13 @@ Environment:
 #[derive(Debug, Default, Parser)]
 #[command(name = "distccd-worker", version, after_help = AFTER_HELP, args_override_self = true, max_term_width = 100)]
 pub struct Cli {
-    /// Where the server is found [default: localhost:50051].
+    /// Where the server is found [default: what the mount says, or localhost:50051].
     #[arg(long, value_name = "HOST:PORT")]
     pub server_addr: Option<String>,
+    /// Whose .distccd/cluster.toml on the mounts is believed besides root's; it names the server unless this worker is
+    /// told otherwise [default: distccd-server].
+    #[arg(long, value_name = "USER")]
+    pub service_user: Option<String>,
     /// A shared mount; may be repeated or hold a `:`-list [default: /mnt/cephfs].
     #[arg(long, value_name = "PATH")]
     pub fs_mount: Vec<String>,
@@ -183,6 +187,7 @@ impl Cli {
             ("name", self.name.clone()),
             ("scratch", self.scratch.clone()),
             ("server_addr", self.server_addr.clone()),
+            ("service_user", self.service_user.clone()),
         ];
         given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
@@ -248,6 +253,7 @@ mod tests {
             "--name=x",
             "--scratch=/x",
             "--server-addr=localhost:9",
+            "--service-user=x",
             "--print-config",
         ];
 

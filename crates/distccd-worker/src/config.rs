@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cluster_file::discovery::SERVICE_USER;
 use daemon_kit::layers::{Key, Layers, Mistake, Origins, Raw, quoted, quoted_list, shown_duration, size_text};
 use daemon_kit::telemetry::LogFormat;
 
@@ -107,6 +108,11 @@ impl fmt::Display for Durability {
 pub struct Config {
     /// Where the server is.
     pub server_addr: ServerAddr,
+    /// Whether the mounts are asked where the server is, because nobody has said so; `server_addr` is what counts when
+    /// they do not know.
+    pub discovers: bool,
+    /// Whose word on the mount is taken besides root's and our own user's.
+    pub service_user: String,
     /// The shared mounts, absolute, without a trailing slash.
     pub mounts: Vec<PathBuf>,
     /// Slots, at least 1.
@@ -146,6 +152,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server_addr: ServerAddr { host: "localhost".to_owned(), port: 50051 },
+            discovers: false,
+            service_user: SERVICE_USER.to_owned(),
             mounts: vec![PathBuf::from("/mnt/cephfs")],
             slots: 4,
             linking: true,
@@ -244,6 +252,11 @@ pub const KEYS: &[Key<Config>] = &[
         set: |c, raw| ServerAddr::parse(&raw.as_text()?).map(|it| c.server_addr = it),
         show: |c| quoted(&c.server_addr),
     },
+    Key {
+        name: "service_user",
+        set: |c, raw| raw.as_text().map(|it| c.service_user = it),
+        show: |c| quoted(&c.service_user),
+    },
 ];
 
 /// One of these, by what it is shown as.
@@ -285,6 +298,7 @@ fn tool_patterns(raw: &Raw) -> Result<Vec<ToolPattern>, String> {
 pub fn load(layers: &Layers<'_>) -> Result<(Config, Origins), Vec<Mistake>> {
     let mut config = Config::default();
     let (origins, mut mistakes) = layers.lay(&mut config, KEYS);
+    config.discovers = !origins.is_configured("server_addr");
     mistakes.extend(open_plaintext(&config).map(|problem| origins.mistake("server_addr", problem)));
     if mistakes.is_empty() { Ok((config, origins)) } else { Err(mistakes) }
 }
@@ -292,13 +306,14 @@ pub fn load(layers: &Layers<'_>) -> Result<(Config, Origins), Vec<Mistake>> {
 fn open_plaintext(config: &Config) -> Option<String> {
     let open = !config.server_addr.is_loopback() && !config.insecure;
     open.then(|| {
-        format!(
-            "{} is another machine and the connection is not encrypted: say --insecure (insecure = true) if the \
-             network between is trusted",
-            config.server_addr
-        )
+        let server = &config.server_addr;
+        format!("{server} {OPEN_PLAINTEXT}")
     })
 }
+
+/// What is said of an address of another machine.
+pub(crate) const OPEN_PLAINTEXT: &str = "is another machine and the connection is not encrypted: say --insecure \
+                                         (insecure = true) if the network between is trusted";
 
 #[cfg(test)]
 mod tests {

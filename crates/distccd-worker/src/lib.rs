@@ -23,6 +23,7 @@ mod keeper;
 mod lease;
 pub mod lease_page;
 mod link;
+mod mounts;
 mod obituary;
 pub mod probe;
 mod registration;
@@ -35,6 +36,7 @@ pub mod toolchains;
 pub mod tools;
 pub mod users;
 mod warmth;
+mod whereabouts;
 mod wire;
 
 use std::sync::Arc;
@@ -128,7 +130,9 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on());
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
-    let (agent, inboxes) = Agent::new(config, executor, registration);
+    let mounts = mounts::watch(&config.mounts);
+    let mounts = mounts.map_err(|error| Error::Internal(format!("cannot watch the mounts: {error}")))?;
+    let (agent, inboxes) = Agent::new(config, executor, registration, last_words, mounts);
     let exit = tokio::select! {
         ended = agent.run(inboxes, stop, rescan) => ended?,
         Ok(()) = watched.gone() => return Err(Error::SpawnerGone),

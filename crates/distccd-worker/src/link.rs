@@ -17,12 +17,13 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::backoff::Backoff;
 use crate::config::ServerAddr;
+use crate::whereabouts::Whereabouts;
 
 /// What the agent hears of the connection, in order: connected, orders, lost, connected, ...
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// There is a connection: the first message on it must be the registration. Cancelling `hang_up` ends it.
-    Connected { outgoing: mpsc::Sender<WorkerMessage>, hang_up: CancellationToken },
+    Connected { server: ServerAddr, outgoing: mpsc::Sender<WorkerMessage>, hang_up: CancellationToken },
     /// The server said something.
     Order(Box<WorkerOrder>),
     /// The connection is gone and is being made again.
@@ -57,15 +58,17 @@ pub(crate) fn endpoint(server: &ServerAddr) -> Result<Endpoint, tonic::transport
 ///
 /// `leaving` says that the end of the connection is what the agent wants.
 pub(crate) async fn keep_connected(
-    endpoint: Endpoint,
-    server: ServerAddr,
+    mut whereabouts: Whereabouts,
     events: mpsc::Sender<LinkEvent>,
     leaving: CancellationToken,
 ) {
     let (mut backoff, mut said) = (Backoff::default(), String::new());
     while !events.is_closed() {
         let began = Instant::now();
-        let end = attend(&endpoint, &events).await;
+        let end = match whereabouts.look().await {
+            Ok(server) => attend(server, &events).await,
+            Err(why) => End::Unreachable(why),
+        };
         if began.elapsed() > STABLE {
             backoff.reset();
         }
@@ -76,7 +79,7 @@ pub(crate) async fn keep_connected(
         if events.send(event).await.is_err() || leaving.is_cancelled() {
             return;
         }
-        log(&server, &end, &mut said);
+        log(&end, &mut said);
         tokio::time::sleep(backoff.next()).await;
     }
 }
@@ -89,11 +92,11 @@ enum End {
 }
 
 /// Says what changed; a server that stays away is not said again and again above the debug level.
-fn log(server: &ServerAddr, end: &End, said: &mut String) {
+fn log(end: &End, said: &mut String) {
     let now = match end {
-        End::Unreachable(why) => format!("cannot reach the server at {server}, trying on: {why}"),
-        End::Lost(why) => format!("lost the server at {server}, connecting again: {why}"),
-        End::Refused(why) => format!("the server at {server} refuses this worker: {why}"),
+        End::Unreachable(why) => format!("cannot reach the server, trying on: {why}"),
+        End::Lost(why) => format!("lost the server, connecting again: {why}"),
+        End::Refused(why) => format!("the server refuses this worker: {why}"),
         End::HungUp => String::new(),
     };
     if *said == now {
@@ -104,14 +107,15 @@ fn log(server: &ServerAddr, end: &End, said: &mut String) {
     *said = now;
 }
 
-async fn attend(endpoint: &Endpoint, events: &mpsc::Sender<LinkEvent>) -> End {
-    let channel = match endpoint.connect().await {
+async fn attend(server: ServerAddr, events: &mpsc::Sender<LinkEvent>) -> End {
+    let connecting = async { endpoint(&server)?.connect().await };
+    let channel = match connecting.await {
         Ok(channel) => channel,
-        Err(error) => return End::Unreachable(whole_story(&error)),
+        Err(error) => return End::Unreachable(format!("{server}: {}", whole_story(&error))),
     };
     let (outgoing, messages) = mpsc::channel(OUTGOING);
     let hang_up = CancellationToken::new();
-    if events.send(LinkEvent::Connected { outgoing, hang_up: hang_up.clone() }).await.is_err() {
+    if events.send(LinkEvent::Connected { server, outgoing, hang_up: hang_up.clone() }).await.is_err() {
         return End::HungUp;
     }
     tokio::select! {

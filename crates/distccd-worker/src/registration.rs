@@ -12,6 +12,7 @@ use crate::SOFTWARE;
 use crate::books::Books;
 use crate::config::Config;
 use crate::facts::Host;
+use crate::mounts::MountView;
 use crate::obituary::LastWords;
 use crate::toolchains::Toolchain;
 
@@ -25,6 +26,8 @@ pub(crate) struct Registration {
     host: Host,
     toolchains: Arc<[Toolchain]>,
     isolates: bool,
+    mounts: Vec<MountView>,
+    headers: Option<u64>,
 }
 
 impl Registration {
@@ -32,7 +35,17 @@ impl Registration {
     pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>, isolates: bool) -> Self {
         let incarnation = Incarnation::from_bytes(last_words.incarnation);
         let (obituary_key, toolchains) = (last_words.key, toolchains.into());
-        Self { incarnation, obituary_key, last_server: Bytes::new(), host, toolchains, isolates }
+        let headers = daemon_kit::system_headers::digest();
+        Self {
+            incarnation,
+            obituary_key,
+            last_server: Bytes::new(),
+            host,
+            toolchains,
+            isolates,
+            mounts: Vec::new(),
+            headers,
+        }
     }
 
     /// Takes the result of another scan; true if it differs.
@@ -43,6 +56,11 @@ impl Registration {
         }
         self.toolchains = found.into();
         differs
+    }
+
+    /// Takes what the mounts look like now.
+    pub(crate) fn replace_mounts(&mut self, seen: Vec<MountView>) {
+        self.mounts = seen;
     }
 
     /// A server has welcomed us.
@@ -62,7 +80,9 @@ impl Registration {
             slots: config.slots,
             linking: config.linking,
             toolchains: self.toolchains.iter().map(toolchain).collect(),
-            mounts: config.mounts.iter().map(|mount| bytes_of(mount)).collect(),
+            mounts: self.mounts.iter().filter(|view| view.is_sound()).map(|view| bytes_of(view.path())).collect(),
+            headers: self.headers.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(&digest.to_be_bytes())),
+            mount_reports: self.mounts.iter().map(MountView::report).collect(),
             any_user: us.is_root(),
             uid: us.as_raw(),
             memory: self.host.memory,

@@ -4,21 +4,15 @@ use std::fmt::Write;
 
 use proto::v1;
 
+use crate::Launch;
 use crate::decide::{Invocation, Stays, Travels};
-use crate::places::Places;
-use crate::settings::Settings;
 
 /// Most names of one sort that are listed.
 const LISTED: usize = 8;
 
 /// The explanation of a decision.
 #[must_use]
-pub fn text(
-    settings: &Settings,
-    places: &Places,
-    invocation: &Invocation,
-    decision: &Result<Travels, Stays>,
-) -> String {
+pub fn text(launch: &Launch<'_>, invocation: &Invocation, decision: &Result<Travels, Stays>) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a String cannot fail.
@@ -28,8 +22,14 @@ pub fn text(
     line("command", &shorten(&words.join(" ")));
     line("program", &invocation.program.to_string_lossy());
     line("directory", &invocation.cwd.to_string_lossy());
-    for mount in places.missing() {
+    for mount in launch.places.missing() {
         line("mount", &format!("{} is not there: nothing on it can travel", mount.display()));
+    }
+    if let Some(file) = &launch.discovery.file {
+        line("server", &format!("{}, by {}", launch.context.settings.server_addr, file.display()));
+    }
+    if let Some(doubt) = &launch.discovery.doubt {
+        line("server", doubt);
     }
     match decision {
         Err(why) => {
@@ -37,7 +37,7 @@ pub fn text(
             line("because", &why.to_string());
         }
         Ok(travels) => {
-            line("runs", &format!("on a worker, by {}", settings.server_addr));
+            line("runs", &format!("on a worker, by {}", launch.context.settings.server_addr));
             line("because", "all that it reads and writes is on a shared mount, or the same on every machine");
             line("kind", travels.kind.name());
             if travels.jobs.len() > 1 {

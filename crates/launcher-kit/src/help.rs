@@ -16,6 +16,9 @@ Usage:
 
 Flags (those with a [default] or a value also as DISTCCD_NAME in the environment, and as `name` in the files below):
   --server-addr=HOST:PORT   the server                                        [localhost:50051]
+  --service-user=USER       whose .distccd/cluster.toml on the mount is believed besides root's and
+                            one's own; it says where the server is unless --server-addr, a
+                            file or the environment does                      [distccd-server]
   --fs-mount=PATH           the shared mount; repeat it or separate with `:`  [/mnt/cephfs]
   --build-dir=PATH          root of the build's outputs                       [the working directory]
   --batch-size=N            at most N jobs in one message                     [1]
@@ -36,7 +39,7 @@ Flags (those with a [default] or a value also as DISTCCD_NAME in the environment
   --help, --version
 
 DISTCCD_DISABLE=1 runs everything locally.
-Files, weakest first: /etc/distccd/launcher.toml, ~/.config/distccd/launcher.toml; then the environment, then flags.
+Files, weakest first: .distccd/cluster.toml on the mount, which the server writes, /etc/distccd/launcher.toml, ~/.config/distccd/launcher.toml; then the environment, then flags.
 
 Exit codes: the command's own, or its signal. Of {name} itself: 64 wrong flag, 69 the cluster does not take the job
 and --fallback=never, 71 the system fails it, 78 wrong configuration, 126 the program cannot be run, 127 there is none.

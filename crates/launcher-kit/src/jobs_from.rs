@@ -204,7 +204,7 @@ impl<'a> Desk<'a> {
         let judge = Judge { environment: &environment, ..self.launch.judge() };
         let decision = judge.decide(&invocation);
         if self.explain {
-            let text = crate::explain::text(self.launch.settings(), &self.launch.places, &invocation, &decision);
+            let text = crate::explain::text(self.launch, &invocation, &decision);
             println!("{text}");
             return;
         }

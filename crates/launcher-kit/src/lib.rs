@@ -9,6 +9,7 @@ pub mod circumstances;
 pub mod cli;
 mod configure;
 pub mod decide;
+pub mod discovery;
 mod draft;
 pub mod environment;
 pub mod exit;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 use cli::Request;
 use decide::{Invocation, Judge};
+use discovery::Discovery;
 use environment::Environment;
 use exit::End;
 use log::Log;
@@ -107,6 +109,9 @@ pub struct Launch<'a> {
     pub environment: &'a Environment,
     /// The mounts.
     pub places: Places,
+    /// What the mount said of its server.
+    pub discovery: Discovery,
+    cwd: Option<PathBuf>,
 }
 
 fn with_settings(
@@ -115,7 +120,7 @@ fn with_settings(
     environment: &Environment,
     then: impl FnOnce(&Launch<'_>) -> End,
 ) -> End {
-    let settings = match settings::load(given, &|name| environment.get(name)) {
+    let mut settings = match settings::load(given, &|name| environment.get(name)) {
         Ok(settings) => settings,
         Err(mistakes) => {
             mistakes.iter().for_each(|mistake| exit::complain(name, &mistake.to_string()));
@@ -125,9 +130,12 @@ fn with_settings(
     };
     let log = Log::open(name, &settings);
     let places = Places::new(&settings.fs_mounts, &settings.system_dirs);
+    let cwd = places::working_directory(environment.get("PWD").as_deref().map(Path::new)).ok();
+    let discovery = Discovery::of(&mut settings, &places, cwd.as_deref());
+    discovery.doubt.iter().for_each(|doubt| log.note(|| doubt.clone()));
     let runtime_dir = environment.get("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let context = Context { name, software: SOFTWARE, settings: &settings, log: &log, runtime_dir };
-    then(&Launch { context, environment, places })
+    then(&Launch { context, environment, places, discovery, cwd })
 }
 
 impl Launch<'_> {
@@ -161,7 +169,7 @@ impl Launch<'_> {
             None => Err(decide::Stays("the working directory has vanished; the tool itself shall say so".to_owned())),
         };
         if explain {
-            return say(&explain::text(self.settings(), &self.places, &invocation, &decision));
+            return say(&explain::text(self, &invocation, &decision));
         }
         match decision {
             Ok(travels) => single::run(&self.context, &invocation, travels),
@@ -182,7 +190,6 @@ impl Launch<'_> {
     /// The working directory, unless it has vanished.
     #[must_use]
     pub fn working_directory(&self) -> Option<PathBuf> {
-        let pwd = self.environment.get("PWD");
-        places::working_directory(pwd.as_deref().map(Path::new)).ok()
+        self.cwd.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of a launcher, weakest first: defaults, `/etc/distccd/launcher.toml`, the user's
+//! Settings of a launcher, weakest first: defaults, the cluster file ([`crate::discovery`]), `/etc/distccd/launcher.toml`, the user's
 //! `~/.config/distccd/launcher.toml`, environment `DISTCCD_*`, flags (design.md section 3).
 //!
 //! Every mistake is collected before any is reported, and each names where it was made, the key, and what would be right.
@@ -9,7 +9,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::value::{Value, address, boolean, duration, list, mounts, names, nice, path, paths, positive, size};
+use cluster_file::discovery::SERVICE_USER;
+
+use crate::value::{Value, address, boolean, duration, list, mounts, names, nice, path, paths, positive, size, text};
 
 /// What happens when the cluster cannot take a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,10 @@ impl Fallback {
 pub struct Settings {
     /// Where the server is: `HOST:PORT`.
     pub server_addr: String,
+    /// Whether anybody has said so; else the mount is asked.
+    pub server_is_configured: bool,
+    /// Whose cluster file is believed besides root's and one's own: a name of `/etc/passwd`, or a number.
+    pub service_user: String,
     /// The shared mounts.
     pub fs_mounts: Vec<PathBuf>,
     /// Root of the build's outputs; the working directory when not given.
@@ -78,6 +84,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             server_addr: "localhost:50051".to_owned(),
+            server_is_configured: false,
+            service_user: SERVICE_USER.to_owned(),
             fs_mounts: vec![PathBuf::from("/mnt/cephfs")],
             build_dir: None,
             batch_size: 1,
@@ -134,7 +142,11 @@ const KEYS: &[(&str, Setter)] = &[
     ("pass_env", |s, v| put(&mut s.pass_env, list(v).map(names))),
     ("priority", |s, v| put(&mut s.priority, nice(v))),
     ("reattach_timeout", |s, v| put(&mut s.reattach_timeout, duration(v))),
-    ("server_addr", |s, v| put(&mut s.server_addr, address(v))),
+    ("server_addr", |s, v| {
+        s.server_is_configured = true;
+        put(&mut s.server_addr, address(v))
+    }),
+    ("service_user", |s, v| put(&mut s.service_user, text(v))),
     ("system_dirs", |s, v| put(&mut s.system_dirs, list(v).map(paths))),
     ("verbose", |s, v| put(&mut s.verbose, boolean(v))),
     ("visibility_timeout", |s, v| put(&mut s.visibility_timeout, duration(v))),

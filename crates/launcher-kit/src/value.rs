@@ -86,6 +86,10 @@ pub(crate) fn address(value: &Value) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+pub(crate) fn text(value: &Value) -> Result<String, &'static str> {
+    value.text().filter(|text| !text.is_empty()).map(str::to_owned).ok_or("must be text, not empty")
+}
+
 pub(crate) fn path(value: &Value) -> Result<PathBuf, &'static str> {
     let text = match value {
         Value::Text(text) => text.clone(),

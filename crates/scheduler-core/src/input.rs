@@ -35,7 +35,8 @@ pub enum Input {
         /// Which launcher.
         client: ClientId,
     },
-    /// A worker introduced itself: a new one, or a known incarnation that reconnected.
+    /// A worker introduced itself: a new one, or a known incarnation that reconnected. It takes jobs until it says (again)
+    /// that it drains.
     WorkerRegistered {
         /// The number that the server gave this incarnation.
         worker: WorkerId,

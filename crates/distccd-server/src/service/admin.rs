@@ -1,5 +1,7 @@
 //! The door for people and their tools.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use proto::convert::job_id_from;
 use proto::v1;
 use proto::v1::admin_server::Admin;
@@ -30,7 +32,34 @@ impl Admin for AdminService {
         self.gate.tell(Fact::StatusAsked { answer }).await?;
         let mut status = asked.await.map_err(|_| Status::unavailable("the server is stopping"))?;
         status.server = Some(self.gate.hello());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        status.time_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         Ok(Response::new(status))
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::JobList>, Status> {
+        const MANY: u32 = 1_000;
+        let limit = Some(request.get_ref().limit).filter(|&limit| limit > 0).unwrap_or(MANY).min(MANY) as usize;
+        let (answer, asked) = oneshot::channel();
+        self.gate.tell(Fact::JobsAsked { limit, answer }).await?;
+        Ok(Response::new(asked.await.map_err(|_| Status::unavailable("the server is stopping"))?))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainReply>, Status> {
+        let proof = self.gate.proof(&request)?;
+        if !proof.may_be_worker() {
+            return Err(Status::permission_denied(format!(
+                "{proof} may not drain workers: only root and the server's user may"
+            )));
+        }
+        let request = request.into_inner();
+        let (answer, asked) = oneshot::channel();
+        let (worker, order) = (request.worker, request.order.unwrap_or_default());
+        self.gate.tell(Fact::DrainAsked { worker: worker.clone(), order, answer }).await?;
+        match asked.await.map_err(|_| Status::unavailable("the server is stopping"))? {
+            true => Ok(Response::new(v1::DrainReply {})),
+            false => Err(Status::not_found(format!("no worker named {worker} is attached"))),
+        }
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::Explanation>, Status> {
