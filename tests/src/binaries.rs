@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// What is under test, each binary from the package of its name.
-const BINARIES: [&str; 4] = ["cc-launcher", "ld-launcher", "distccd-server", "distccd-worker"];
+const BINARIES: [&str; 5] = ["cc-launcher", "ld-launcher", "distccd-ctl", "distccd-server", "distccd-worker"];
 
 /// The directory that holds them: `DISTCCD_BIN_DIR`, or else what Cargo builds for the profile of this very test.
 pub fn directory() -> &'static Path {

@@ -9,7 +9,7 @@ use e2e::cluster::Cluster;
 use e2e::run::run;
 
 const DAEMONS: [(&str, &str); 2] = [("distccd-server", "server"), ("distccd-worker", "worker")];
-const PAGES: [&str; 4] = ["cc-launcher.1", "ld-launcher.1", "distccd-server.8", "distccd-worker.8"];
+const PAGES: [&str; 5] = ["cc-launcher.1", "ld-launcher.1", "distccd-server.8", "distccd-worker.8", "distccd-ctl.8"];
 
 /// Keys without a default that a sample could show: there it gives an example.
 const EXAMPLES: [&str; 5] = ["build_dir", "local_slots", "log_file", "name", "scratch_limit"];
@@ -166,7 +166,7 @@ fn codes_of_page(name: &str) -> BTreeSet<u8> {
     section.lines().filter_map(|line| line.strip_prefix(".It ")?.parse().ok()).collect()
 }
 
-/// The rows of the README's table of exit codes: a code, and a cell for each of launchers, server and worker.
+/// The rows of the README's table of exit codes: a code, and a cell for each of launchers, server, worker and distccd-ctl.
 fn codes_of_readme() -> Vec<(u8, Vec<String>)> {
     let text = document("README.md");
     let section = text.split("\n## ").find(|section| section.starts_with("Exit codes")).expect("a section Exit codes");
@@ -180,7 +180,7 @@ fn readme_manual_pages_and_help_name_the_same_exit_codes() {
     let cluster = Cluster::without_server();
     let rows = codes_of_readme();
 
-    for (column, pages) in [&PAGES[..2], &PAGES[2..3], &PAGES[3..]].iter().enumerate() {
+    for (column, pages) in [&PAGES[..2], &PAGES[2..3], &PAGES[3..4], &PAGES[4..]].iter().enumerate() {
         let in_readme: BTreeSet<u8> =
             rows.iter().filter(|(_, cells)| !cells[column].is_empty()).map(|row| row.0).collect();
         assert!(in_readme.len() > 3, "{in_readme:?}");

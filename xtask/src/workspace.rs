@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use crate::process;
 
 /// The binaries of the product.
-pub(crate) const BINARIES: [&str; 4] = ["distccd-server", "distccd-worker", "cc-launcher", "ld-launcher"];
+pub(crate) const BINARIES: [&str; 5] =
+    ["distccd-server", "distccd-worker", "distccd-ctl", "cc-launcher", "ld-launcher"];
 
 /// This repository.
 pub(crate) struct Workspace {

@@ -1,0 +1,212 @@
+//! Answers of the server, for people and for scripts. The names in JSON are those of `admin.proto`.
+
+use std::fmt::Write;
+
+use proto::v1::{Explanation, JobKind, JobLine, JobList, MountReport, Status, WorkerStatus};
+use serde_json::{Value, json};
+
+use crate::cli::Format;
+
+/// `status`.
+#[must_use]
+pub fn status(status: &Status, format: Format) -> String {
+    let server = status.server.clone().unwrap_or_default();
+    let protocol = server.protocol.unwrap_or_default();
+    let slots: u32 = status.workers.iter().map(|worker| worker.slots).sum();
+    let held: u32 = status.workers.iter().map(|worker| worker.held).sum();
+    if format == Format::Json {
+        return line(&json!({
+            "server": {
+                "software": server.software, "host": server.host,
+                "protocol": format!("{}.{}", protocol.major, protocol.minor), "incarnation": hex(&server.incarnation),
+            },
+            "workers": status.workers.len(), "slots": slots, "held": held,
+            "jobs_waiting": status.jobs_waiting, "jobs_running": status.jobs_running,
+        }));
+    }
+    let mut states: Vec<(&str, usize)> = Vec::new();
+    for worker in &status.workers {
+        match states.iter_mut().find(|(state, _)| *state == worker.state) {
+            Some((_, count)) => *count += 1,
+            None => states.push((&worker.state, 1)),
+        }
+    }
+    let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let mut text =
+        format!("server   {} on {}, protocol {}.{}\n", server.software, server.host, protocol.major, protocol.minor);
+    let workers = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
+    // Writing into a text cannot fail.
+    let _ = writeln!(text, "workers  {workers}; {held} of {slots} slots held");
+    let _ = writeln!(text, "jobs     {} waiting, {} with workers", status.jobs_waiting, status.jobs_running);
+    text
+}
+
+/// `workers`.
+#[must_use]
+pub fn workers(status: &Status, format: Format) -> String {
+    if format == Format::Json {
+        return line(&Value::Array(status.workers.iter().map(worker_json).collect()));
+    }
+    let mut rows = vec![["NAME", "STATE", "HELD", "SLOTS", "DONE", "LINKS", "SOFTWARE"].map(str::to_owned)];
+    let mut troubles = String::new();
+    for worker in &status.workers {
+        let done: u64 = worker.done.iter().map(|count| count.outcomes).sum();
+        let links = if worker.linking { "yes" } else { "no" };
+        rows.push([
+            worker.name.clone(),
+            worker.state.clone(),
+            worker.held.to_string(),
+            worker.slots.to_string(),
+            done.to_string(),
+            links.to_owned(),
+            worker.software.clone(),
+        ]);
+        for report in problems(worker) {
+            let mount = String::from_utf8_lossy(&report.path);
+            let _ = writeln!(troubles, "{}: no jobs of {mount}: it {}", worker.name, report.problem);
+        }
+    }
+    table(&rows) + &troubles
+}
+
+/// Mounts of which a worker is given no jobs.
+pub(crate) fn problems(worker: &WorkerStatus) -> impl Iterator<Item = &MountReport> {
+    worker.mounts.iter().filter(|report| !report.problem.is_empty())
+}
+
+fn worker_json(worker: &WorkerStatus) -> Value {
+    let mounts = worker.mounts.iter().map(|report| {
+        json!({ "path": String::from_utf8_lossy(&report.path), "identity": hex(&report.identity), "problem": report.problem })
+    });
+    let toolchains = worker.toolchains.iter().map(|tool| {
+        json!({ "path": String::from_utf8_lossy(&tool.path), "size": tool.size, "version": tool.version, "target": tool.target })
+    });
+    json!({
+        "id": worker.id, "name": worker.name, "host": worker.host, "software": worker.software,
+        "state": worker.state, "slots": worker.slots, "held": worker.held, "linking": worker.linking,
+        "warm_dirs": worker.warm_dirs,
+        "done": worker.done.iter().map(|count| count.outcomes).sum::<u64>(),
+        "mounts": mounts.collect::<Vec<_>>(), "toolchains": toolchains.collect::<Vec<_>>(),
+    })
+}
+
+/// `jobs`.
+#[must_use]
+pub fn jobs(list: &JobList, format: Format) -> String {
+    if format == Format::Json {
+        let jobs: Vec<Value> = list.jobs.iter().map(job_json).collect();
+        return line(&json!({ "jobs": jobs, "more": list.more }));
+    }
+    let mut rows = vec![["JOB", "STATE", "AGE", "WORKER", "UID", "KIND", "OUTPUT"].map(str::to_owned)];
+    for job in &list.jobs {
+        let explanation = job.explanation.clone().unwrap_or_default();
+        rows.push([
+            hex(&job.id),
+            explanation.state.clone(),
+            format!("{:.1}s", seconds(explanation.age_us)),
+            explanation.placement.map_or_else(|| "-".to_owned(), |placement| placement.worker),
+            job.uid.to_string(),
+            kind(job).to_owned(),
+            String::from_utf8_lossy(&job.output).into_owned(),
+        ]);
+    }
+    let more = if list.more == 0 { String::new() } else { format!("and {} more\n", list.more) };
+    table(&rows) + &more
+}
+
+fn job_json(job: &JobLine) -> Value {
+    let explanation = job.explanation.clone().unwrap_or_default();
+    json!({
+        "id": hex(&job.id), "state": explanation.state, "age_s": seconds(explanation.age_us),
+        "worker": explanation.placement.as_ref().map(|placement| &placement.worker), "uid": job.uid, "kind": kind(job),
+        "cwd": String::from_utf8_lossy(&job.cwd), "output": String::from_utf8_lossy(&job.output),
+        "text": explanation.text,
+    })
+}
+
+fn kind(job: &JobLine) -> &'static str {
+    match job.kind() {
+        JobKind::Compile => "compile",
+        JobKind::Assemble => "assemble",
+        JobKind::Preprocess => "preprocess",
+        JobKind::Link => "link",
+        JobKind::Archive => "archive",
+        _ => "other",
+    }
+}
+
+/// `explain`.
+#[must_use]
+pub fn explanation(explanation: &Explanation, format: Format) -> String {
+    if format == Format::Text {
+        return format!("{}\n", explanation.text);
+    }
+    line(&json!({
+        "state": explanation.state, "age_s": seconds(explanation.age_us),
+        "expected_s": seconds(explanation.expected_us), "basis": explanation.basis,
+        "expected_memory": explanation.expected_memory, "failed_attempts": explanation.failed_attempts,
+        "worker": explanation.placement.as_ref().map(|placement| &placement.worker), "text": explanation.text,
+    }))
+}
+
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn line(value: &Value) -> String {
+    format!("{value}\n")
+}
+
+/// Columns as wide as their widest word, the last one as it is.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Status {
+        let bad =
+            MountReport { path: "/shared".into(), problem: "is mounted read-only".to_owned(), ..Default::default() };
+        let worker = |name: &str, state: &str| WorkerStatus {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            slots: 4,
+            held: 1,
+            ..Default::default()
+        };
+        let birch = WorkerStatus { mounts: vec![bad], ..worker("birch", "up") };
+        Status { workers: vec![worker("ash", "draining"), birch], jobs_waiting: 3, ..Default::default() }
+    }
+
+    #[test]
+    fn people_see_states_and_what_is_wrong() {
+        assert!(status(&sample(), Format::Text).contains("1 draining, 1 up; 2 of 8 slots held"));
+        let text = workers(&sample(), Format::Text);
+        assert!(text.starts_with("NAME   STATE     HELD"), "{text}");
+        assert!(text.ends_with("birch: no jobs of /shared: it is mounted read-only\n"), "{text}");
+    }
+
+    #[test]
+    fn scripts_read_json() {
+        let parsed: Value = serde_json::from_str(&workers(&sample(), Format::Json)).unwrap();
+        assert_eq!(parsed[1]["mounts"][0]["problem"], "is mounted read-only");
+        let parsed: Value = serde_json::from_str(&status(&sample(), Format::Json)).unwrap();
+        assert_eq!(parsed["jobs_waiting"], 3);
+        let parsed: Value = serde_json::from_str(&jobs(&JobList::default(), Format::Json)).unwrap();
+        assert_eq!(parsed["more"], 0);
+    }
+}
