@@ -7,6 +7,7 @@
 
 pub mod discovery;
 pub mod mount_id;
+pub mod probe;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};

@@ -16,7 +16,7 @@ const PLACES: [&str; 3] = ["/usr/include/x86_64-linux-gnu", "/usr/include/aarch6
 pub fn digest() -> Option<u64> {
     let find = |header: &&str| PLACES.iter().map(|place| PathBuf::from(place).join(header)).find(|file| file.is_file());
     let mut all = Vec::new();
-    for file in HEADERS.iter().filter_map(|header| find(&header)) {
+    for file in HEADERS.iter().filter_map(find) {
         all.extend(fs::read(file).ok()?);
         all.push(0);
     }

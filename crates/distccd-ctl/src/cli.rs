@@ -119,4 +119,6 @@ pub enum Task {
     Find,
     /// Tries the mount.
     Try,
+    /// Looks for a file that the server makes.
+    Look,
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::Task;
+use crate::doctor::appearance::{self, Look};
 use crate::doctor::trial::{self, Trial};
 use crate::server::{self, Search};
 
@@ -69,6 +70,7 @@ pub fn serve(task: Task, subject: &str) -> String {
     let answer = match task {
         Task::Find => serde_json::from_str::<Search>(subject).map(|search| serde_json::json!(server::search(&search))),
         Task::Try => serde_json::from_str::<Trial>(subject).map(|trial| serde_json::json!(trial::run(&trial))),
+        Task::Look => serde_json::from_str::<Look>(subject).map(|look| serde_json::json!(appearance::run(&look))),
     };
     answer.map(|answer| answer.to_string()).unwrap_or_default()
 }

@@ -223,6 +223,13 @@ impl Server {
         self.answered(answer).map(|_| ())
     }
 
+    /// Has the server make a file on a mount; false when it cannot.
+    pub async fn appear(&mut self, mount: &Path, name: &str) -> bool {
+        let mount = mount.as_os_str().as_encoded_bytes().to_vec().into();
+        let request = v1::AppearRequest { mount, name: name.to_owned() };
+        matches!(timeout(ANSWER_PATIENCE, self.client.appear(request)).await, Ok(Ok(_)))
+    }
+
     fn answered<T>(
         &self,
         answer: Result<Result<tonic::Response<T>, tonic::Status>, tokio::time::error::Elapsed>,

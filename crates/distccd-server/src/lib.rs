@@ -164,7 +164,7 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(ObituariesServer::new(service::obituaries::ObituariesService::new(gate.clone())))
-        .add_service(AdminServer::new(service::admin::AdminService::new(gate)));
+        .add_service(AdminServer::new(service::admin::AdminService::new(gate, config.fs_mount.clone())));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned()));
 

@@ -127,7 +127,7 @@ async fn read(mount: &Path) -> Option<ClusterFile> {
 }
 
 /// Does something with a mount on a thread of its own, which is left behind when it hangs.
-async fn at_mount<T: Send + 'static>(
+pub(crate) async fn at_mount<T: Send + 'static>(
     mount: &Path,
     act: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {

@@ -213,7 +213,13 @@ async fn a_server_of_another_major_version_ends_the_worker() {
     let mut session = server.attached().await;
     let mut hello = proto::version::hello("distccd-server 7.0.0", [1; 16], "test");
     hello.protocol = Some(v1::ProtocolVersion { major: 7, minor: 2 });
-    let welcome = v1::Welcome { hello: Some(hello), worker_id: 1, lease_us: 1_000_000, heartbeat_us: 1_000_000 };
+    let welcome = v1::Welcome {
+        hello: Some(hello),
+        worker_id: 1,
+        lease_us: 1_000_000,
+        heartbeat_us: 1_000_000,
+        ..Default::default()
+    };
 
     session.order(Order::Welcome(welcome)).await;
 

@@ -1,5 +1,6 @@
 //! `doctor`: what is wrong on this machine, and what would mend it. Bounded in time, whatever hangs.
 
+pub mod appearance;
 pub mod cluster;
 pub mod options;
 pub mod trial;
@@ -110,6 +111,13 @@ pub async fn run(cli: &Cli, asked: &Doctor) -> Result<u8, Trouble> {
         Ok(status) => {
             findings.push(Finding::fine("server", format!("{address} answers ({by})")));
             findings.extend(cluster::examine(&status, &reports, asked.clock_offset));
+            for (mount, report) in &reports {
+                // Where it is the same filesystem.
+                let theirs = status.mounts.iter().find(|known| known.path == mount.as_os_str().as_encoded_bytes());
+                if theirs.is_some_and(|theirs| report.identity == Some(crate::show::hex(&theirs.identity))) {
+                    findings.extend(appearance::examine(&mut server, mount).await);
+                }
+            }
         }
     }
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);

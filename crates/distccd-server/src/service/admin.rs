@@ -1,27 +1,38 @@
 //! The door for people and their tools.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::convert::job_id_from;
 use proto::v1;
 use proto::v1::admin_server::Admin;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::{Request, Response, Status};
 
 use super::Gate;
 use crate::fact::Fact;
+use crate::publication::at_mount;
 use crate::status;
 
 /// The service.
 pub struct AdminService {
     gate: Gate,
+    mounts: Vec<PathBuf>,
+    /// A permit for each probe that is on a mount.
+    probes: Arc<Semaphore>,
 }
 
+/// Probes on the mounts at a time.
+const PROBES: usize = 8;
+/// How long a probe is to be seen: longer than clients of NFS remember that a name was missing.
+const PROBE_LIFE: Duration = Duration::from_secs(40);
+
 impl AdminService {
-    /// A door to this gate.
+    /// A door to this gate, of a server with these mounts.
     #[must_use]
-    pub const fn new(gate: Gate) -> Self {
-        Self { gate }
+    pub fn new(gate: Gate, mounts: Vec<PathBuf>) -> Self {
+        Self { gate, mounts, probes: Arc::new(Semaphore::new(PROBES)) }
     }
 }
 
@@ -60,6 +71,25 @@ impl Admin for AdminService {
             true => Ok(Response::new(v1::DrainReply {})),
             false => Err(Status::not_found(format!("no worker named {worker} is attached"))),
         }
+    }
+
+    async fn appear(&self, request: Request<v1::AppearRequest>) -> Result<Response<v1::AppearReply>, Status> {
+        let v1::AppearRequest { mount, name } = request.into_inner();
+        let known = self.mounts.iter().find(|known| known.as_os_str().as_encoded_bytes() == mount);
+        let mount = known.ok_or_else(|| Status::not_found("the server has no such mount"))?.clone();
+        let permit = Arc::clone(&self.probes).try_acquire_owned();
+        let permit = permit.map_err(|_| Status::resource_exhausted("many ask at once; ask again in a minute"))?;
+        let probe = name.clone();
+        let made = at_mount(&mount, move |mount| cluster_file::probe::appear(mount, &probe)).await;
+        made.map_err(|error| Status::failed_precondition(format!("nothing can be made there: {error}")))?;
+        tokio::spawn(async move {
+            tokio::time::sleep(PROBE_LIFE).await;
+            if let Err(error) = at_mount(&mount, move |mount| cluster_file::probe::vanish(mount, &name)).await {
+                tracing::warn!(mount = %mount.display(), %error, "a probe stays on the mount");
+            }
+            drop(permit);
+        });
+        Ok(Response::new(v1::AppearReply {}))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::Explanation>, Status> {

@@ -127,6 +127,7 @@ impl Session {
             worker_id: 1,
             lease_us: micros(lease),
             heartbeat_us: micros(heartbeat),
+            ..Default::default()
         }))
         .await;
     }
