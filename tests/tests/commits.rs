@@ -1,0 +1,82 @@
+//! A worker that cannot publish what a command wrote is no reason for a build to fail.
+
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use e2e::cluster::Cluster;
+use e2e::daemon::wait_for_child;
+use e2e::run::run;
+
+fn is_root() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
+struct Story {
+    cluster: Cluster,
+    dir: PathBuf,
+}
+
+impl Story {
+    /// Workers whose view of the mount turned read-only before they started, as it does when an OSD map or a lease of the
+    /// filesystem's own is lost. `None` where such a view cannot be made.
+    fn with_read_only(names: &[&str]) -> Option<Self> {
+        if !is_root() {
+            return None;
+        }
+        let mut cluster = Cluster::without_server();
+        cluster.start_server_with(&["--fleet-grace=10m"]);
+        let mount = cluster.mount();
+        let view = format!("mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec \"$@\"", mount.display());
+        for name in names {
+            let wrapper = ["unshare", "--mount", "--propagation=private", "sh", "-c", &view, "sh"];
+            cluster.start_worker_under(&wrapper, name, &["--max-jobs=1"]);
+        }
+        let dir = cluster.dir("build");
+        std::fs::write(dir.join("a.c"), "int answer(void) { return 42; }\n").unwrap();
+        Some(Self { cluster, dir })
+    }
+
+    /// Compiles as a build does.
+    fn compile(&self) -> Child {
+        let mut launcher = self.cluster.launcher(&self.dir);
+        launcher.args(["gcc", "-c", "a.c", "-o", "a.o"]).stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Asserts that the build has what it has without anybody in between; gives what the launcher noted.
+    fn assert_right(&self, mut launcher: Child) -> String {
+        assert!(wait_for_child(&mut launcher, "the launcher").success());
+        let elsewhere = self.cluster.private_dir().join("direct.o");
+        let mut direct = self.cluster.command("gcc");
+        assert_eq!(run(direct.current_dir(&self.dir).args(["-c", "a.c", "-o"]).arg(&elsewhere)).exit, 0);
+        assert_eq!(std::fs::read(self.dir.join("a.o")).unwrap(), std::fs::read(elsewhere).unwrap());
+        self.cluster.take_notes()
+    }
+
+    fn wait_for_failure_at(&mut self, name: &str) {
+        let failed = |line: &str| line.contains("CommitFailed") && line.contains("Read-only file system");
+        let _ = self.cluster.worker(name).wait_for_line("the failure", failed);
+    }
+}
+
+#[test]
+fn a_mount_that_is_read_only_at_one_worker_costs_an_attempt() {
+    let Some(mut story) = Story::with_read_only(&["ash"]) else { return };
+    let launcher = story.compile();
+    story.wait_for_failure_at("ash");
+
+    story.cluster.start_worker("birch", &["--max-jobs=1"]);
+
+    assert!(story.assert_right(launcher).contains("ran on birch"));
+}
+
+#[test]
+fn what_two_workers_cannot_publish_runs_at_home_without_asking_a_third() {
+    let Some(mut story) = Story::with_read_only(&["ash", "birch", "cedar"]) else { return };
+
+    let notes = story.assert_right(story.compile());
+
+    assert!(notes.contains("could not be published"), "{notes}");
+    let mut failed = |name: &str| story.cluster.worker(name).log().contains("CommitFailed");
+    assert_eq!(["ash", "birch", "cedar"].into_iter().filter(|name| failed(name)).count(), 2);
+}
