@@ -311,7 +311,9 @@ impl Dispatch {
     }
 
     fn audit(&mut self, worker: WorkerId, shadow: Attempt, of: Attempt) {
-        let Some(job) = self.audits.job(of) else { return };
+        let nothing = v1::Job::default();
+        // A worker refuses to run nothing, and so the audit ends: silence would keep the slot for ever.
+        let job = self.audits.job(of).unwrap_or(&nothing);
         let assignment = v1::Assignment {
             attempt: Some(attempt_ref(shadow)),
             when_permitted: true,
