@@ -41,6 +41,8 @@ pub(crate) enum Task {
     Sim(Sim),
     /// All that proves the product; what CI runs
     Test(Test),
+    /// Build and torture on real shared filesystems, several hosts with a client each
+    TestFilesystems(TestFilesystems),
     /// Check the arrows between the crates, and the code map
     Tidy,
     /// Compile a sample of GCC's own tests directly and through cc-launcher, and compare all that comes of it
@@ -237,6 +239,87 @@ pub(crate) struct Test {
     /// Name the steps and run none
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// Flags of `test-filesystems`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TestFilesystems {
+    /// Which [default: stalefs and cephfs]
+    #[arg(value_enum, value_name = "FILESYSTEM")]
+    pub(crate) filesystems: Vec<Filesystem>,
+    /// What to draw the torture by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// So many seeds for each filesystem, from that one on; those of stalefs take its modes in turn
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) seeds: u64,
+    /// Modes of stalefs [default: all]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) mode: Vec<StaleMode>,
+    /// What to build [default: taglib]
+    #[arg(long, value_name = "NAME", default_value = "taglib")]
+    pub(crate) project: String,
+    /// Only the torture, or only the project
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Part>,
+    /// Workers get the hidden setting `coherence = false`: this has to fail
+    #[arg(long)]
+    pub(crate) without_coherence: bool,
+    /// With cephfs: also lose a worker's host in mid-build
+    #[arg(long)]
+    pub(crate) lose_host: bool,
+    /// Take the product's binaries from there [default: build them in release]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: Option<PathBuf>,
+    /// Leave the scratch directory (logs)
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// A shared filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Filesystem {
+    /// One of our own, as blind to what other machines do as NFS, and blinder
+    Stalefs,
+    /// Ceph's, with a ceph-fuse for each host
+    Cephfs,
+    /// Linux's own server and clients, on virtual machines (user-mode Linux)
+    Nfs,
+    /// Gluster's, told to believe for three seconds that a name is missing
+    Gluster,
+}
+
+/// How blind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StaleMode {
+    /// Opening a directory or a file looks afresh
+    Nfs,
+    /// But a file that was replaced still opens with its old content
+    Knfsd,
+    /// Only time helps
+    Hard,
+}
+
+impl StaleMode {
+    pub(crate) const ALL: [Self; 3] = [Self::Nfs, Self::Knfsd, Self::Hard];
+
+    /// As stalefs takes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nfs => "nfs",
+            Self::Knfsd => "knfsd",
+            Self::Hard => "hard",
+        }
+    }
+}
+
+/// Half of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// A project made to be seen wrongly
+    Torture,
+    /// A real project
+    Project,
 }
 
 /// Flags of `torture`.

@@ -10,6 +10,7 @@ mod dist;
 mod elf;
 mod fetch;
 mod fidelity;
+mod filesystems;
 mod flags;
 mod fuzz;
 mod install;
@@ -64,6 +65,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Replay(flags) => replay::run(&workspace, &flags)?,
         Task::Sim(flags) => sim::run(&workspace, &flags)?,
         Task::Test(flags) => return test::run(&workspace, &flags),
+        Task::TestFilesystems(flags) => return filesystems::run(&workspace, &flags),
         Task::Tidy => tidy::run(&workspace)?,
         Task::Torture(flags) => return torture::run(&workspace, &flags),
     }

@@ -76,6 +76,21 @@ pub(crate) const RE2_TABLES: &[Need] = &[
 /// To have hosts and links on this machine.
 pub(crate) const NETWORK: &[Need] = &[need("ip", "iproute2"), need("ss", "iproute2")];
 
+/// To compile a filesystem in user space.
+pub(crate) const FUSE: &[Need] = &[GCC, LIBC, need("/usr/include/fuse3/fuse_lowlevel.h", "libfuse3-dev")];
+
+/// To have a Ceph cluster and its clients.
+pub(crate) const CEPHFS: &[Need] = &[
+    need("ceph-mon", "ceph-mon"),
+    need("ceph-osd", "ceph-osd"),
+    need("ceph-mds", "ceph-mds"),
+    need("ceph-fuse", "ceph-fuse"),
+    need("ceph", "ceph-common"),
+];
+
+/// To have a Gluster volume and its clients.
+pub(crate) const GLUSTER: &[Need] = &[need("glusterfsd", "glusterfs-server"), need("glusterfs", "glusterfs-client")];
+
 /// To compare with distcc.
 pub(crate) const DISTCC: &[Need] = &[need("distccd", "distcc")];
 

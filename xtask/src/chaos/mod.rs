@@ -3,7 +3,7 @@
 
 mod faults;
 mod fleet;
-mod network;
+pub(crate) mod network;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

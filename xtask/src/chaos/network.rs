@@ -17,14 +17,14 @@ use crate::process;
 const NETWORK: [u8; 3] = [10, 77, 0];
 
 /// Hosts that reach each other through a switch.
-pub(super) struct Network {
+pub(crate) struct Network {
     switch: File,
     hosts: Vec<File>,
 }
 
 impl Network {
     /// Makes `hosts` of them, all connected.
-    pub(super) fn new(hosts: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(hosts: usize) -> anyhow::Result<Self> {
         let switch = namespace()?;
         ip(&switch, "link add br0 type bridge")?;
         ip(&switch, "link set br0 up")?;
@@ -48,7 +48,7 @@ impl Network {
     }
 
     /// Has `command` run on that host.
-    pub(super) fn place(&self, host: usize, command: &mut Command) {
+    pub(crate) fn place(&self, host: usize, command: &mut Command) {
         enter(&self.hosts[host], command);
     }
 
@@ -56,22 +56,22 @@ impl Network {
     ///
     /// # Errors
     /// When this process is out of file descriptors.
-    pub(super) fn placer(&self, host: usize) -> anyhow::Result<Placer> {
+    pub(crate) fn placer(&self, host: usize) -> anyhow::Result<Placer> {
         Ok(Placer(self.hosts[host].try_clone()?))
     }
 
     /// Takes a host's link away: what it sends is lost, and nobody tells it.
-    pub(super) fn cut(&self, host: usize) -> anyhow::Result<()> {
+    pub(crate) fn cut(&self, host: usize) -> anyhow::Result<()> {
         ip(&self.switch, &format!("link set p{host} nomaster"))
     }
 
     /// Gives it back.
-    pub(super) fn heal(&self, host: usize) -> anyhow::Result<()> {
+    pub(crate) fn heal(&self, host: usize) -> anyhow::Result<()> {
         ip(&self.switch, &format!("link set p{host} master br0"))
     }
 
     /// Breaks every connection of a host, with a reset to both ends.
-    pub(super) fn reset_connections(&self, host: usize) -> anyhow::Result<()> {
+    pub(crate) fn reset_connections(&self, host: usize) -> anyhow::Result<()> {
         let mut ss = Command::new("ss");
         ss.args(["--kill", "--tcp", "--numeric", "state", "established"]);
         self.place(host, &mut ss);
@@ -79,7 +79,7 @@ impl Network {
     }
 
     /// Processes that run on a host.
-    pub(super) fn processes(&self, host: usize) -> anyhow::Result<Vec<Process>> {
+    pub(crate) fn processes(&self, host: usize) -> anyhow::Result<Vec<Process>> {
         let here = self.hosts[host].metadata()?.ino();
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").context("cannot read /proc")? {
@@ -97,7 +97,7 @@ impl Network {
     }
 
     /// Sends a signal to all that runs on a host.
-    pub(super) fn signal_all(&self, host: usize, signal: libc::c_int) -> anyhow::Result<()> {
+    pub(crate) fn signal_all(&self, host: usize, signal: libc::c_int) -> anyhow::Result<()> {
         for process in self.processes(host)? {
             // SAFETY: no memory is involved; the process was in a namespace of ours a moment ago.
             unsafe { libc::kill(process.pid, signal) };
@@ -107,24 +107,36 @@ impl Network {
 }
 
 /// A host for commands.
-pub(super) struct Placer(File);
+pub(crate) struct Placer(File);
 
 impl Placer {
     /// Has `command` run there.
-    pub(super) fn place(&self, command: &mut Command) {
+    pub(crate) fn place(&self, command: &mut Command) {
         enter(&self.0, command);
+    }
+
+    /// Has the calling thread, and what it starts, be there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn enter(&self) -> anyhow::Result<()> {
+        // SAFETY: a bare system call on a descriptor that is open.
+        match unsafe { libc::setns(self.0.as_raw_fd(), libc::CLONE_NEWNET) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()).context("cannot go to a host's network"),
+        }
     }
 }
 
 /// A process on one of the hosts.
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: libc::pid_t,
     /// Its command line.
-    pub(super) shown: String,
+    pub(crate) shown: String,
 }
 
 /// A host's address.
-pub(super) fn address(host: usize) -> Ipv4Addr {
+pub(crate) fn address(host: usize) -> Ipv4Addr {
     let [a, b, c] = NETWORK;
     Ipv4Addr::new(a, b, c, u8::try_from(host + 1).unwrap_or(u8::MAX))
 }

@@ -19,6 +19,7 @@ pub(crate) use system::System;
 
 use crate::cluster;
 use crate::fetch::{self, SourcePackage};
+use crate::flags::Generator;
 use crate::prerequisites::{self, Need};
 use crate::process;
 
@@ -70,6 +71,11 @@ impl Recipe {
     pub(crate) fn install_needs(&self) -> anyhow::Result<()> {
         prerequisites::ensure(self.system.needs())?;
         prerequisites::ensure(self.needs)
+    }
+
+    /// Whether it is built by Ninja, which says so when there is nothing to do.
+    pub(crate) fn is_idle_twice(&self) -> bool {
+        matches!(self.system, System::CMake { generator: Generator::Ninja, .. } | System::Meson { .. })
     }
 
     /// Lays the sources out in `tree`.

@@ -1,0 +1,269 @@
+//! `test-filesystems`: the product on real shared filesystems. Several hosts on this machine, each with a mount and caches
+//! of its own; what one has written the others see as late as that filesystem lets them.
+
+mod bench;
+mod building;
+mod cephfs;
+mod chain;
+mod fleet;
+mod gluster;
+mod hosts;
+mod stalefs;
+mod torture;
+mod waits;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::fetch;
+use crate::flags::{Filesystem, Generator, Part, StaleMode, TestFilesystems};
+use crate::prerequisites;
+use crate::process;
+use crate::project::{Recipe, catalogue};
+use crate::workspace::Workspace;
+use bench::Bench;
+use building::Site;
+use cephfs::Ceph;
+use fleet::{Fleet, HOME, Plan, WORKERS};
+use gluster::Gluster;
+use hosts::Hosts;
+use torture::{Score, Size};
+
+/// Slots of each worker.
+const SLOTS: usize = 1;
+/// Of all jobs of a build on CephFS, so many may wait for a look that the filesystem blocks.
+const LONG_WAITS: f64 = 0.01;
+/// A host is lost when so many jobs have run.
+const LOSE_AFTER: usize = 10;
+
+/// Whether hosts can be made here.
+pub(crate) fn is_possible() -> bool {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() == 0 && Path::new("/dev/fuse").exists() }
+}
+
+/// Tests on every filesystem that is asked for; success when nothing failed, differs or is wrong.
+pub(crate) fn run(workspace: &Workspace, flags: &TestFilesystems) -> anyhow::Result<ExitCode> {
+    if !is_possible() {
+        bail!("hosts are namespaces with mounts of their own here: run this as root, and with /dev/fuse");
+    }
+    prerequisites::ensure(prerequisites::NETWORK)?;
+    prerequisites::ensure(prerequisites::C)?;
+    let binaries = match &flags.binaries {
+        Some(dir) => dir.canonicalize().with_context(|| format!("there is no {}", dir.display()))?,
+        None => workspace.release_binaries()?,
+    };
+    let recipe = recipe(&flags.project)?;
+    let sources = match flags.only {
+        Some(Part::Torture) => Vec::new(),
+        _ => {
+            recipe.install_needs()?;
+            fetch::debian_source(workspace, &recipe.source)?
+        }
+    };
+    let scratch = workspace.scratch("filesystems")?;
+    let test = Test { binaries: &binaries, scratch: scratch.path(), recipe: &recipe, sources: &sources, flags };
+    let verdict = test.all();
+    if flags.keep {
+        println!("kept: {}", scratch.keep().display());
+    }
+    let complaints = verdict?;
+    complaints.iter().for_each(|complaint| println!("FAILED: {complaint}"));
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn recipe(name: &str) -> anyhow::Result<Recipe> {
+    match name {
+        "taglib" => Ok(catalogue::taglib(Generator::Ninja)),
+        "re2" => Ok(catalogue::re2(Generator::Ninja)),
+        _ => {
+            let known = catalogue::all().into_iter().find(|recipe| recipe.name == name && recipe.is_idle_twice());
+            known.with_context(|| format!("{name} is no project that is built with Ninja"))
+        }
+    }
+}
+
+struct Test<'a> {
+    binaries: &'a Path,
+    scratch: &'a Path,
+    recipe: &'a Recipe,
+    sources: &'a [PathBuf],
+    flags: &'a TestFilesystems,
+}
+
+/// A filesystem under test.
+struct Ground<'a> {
+    name: String,
+    hosts: &'a Hosts,
+    /// Where every host has it.
+    mount: &'a Path,
+    run: PathBuf,
+    seeds: Vec<u64>,
+    /// Looks are blocked there for some ways to publish.
+    blocks_looks: bool,
+}
+
+impl Test<'_> {
+    fn all(&self) -> anyhow::Result<Vec<String>> {
+        let asked = match &self.flags.filesystems[..] {
+            [] => &[Filesystem::Stalefs, Filesystem::Cephfs],
+            asked => asked,
+        };
+        let mut complaints = Vec::new();
+        for filesystem in asked {
+            complaints.extend(match filesystem {
+                Filesystem::Stalefs => self.stalefs()?,
+                Filesystem::Cephfs => self.cephfs()?,
+                Filesystem::Gluster => self.gluster()?,
+                Filesystem::Nfs => bail!("nfs: not yet taken over from the testbed"),
+            });
+        }
+        Ok(complaints)
+    }
+
+    fn seeds(&self) -> Vec<u64> {
+        (self.flags.seed..self.flags.seed + self.flags.seeds).collect()
+    }
+
+    fn stalefs(&self) -> anyhow::Result<Vec<String>> {
+        let program = stalefs::Program::compile(self.scratch)?;
+        let modes = if self.flags.mode.is_empty() { &StaleMode::ALL[..] } else { &self.flags.mode };
+        let mut complaints = Vec::new();
+        for (turn, mode) in modes.iter().enumerate() {
+            let run = self.scratch.join(format!("stalefs-{}", mode.name()));
+            let mount = run.join("shared");
+            let hosts = Hosts::new(fleet::CLIENTS, |host| fleet::prepare_host(&run, host))?;
+            let _mounts = program.mount(&hosts, &run.join("backing"), &mount, *mode, &[], &run)?;
+            let seeds = self.seeds().into_iter().skip(turn).step_by(modes.len()).collect();
+            let name = format!("stalefs, mode {}", mode.name());
+            let ground = Ground { name, hosts: &hosts, mount: &mount, run, seeds, blocks_looks: false };
+            complaints.extend(self.on(&ground)?);
+        }
+        Ok(complaints)
+    }
+
+    fn cephfs(&self) -> anyhow::Result<Vec<String>> {
+        let run = self.scratch.join("cephfs");
+        let hosts = Hosts::new(cephfs::HOSTS, |host| {
+            fleet::prepare_host(&run, host)?;
+            cephfs::prepare_host()
+        })?;
+        let start = Instant::now();
+        let _ceph = Ceph::start(&hosts, &run.join("ceph"))?;
+        println!("CephFS is up after {}", seconds(start.elapsed()));
+        let ground = Ground {
+            name: "CephFS".to_owned(),
+            hosts: &hosts,
+            mount: Path::new(cephfs::MOUNT),
+            run,
+            seeds: self.seeds(),
+            blocks_looks: true,
+        };
+        self.on(&ground)
+    }
+
+    fn gluster(&self) -> anyhow::Result<Vec<String>> {
+        let run = self.scratch.join("gluster");
+        let mount = run.join("shared");
+        let hosts = Hosts::new(gluster::HOSTS, |host| fleet::prepare_host(&run, host))?;
+        let _gluster = Gluster::start(&hosts, &run.join("gluster"), &mount)?;
+        let name = "GlusterFS".to_owned();
+        self.on(&Ground { name, hosts: &hosts, mount: &mount, run, seeds: self.seeds(), blocks_looks: false })
+    }
+
+    /// The project, then the torture, on one fleet.
+    fn on(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<String>> {
+        println!("==> {}", ground.name);
+        let site = match self.flags.only {
+            Some(Part::Torture) => None,
+            _ => {
+                let logs = ground.run.join("logs");
+                let (hosts, jobs) = (ground.hosts, WORKERS * SLOTS + 1);
+                Some(Site::prepare(hosts, self.recipe, self.sources, self.binaries, ground.mount, &logs, jobs)?)
+            }
+        };
+        let worker = if self.flags.without_coherence { "coherence = false\n" } else { "" };
+        let plan = Plan {
+            hosts: ground.hosts,
+            binaries: self.binaries,
+            mount: ground.mount,
+            run: &ground.run,
+            slots: SLOTS,
+            worker,
+        };
+        let mut fleet = Fleet::start(&plan)?;
+        let mut complaints = Vec::new();
+        if self.flags.only != Some(Part::Project) {
+            complaints.extend(self.torture(ground, &fleet)?);
+        }
+        if let Some(site) = &site {
+            complaints.extend(self.build(ground, &mut fleet, site)?);
+        }
+        Ok(complaints.into_iter().map(|complaint| format!("{}: {complaint}", ground.name)).collect())
+    }
+
+    fn build(&self, ground: &Ground<'_>, fleet: &mut Fleet, site: &Site<'_>) -> anyhow::Result<Vec<String>> {
+        let introduction = fleet.introduction();
+        let built = site.build(&introduction, |notes| {
+            if self.flags.lose_host { lose_a_host(fleet, ground.hosts, notes) } else { Ok(()) }
+        })?;
+        println!(
+            "  {} built through the launchers in {}: {} jobs on workers, {} here; {}",
+            self.recipe.title,
+            seconds(built.took),
+            built.away,
+            built.here,
+            built.waits
+        );
+        let mut complaints = built.complaints;
+        if built.away == 0 {
+            complaints.push("no worker ran anything".to_owned());
+        }
+        if ground.blocks_looks && !self.flags.lose_host && built.waits.long_share() > LONG_WAITS {
+            complaints.push(format!("looks are blocked: {}", built.waits));
+        }
+        Ok(complaints)
+    }
+
+    fn torture(&self, ground: &Ground<'_>, fleet: &Fleet) -> anyhow::Result<Vec<String>> {
+        let mut total = Score::default();
+        let mut longest = Duration::ZERO;
+        for &seed in &ground.seeds {
+            let notes = ground.run.join(format!("notes-{seed}"));
+            std::fs::create_dir_all(&notes)?;
+            let bench = Bench::new(self.binaries, fleet.introduction(), &notes);
+            let start = Instant::now();
+            let root = ground.mount.join(format!("torture-{seed}"));
+            let score = ground.hosts.visit(HOME, || torture::run(&bench, &root, seed, Size::FULL))?;
+            println!(
+                "  seed {seed}: {score}; {}, the longest job {}",
+                seconds(start.elapsed()),
+                seconds(bench.longest())
+            );
+            total.add(score);
+            longest = longest.max(bench.longest());
+        }
+        println!("  torture, {} seeds: {total}; the longest job {}", ground.seeds.len(), seconds(longest));
+        let clean = ground.seeds.is_empty() || total.is_clean();
+        Ok(if clean { Vec::new() } else { vec![format!("torture: {total}")] })
+    }
+}
+
+/// Loses the host of a worker when the build is well under way.
+fn lose_a_host(fleet: &mut Fleet, hosts: &Hosts, notes: &Path) -> anyhow::Result<()> {
+    let ran = || std::fs::read_to_string(notes).map_or(0, |text| text.matches("ran on").count());
+    while ran() < LOSE_AFTER {
+        process::check_interrupted()?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fleet.lose(hosts, WORKERS - 1)?;
+    println!("  the host of a worker is gone after {} jobs", ran());
+    Ok(())
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
