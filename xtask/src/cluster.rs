@@ -33,12 +33,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) server: &'a str,
     /// Where the server writes its journal.
     pub(crate) journal: Option<&'a Path>,
+    /// What workers are started by, if anything: a tracer and its arguments.
+    pub(crate) worker_under: &'a [String],
 }
 
 impl<'a> Plan<'a> {
     /// With a server as it is by default.
     pub(crate) fn new(binaries: &'a Path, mount: &'a Path, logs: &'a Path, workers: usize, slots: usize) -> Self {
-        Self { binaries, mount, logs, workers, slots, server: "", journal: None }
+        Self { binaries, mount, logs, workers, slots, server: "", journal: None, worker_under: &[] }
     }
 }
 
@@ -88,7 +90,7 @@ impl Cluster {
 
     fn add_worker(&mut self, plan: &Plan<'_>, index: usize) -> anyhow::Result<()> {
         let name = worker_name(index);
-        let mut command = clean(plan, "distccd-worker")?;
+        let mut command = under(plan.worker_under, clean(plan, "distccd-worker")?);
         command
             .arg(format!("--server-addr={}", self.address))
             .arg(format!("--fs-mount={}", plan.mount.display()))
@@ -130,6 +132,15 @@ pub(crate) fn scrub(command: &mut Command) {
             command.env_remove(name);
         }
     }
+}
+
+/// The same command, started by another one.
+fn under(words: &[String], command: Command) -> Command {
+    let Some((program, arguments)) = words.split_first() else { return command };
+    let mut tracer = Command::new(program);
+    scrub(&mut tracer);
+    tracer.args(arguments).arg(command.get_program()).args(command.get_args());
+    tracer
 }
 
 /// A daemon of ours with none of the user's settings and no configuration file of this machine.

@@ -55,6 +55,8 @@ pub(crate) enum Bench {
     Isolation(Isolation),
     /// How long recorded builds take on simulated fleets, under the scheduler and under what others do
     Makespan(Makespan),
+    /// What launcher and worker ask of the shared filesystem for one compile
+    Metadata(Metadata),
     /// What a launcher adds to a job: wall time, CPU time, memory
     Overhead(Overhead),
     /// What a job costs the scheduler, by the size of the fleet and of the queue
@@ -69,6 +71,23 @@ pub(crate) struct Isolation {
     /// The directory to isolate, such as one on a shared filesystem; without it a new one below target/
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<std::path::PathBuf>,
+}
+
+/// Flags of `bench metadata`.
+#[derive(Debug, Args)]
+pub(crate) struct Metadata {
+    /// Show every call
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Put the table into docs/filesystems.md
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Take the product's binaries from there [default: build them in release]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: Option<PathBuf>,
+    /// Leave the scratch directory (traces)
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// Flags of `bench warmth`.

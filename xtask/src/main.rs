@@ -50,6 +50,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,
         Task::Bench(Bench::Isolation(flags)) => bench::isolation(&workspace, &flags)?,
+        Task::Bench(Bench::Metadata(flags)) => bench::metadata(&workspace, &flags)?,
         Task::Bench(Bench::Overhead(flags)) => bench::overhead(&workspace, &flags)?,
         Task::Bench(Bench::Scheduler(flags)) => bench::scheduler(&workspace, &flags)?,
         Task::Bench(Bench::Warmth(flags)) => bench::warmth(&workspace, &flags)?,

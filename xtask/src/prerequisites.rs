@@ -91,6 +91,9 @@ pub(crate) const CEPHFS: &[Need] = &[
 /// To have a Gluster volume and its clients.
 pub(crate) const GLUSTER: &[Need] = &[need("glusterfsd", "glusterfs-server"), need("glusterfs", "glusterfs-client")];
 
+/// To count system calls.
+pub(crate) const STRACE: &[Need] = &[need("strace", "strace")];
+
 /// To compare with distcc.
 pub(crate) const DISTCC: &[Need] = &[need("distccd", "distcc")];
 

@@ -1,4 +1,4 @@
-//! The document that shows what was measured: each command writes its tables between two lines of its own.
+//! The documents that show what was measured: each command writes its tables between two lines of its own.
 
 use std::path::Path;
 
@@ -6,12 +6,15 @@ use anyhow::Context;
 
 use crate::workspace::Workspace;
 
-const DOCUMENT: &str = "docs/scheduling.md";
+/// What is about the scheduler.
+pub(crate) const SCHEDULING: &str = "docs/scheduling.md";
+/// What is about shared filesystems.
+pub(crate) const FILESYSTEMS: &str = "docs/filesystems.md";
 const END: &str = "<!-- to here -->\n";
 
-/// Writes what `cargo xtask bench NAME` printed into its place in the document.
-pub(crate) fn write(workspace: &Workspace, name: &str, tables: &str) -> anyhow::Result<()> {
-    let path = workspace.root().join(DOCUMENT);
+/// Writes what `cargo xtask bench NAME` printed into its place in a document.
+pub(crate) fn write(workspace: &Workspace, document: &str, name: &str, tables: &str) -> anyhow::Result<()> {
+    let path = workspace.root().join(document);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     std::fs::write(&path, replaced(&text, name, tables, &path)?)?;
     Ok(())

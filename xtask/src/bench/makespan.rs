@@ -13,7 +13,7 @@ pub(crate) fn makespan(workspace: &Workspace, flags: &Makespan) -> anyhow::Resul
     let tables = process::capture(&mut cargo)?;
     print!("{tables}");
     if flags.write {
-        document::write(workspace, "makespan", &tables)?;
+        document::write(workspace, document::SCHEDULING, "makespan", &tables)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod document;
 mod isolation;
 mod makespan;
+mod metadata;
 mod runner;
 mod scheduler;
 mod table;
@@ -22,6 +23,7 @@ use crate::process::{self, Daemon, free_port};
 use crate::workspace::Workspace;
 pub(crate) use isolation::isolation;
 pub(crate) use makespan::makespan;
+pub(crate) use metadata::metadata;
 pub(crate) use scheduler::scheduler;
 use table::{Sample, table};
 use tools::Tools;

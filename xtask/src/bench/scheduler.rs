@@ -12,7 +12,7 @@ pub(crate) fn scheduler(workspace: &Workspace, flags: &SchedulerCost) -> anyhow:
     let table = process::capture(&mut cargo)?;
     print!("{table}");
     if flags.write {
-        document::write(workspace, "scheduler", &table)?;
+        document::write(workspace, document::SCHEDULING, "scheduler", &table)?;
     }
     Ok(())
 }

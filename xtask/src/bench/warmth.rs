@@ -44,7 +44,7 @@ pub(crate) fn warmth(workspace: &Workspace, flags: &Warmth) -> anyhow::Result<()
     }
     let table = table(&recipe, &sums);
     print!("{table}");
-    if flags.write { document::write(workspace, "warmth", &table) } else { Ok(()) }
+    if flags.write { document::write(workspace, document::SCHEDULING, "warmth", &table) } else { Ok(()) }
 }
 
 fn build(
