@@ -290,6 +290,15 @@ pub(crate) struct TestFilesystems {
     /// Take the product's binaries from there [default: build them in release]
     #[arg(long, value_name = "DIR")]
     pub(crate) binaries: Option<PathBuf>,
+    /// Only the torture, in a directory of a shared filesystem that is there already, through the server at --server-addr
+    #[arg(long, value_name = "DIR", requires = "server_addr", requires = "binaries")]
+    pub(crate) here: Option<PathBuf>,
+    /// With --here
+    #[arg(long, value_name = "HOST:PORT", requires = "here")]
+    pub(crate) server_addr: Option<String>,
+    /// Less of everything: what `cargo xtask test` runs
+    #[arg(long)]
+    pub(crate) short: bool,
     /// Leave the scratch directory (logs)
     #[arg(long)]
     pub(crate) keep: bool,

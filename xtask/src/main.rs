@@ -46,6 +46,12 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> anyhow::Result<ExitCode> {
+    if let Task::TestFilesystems(flags) = &task
+        && let Some(dir) = &flags.here
+    {
+        // Where there may be no cargo.
+        return filesystems::here(dir, flags);
+    }
     let workspace = Workspace::find()?;
     match task {
         Task::Bench(Bench::Makespan(flags)) => bench::makespan(&workspace, &flags)?,

@@ -91,6 +91,18 @@ pub(crate) const CEPHFS: &[Need] = &[
 /// To have a Gluster volume and its clients.
 pub(crate) const GLUSTER: &[Need] = &[need("glusterfsd", "glusterfs-server"), need("glusterfs", "glusterfs-client")];
 
+/// To have virtual machines with a kernel of their own, and its NFS.
+pub(crate) const USER_MODE_LINUX: &[Need] = &[
+    GCC,
+    LIBC,
+    need("linux.uml", "user-mode-linux"),
+    need("/usr/lib/uml/modules", "user-mode-linux"),
+    need("/sbin/modprobe", "kmod"),
+    need("/usr/sbin/rpc.nfsd", "nfs-kernel-server"),
+    need("/sbin/mount.nfs", "nfs-common"),
+    need("/sbin/rpcbind", "rpcbind"),
+];
+
 /// To count system calls.
 pub(crate) const STRACE: &[Need] = &[need("strace", "strace")];
 

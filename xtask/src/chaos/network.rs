@@ -16,6 +16,9 @@ use crate::process;
 /// Nobody outside these namespaces sees the addresses.
 const NETWORK: [u8; 3] = [10, 77, 0];
 
+/// The number by which the switch has its address, where it has one.
+const SWITCH: usize = 199;
+
 /// Hosts that reach each other through a switch.
 pub(crate) struct Network {
     switch: File,
@@ -44,6 +47,37 @@ impl Network {
         ip(&namespace, "link set eth0 up")?;
         ip(&self.switch, &format!("link set p{host} master br0 up"))?;
         self.hosts.push(namespace);
+        Ok(())
+    }
+
+    /// A virtual machine's link: a device `t0`, `t1`, ... at the switch, for a process that is placed there.
+    ///
+    /// # Errors
+    /// When the kernel has no such devices.
+    pub(crate) fn add_tap(&self, machine: usize) -> anyhow::Result<()> {
+        ip(&self.switch, &format!("tuntap add dev t{machine} mode tap"))?;
+        ip(&self.switch, &format!("link set t{machine} master br0 up"))
+    }
+
+    /// Where the switch is; with an address of its own, given once.
+    ///
+    /// # Errors
+    /// When this process is out of file descriptors, or the address was given before.
+    pub(crate) fn at_switch(&self) -> anyhow::Result<Placer> {
+        ip(&self.switch, "link set lo up")?;
+        ip(&self.switch, &format!("addr add {}/24 dev br0", address(SWITCH)))?;
+        Ok(Placer(self.switch.try_clone()?))
+    }
+
+    /// SIGKILL to all that runs at the switch.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn kill_at_switch(&self) -> anyhow::Result<()> {
+        for process in processes_in(&self.switch)? {
+            // SAFETY: no memory is involved; the process was in a namespace of ours a moment ago.
+            unsafe { libc::kill(process.pid, libc::SIGKILL) };
+        }
         Ok(())
     }
 
@@ -80,20 +114,7 @@ impl Network {
 
     /// Processes that run on a host.
     pub(crate) fn processes(&self, host: usize) -> anyhow::Result<Vec<Process>> {
-        let here = self.hosts[host].metadata()?.ino();
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir("/proc").context("cannot read /proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse::<libc::pid_t>().ok()) else { continue };
-            // A process may end while it is looked at; and a zombie has no namespaces.
-            let namespace = std::fs::metadata(format!("/proc/{pid}/ns/net"));
-            if namespace.is_ok_and(|namespace| namespace.ino() == here) {
-                let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                let shown = String::from_utf8_lossy(&words).replace('\0', " ").trim_end().to_owned();
-                found.push(Process { pid, shown });
-            }
-        }
-        Ok(found)
+        processes_in(&self.hosts[host])
     }
 
     /// Sends a signal to all that runs on a host.
@@ -133,6 +154,23 @@ pub(crate) struct Process {
     pid: libc::pid_t,
     /// Its command line.
     pub(crate) shown: String,
+}
+
+fn processes_in(namespace: &File) -> anyhow::Result<Vec<Process>> {
+    let here = namespace.metadata()?.ino();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot read /proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<libc::pid_t>().ok()) else { continue };
+        // A process may end while it is looked at; and a zombie has no namespaces.
+        let entered = std::fs::metadata(format!("/proc/{pid}/ns/net"));
+        if entered.is_ok_and(|entered| entered.ino() == here) {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let shown = String::from_utf8_lossy(&words).replace('\0', " ").trim_end().to_owned();
+            found.push(Process { pid, shown });
+        }
+    }
+    Ok(found)
 }
 
 /// A host's address.

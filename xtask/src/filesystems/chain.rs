@@ -12,28 +12,24 @@ use super::bench::Bench;
 use super::torture::{DEPTH, Manner, Score, search_dir};
 use crate::process;
 
-/// In both passes together.
-pub(super) const STEPS: usize = 50;
-const PASS: usize = STEPS / 2;
-
 const MAIN: &str =
     "#include <stdio.h>\n#include \"step.h\"\nint main(void) { printf(\"%u\\n\", link_value()); return 0; }\n";
 
 const MODULUS: u32 = 1_000_003;
 
-/// Goes through it in `root`, a new directory.
-pub(super) fn run(bench: &Bench, root: &Path, seed: u64) -> anyhow::Result<Score> {
+/// Goes through it in `root`, a new directory: `steps` in both passes together.
+pub(super) fn run(bench: &Bench, root: &Path, seed: u64, steps: usize) -> anyhow::Result<Score> {
     let mut random = fastrand::Rng::with_seed(seed);
     for depth in 0..DEPTH {
         let dir = search_dir(root, depth);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    let mut chain = Chain { root: root.to_owned(), places: [None; PASS + 1], value: 0, last_worker: None };
+    let mut chain = Chain { root: root.to_owned(), places: vec![None; steps / 2 + 1], value: 0, last_worker: None };
     let mut score = Score::default();
     for _ in 0..2 {
         chain.value = random.u32(1..MODULUS);
         chain.define(0, random.usize(..DEPTH), Manner::draw(&mut random))?;
-        for step in 1..=PASS {
+        for step in 1..=steps / 2 {
             process::check_interrupted()?;
             score.add(chain.step(bench, step, &mut random)?);
         }
@@ -44,7 +40,7 @@ pub(super) fn run(bench: &Bench, root: &Path, seed: u64) -> anyhow::Result<Score
 struct Chain {
     root: PathBuf,
     /// Where each link's header is.
-    places: [Option<usize>; PASS + 1],
+    places: Vec<Option<usize>>,
     /// What the last link defines.
     value: u32,
     last_worker: Option<String>,

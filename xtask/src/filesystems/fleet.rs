@@ -44,8 +44,11 @@ pub(super) struct Fleet {
 /// What a launcher has to be told.
 #[derive(Clone)]
 pub(super) struct Introduction {
-    mount: PathBuf,
-    run: PathBuf,
+    /// The server's address.
+    pub(super) server: String,
+    pub(super) mount: PathBuf,
+    /// A place without launcher settings.
+    pub(super) run: PathBuf,
 }
 
 impl Fleet {
@@ -62,7 +65,8 @@ impl Fleet {
         let joined =
             || std::fs::read_to_string(&log).is_ok_and(|text| text.matches("worker joined").count() >= WORKERS);
         server.wait_until(START, joined).context("not every worker joined")?;
-        let introduction = Introduction { mount: plan.mount.to_owned(), run: plan.run.to_owned() };
+        let introduction =
+            Introduction { server: server_address(), mount: plan.mount.to_owned(), run: plan.run.to_owned() };
         Ok(Self { workers, _server: server, introduction })
     }
 
@@ -87,7 +91,7 @@ impl Introduction {
     /// Tells launchers started by `command` where the fleet is, and nothing else that a user's settings may say.
     pub(super) fn give(&self, command: &mut Command) {
         cluster::scrub(command);
-        command.env("DISTCCD_SERVER_ADDR", server_address()).env("DISTCCD_FS_MOUNT", &self.mount);
+        command.env("DISTCCD_SERVER_ADDR", &self.server).env("DISTCCD_FS_MOUNT", &self.mount);
         command.env("XDG_CONFIG_HOME", &self.run).env("XDG_RUNTIME_DIR", &self.run);
     }
 }

@@ -8,6 +8,7 @@ mod chain;
 mod fleet;
 mod gluster;
 mod hosts;
+mod nfs;
 mod stalefs;
 mod torture;
 mod waits;
@@ -27,7 +28,7 @@ use crate::workspace::Workspace;
 use bench::Bench;
 use building::Site;
 use cephfs::Ceph;
-use fleet::{Fleet, HOME, Plan, WORKERS};
+use fleet::{Fleet, HOME, Introduction, Plan, WORKERS};
 use gluster::Gluster;
 use hosts::Hosts;
 use torture::{Score, Size};
@@ -36,6 +37,8 @@ use torture::{Score, Size};
 const SLOTS: usize = 1;
 /// Of all jobs of a build on CephFS, so many may wait for a look that the filesystem blocks.
 const LONG_WAITS: f64 = 0.01;
+/// Of NFS: the one that most sites have, and the one that remembers most.
+const NFS_VERSIONS: [&str; 2] = ["3", "4.2"];
 /// A host is lost when so many jobs have run.
 const LOSE_AFTER: usize = 10;
 
@@ -102,6 +105,7 @@ struct Ground<'a> {
     mount: &'a Path,
     run: PathBuf,
     seeds: Vec<u64>,
+    size: Size,
     /// Looks are blocked there for some ways to publish.
     blocks_looks: bool,
 }
@@ -118,7 +122,7 @@ impl Test<'_> {
                 Filesystem::Stalefs => self.stalefs()?,
                 Filesystem::Cephfs => self.cephfs()?,
                 Filesystem::Gluster => self.gluster()?,
-                Filesystem::Nfs => bail!("nfs: not yet taken over from the testbed"),
+                Filesystem::Nfs => self.nfs()?,
             });
         }
         Ok(complaints)
@@ -126,6 +130,10 @@ impl Test<'_> {
 
     fn seeds(&self) -> Vec<u64> {
         (self.flags.seed..self.flags.seed + self.flags.seeds).collect()
+    }
+
+    fn size(&self) -> Size {
+        if self.flags.short { Size::SHORT } else { Size::FULL }
     }
 
     fn stalefs(&self) -> anyhow::Result<Vec<String>> {
@@ -138,8 +146,9 @@ impl Test<'_> {
             let hosts = Hosts::new(fleet::CLIENTS, |host| fleet::prepare_host(&run, host))?;
             let _mounts = program.mount(&hosts, &run.join("backing"), &mount, *mode, &[], &run)?;
             let seeds = self.seeds().into_iter().skip(turn).step_by(modes.len()).collect();
+            let size = if *mode == StaleMode::Hard { Size::SHORTEST } else { self.size() };
             let name = format!("stalefs, mode {}", mode.name());
-            let ground = Ground { name, hosts: &hosts, mount: &mount, run, seeds, blocks_looks: false };
+            let ground = Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false };
             complaints.extend(self.on(&ground)?);
         }
         Ok(complaints)
@@ -160,6 +169,7 @@ impl Test<'_> {
             mount: Path::new(cephfs::MOUNT),
             run,
             seeds: self.seeds(),
+            size: self.size(),
             blocks_looks: true,
         };
         self.on(&ground)
@@ -171,7 +181,42 @@ impl Test<'_> {
         let hosts = Hosts::new(gluster::HOSTS, |host| fleet::prepare_host(&run, host))?;
         let _gluster = Gluster::start(&hosts, &run.join("gluster"), &mount)?;
         let name = "GlusterFS".to_owned();
-        self.on(&Ground { name, hosts: &hosts, mount: &mount, run, seeds: self.seeds(), blocks_looks: false })
+        let (seeds, size) = (self.seeds(), self.size());
+        self.on(&Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false })
+    }
+
+    /// The torture alone, and less of it: a machine needs half a second for a compile.
+    fn nfs(&self) -> anyhow::Result<Vec<String>> {
+        let mut complaints = Vec::new();
+        let this = std::env::current_exe().context("this program has no path")?;
+        for version in NFS_VERSIONS {
+            println!("==> NFS {version}");
+            let run = self.scratch.join(format!("nfs-{version}"));
+            std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
+            let machines = nfs::Machines::start(&run)?;
+            machines.mount(&run, version)?;
+            machines.start_fleet(self.binaries, &run, self.worker_settings())?;
+            let script = format!(
+                "cd {run}; export TMPDIR=/dev/shm; {this} test-filesystems --short --here={mount} --server-addr={server} \
+                 --binaries={binaries} --seed={seed} --seeds={seeds}",
+                run = run.display(),
+                this = this.display(),
+                mount = nfs::MOUNT,
+                server = nfs::server_address(),
+                binaries = self.binaries.display(),
+                seed = self.flags.seed,
+                seeds = self.flags.seeds,
+            );
+            if let Err(error) = machines.run_shown(nfs::HOME, &script) {
+                process::check_interrupted()?;
+                complaints.push(format!("NFS {version}: {error:#}"));
+            }
+        }
+        Ok(complaints)
+    }
+
+    fn worker_settings(&self) -> &'static str {
+        if self.flags.without_coherence { "coherence = false\n" } else { "" }
     }
 
     /// The project, then the torture, on one fleet.
@@ -185,14 +230,13 @@ impl Test<'_> {
                 Some(Site::prepare(hosts, self.recipe, self.sources, self.binaries, ground.mount, &logs, jobs)?)
             }
         };
-        let worker = if self.flags.without_coherence { "coherence = false\n" } else { "" };
         let plan = Plan {
             hosts: ground.hosts,
             binaries: self.binaries,
             mount: ground.mount,
             run: &ground.run,
             slots: SLOTS,
-            worker,
+            worker: self.worker_settings(),
         };
         let mut fleet = Fleet::start(&plan)?;
         let mut complaints = Vec::new();
@@ -229,27 +273,55 @@ impl Test<'_> {
     }
 
     fn torture(&self, ground: &Ground<'_>, fleet: &Fleet) -> anyhow::Result<Vec<String>> {
-        let mut total = Score::default();
-        let mut longest = Duration::ZERO;
-        for &seed in &ground.seeds {
-            let notes = ground.run.join(format!("notes-{seed}"));
+        let notes = ground.run.join("notes");
+        let bench = |seed: u64| -> anyhow::Result<Bench> {
+            let notes = notes.join(seed.to_string());
             std::fs::create_dir_all(&notes)?;
-            let bench = Bench::new(self.binaries, fleet.introduction(), &notes);
-            let start = Instant::now();
-            let root = ground.mount.join(format!("torture-{seed}"));
-            let score = ground.hosts.visit(HOME, || torture::run(&bench, &root, seed, Size::FULL))?;
-            println!(
-                "  seed {seed}: {score}; {}, the longest job {}",
-                seconds(start.elapsed()),
-                seconds(bench.longest())
-            );
-            total.add(score);
-            longest = longest.max(bench.longest());
-        }
-        println!("  torture, {} seeds: {total}; the longest job {}", ground.seeds.len(), seconds(longest));
-        let clean = ground.seeds.is_empty() || total.is_clean();
-        Ok(if clean { Vec::new() } else { vec![format!("torture: {total}")] })
+            Ok(Bench::new(self.binaries, fleet.introduction(), &notes))
+        };
+        ground.hosts.visit(HOME, || torture_all(&bench, ground.mount, &ground.seeds, ground.size))
     }
+}
+
+/// `--here`: the torture on a filesystem and a fleet that are there already.
+pub(crate) fn here(dir: &Path, flags: &TestFilesystems) -> anyhow::Result<ExitCode> {
+    let (Some(server), Some(binaries)) = (&flags.server_addr, &flags.binaries) else {
+        bail!("--here needs --server-addr and --binaries");
+    };
+    let run = tempfile::tempdir().context("cannot make a directory for notes")?;
+    let bench = |seed: u64| -> anyhow::Result<Bench> {
+        let notes = run.path().join(seed.to_string());
+        std::fs::create_dir_all(&notes)?;
+        let introduction = Introduction { server: server.clone(), mount: dir.to_owned(), run: run.path().to_owned() };
+        Ok(Bench::new(binaries, introduction, &notes))
+    };
+    let seeds: Vec<u64> = (flags.seed..flags.seed + flags.seeds).collect();
+    let size = if flags.short { Size::SHORT } else { Size::FULL };
+    let complaints = torture_all(&bench, dir, &seeds, size)?;
+    complaints.iter().for_each(|complaint| println!("FAILED: {complaint}"));
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every seed, in directories of `mount`. To be called where the build is.
+fn torture_all(
+    bench: &dyn Fn(u64) -> anyhow::Result<Bench>,
+    mount: &Path,
+    seeds: &[u64],
+    size: Size,
+) -> anyhow::Result<Vec<String>> {
+    let (mut total, mut longest) = (Score::default(), Duration::ZERO);
+    for &seed in seeds {
+        let bench = bench(seed)?;
+        let start = Instant::now();
+        let score = torture::run(&bench, &mount.join(format!("torture-{seed}")), seed, size)?;
+        let took = seconds(start.elapsed());
+        println!("  seed {seed}: {score}; {took}, the longest job {}", seconds(bench.longest()));
+        total.add(score);
+        longest = longest.max(bench.longest());
+    }
+    println!("  torture, {} seeds: {total}; the longest job {}", seeds.len(), seconds(longest));
+    let sound = seeds.is_empty() || (total.is_clean() && (size.chains == 0 || total.handovers > 0));
+    Ok(if sound { Vec::new() } else { vec![format!("torture: {total}")] })
 }
 
 /// Loses the host of a worker when the build is well under way.
