@@ -278,7 +278,7 @@ pub(crate) struct TestFilesystems {
     /// What to build [default: taglib]
     #[arg(long, value_name = "NAME", default_value = "taglib")]
     pub(crate) project: String,
-    /// Only the torture, or only the project
+    /// Only this part of it
     #[arg(long, value_enum)]
     pub(crate) only: Option<Part>,
     /// Workers get the hidden setting `coherence = false`: this has to fail
@@ -302,6 +302,28 @@ pub(crate) struct TestFilesystems {
     /// Leave the scratch directory (logs)
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+impl TestFilesystems {
+    /// What every run of CI does.
+    pub(crate) fn short(filesystem: Filesystem) -> Self {
+        let modes = if filesystem == Filesystem::Stalefs { StaleMode::ALL.to_vec() } else { Vec::new() };
+        Self {
+            filesystems: vec![filesystem],
+            seed: 1,
+            seeds: modes.len().max(1) as u64,
+            mode: modes,
+            project: "yaml-cpp".to_owned(),
+            only: None,
+            without_coherence: false,
+            lose_host: false,
+            binaries: None,
+            here: None,
+            server_addr: None,
+            short: true,
+            keep: false,
+        }
+    }
 }
 
 /// A shared filesystem.
@@ -341,13 +363,15 @@ impl StaleMode {
     }
 }
 
-/// Half of a test.
+/// A part of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// A project made to be seen wrongly
     Torture,
     /// A real project
     Project,
+    /// With cephfs: how long the first look at a new file takes, by how it was published
+    Looks,
 }
 
 /// Flags of `torture`.

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::flags::{Chaos, Demo, Generator, Project, Sim, Test};
+use crate::flags::{Chaos, Demo, Filesystem, Generator, Project, Sim, Test, TestFilesystems};
 use crate::prerequisites::{self, TESTS};
 use crate::workspace::{BINARIES, Workspace};
-use crate::{chaos, demo, launchers, process, sim, tidy};
+use crate::{chaos, demo, filesystems, launchers, process, sim, tidy};
 
 /// Worlds that the scheduler has to survive in each run.
 const SEEDS: u64 = 500;
@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
     ("demo: CMake + Makefiles", |workspace| demonstrate(workspace, Project::Taglib, Generator::Make)),
     ("demo: plain make", |workspace| demonstrate(workspace, Project::Lua, Generator::Make)),
     ("chaos", storm),
+    ("filesystems: CephFS", |workspace| on_filesystem(workspace, Filesystem::Cephfs)),
 ];
 
 /// Runs the steps; the last line counts.
@@ -196,6 +197,15 @@ fn storm(workspace: &Workspace) -> anyhow::Result<Outcome> {
     let flags =
         Chaos { seed: 1, seeds: 1, minutes: 1, project: Project::Taglib, workers: 4, slots: 3, jobs: 24, keep: false };
     let code = chaos::run(workspace, &flags)?;
+    Ok(if code == ExitCode::SUCCESS { Outcome::Passed(0) } else { Outcome::Failed { passed: 0, failed: 1 } })
+}
+
+/// A small project and a short torture; the long campaigns are `cargo xtask test-filesystems`.
+fn on_filesystem(workspace: &Workspace, filesystem: Filesystem) -> anyhow::Result<Outcome> {
+    if !filesystems::is_possible() {
+        return Ok(Outcome::Skipped("mounts are only for root, and need /dev/fuse".to_owned()));
+    }
+    let code = filesystems::run(workspace, &TestFilesystems::short(filesystem))?;
     Ok(if code == ExitCode::SUCCESS { Outcome::Passed(0) } else { Outcome::Failed { passed: 0, failed: 1 } })
 }
 

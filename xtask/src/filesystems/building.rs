@@ -106,7 +106,7 @@ impl<'a> Site<'a> {
             Ledger::take(&self.wrapped.notes)?.context("the launchers left no notes: did the build use them?")?;
         println!("  {}", ledger.summary());
         let mut complaints = self.hosts.visit(HOME, || self.compare())?;
-        complaints.extend(self.build_again(&how, &with_notes)?);
+        complaints.extend(self.build_again(&how, with_notes)?);
         Ok(Built { took, away: ledger.away(), here: ledger.here(), waits, complaints })
     }
 

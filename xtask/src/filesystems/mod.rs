@@ -8,6 +8,7 @@ mod chain;
 mod fleet;
 mod gluster;
 mod hosts;
+mod looks;
 mod nfs;
 mod stalefs;
 mod torture;
@@ -40,7 +41,7 @@ const LONG_WAITS: f64 = 0.01;
 /// Of NFS: the one that most sites have, and the one that remembers most.
 const NFS_VERSIONS: [&str; 2] = ["3", "4.2"];
 /// A host is lost when so many jobs have run.
-const LOSE_AFTER: usize = 10;
+const LOSE_AFTER: usize = 3;
 
 /// Whether hosts can be made here.
 pub(crate) fn is_possible() -> bool {
@@ -61,7 +62,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &TestFilesystems) -> anyhow::Res
     };
     let recipe = recipe(&flags.project)?;
     let sources = match flags.only {
-        Some(Part::Torture) => Vec::new(),
+        Some(Part::Torture | Part::Looks) => Vec::new(),
         _ => {
             recipe.install_needs()?;
             fetch::debian_source(workspace, &recipe.source)?
@@ -106,6 +107,8 @@ struct Ground<'a> {
     run: PathBuf,
     seeds: Vec<u64>,
     size: Size,
+    /// Whether the project is built there.
+    builds: bool,
     /// Looks are blocked there for some ways to publish.
     blocks_looks: bool,
 }
@@ -148,7 +151,8 @@ impl Test<'_> {
             let seeds = self.seeds().into_iter().skip(turn).step_by(modes.len()).collect();
             let size = if *mode == StaleMode::Hard { Size::SHORTEST } else { self.size() };
             let name = format!("stalefs, mode {}", mode.name());
-            let ground = Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false };
+            let builds = !self.flags.short || turn == 0;
+            let ground = Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false, builds };
             complaints.extend(self.on(&ground)?);
         }
         Ok(complaints)
@@ -163,6 +167,10 @@ impl Test<'_> {
         let start = Instant::now();
         let _ceph = Ceph::start(&hosts, &run.join("ceph"))?;
         println!("CephFS is up after {}", seconds(start.elapsed()));
+        if self.flags.only == Some(Part::Looks) {
+            looks::show(&hosts, Path::new(cephfs::MOUNT))?;
+            return Ok(Vec::new());
+        }
         let ground = Ground {
             name: "CephFS".to_owned(),
             hosts: &hosts,
@@ -171,6 +179,7 @@ impl Test<'_> {
             seeds: self.seeds(),
             size: self.size(),
             blocks_looks: true,
+            builds: true,
         };
         self.on(&ground)
     }
@@ -182,7 +191,7 @@ impl Test<'_> {
         let _gluster = Gluster::start(&hosts, &run.join("gluster"), &mount)?;
         let name = "GlusterFS".to_owned();
         let (seeds, size) = (self.seeds(), self.size());
-        self.on(&Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false })
+        self.on(&Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false, builds: true })
     }
 
     /// The torture alone, and less of it: a machine needs half a second for a compile.
@@ -223,7 +232,8 @@ impl Test<'_> {
     fn on(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<String>> {
         println!("==> {}", ground.name);
         let site = match self.flags.only {
-            Some(Part::Torture) => None,
+            Some(Part::Torture | Part::Looks) => None,
+            _ if !ground.builds => None,
             _ => {
                 let logs = ground.run.join("logs");
                 let (hosts, jobs) = (ground.hosts, WORKERS * SLOTS + 1);
