@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
     ("demo: CMake + Makefiles", |workspace| demonstrate(workspace, Project::Taglib, Generator::Make)),
     ("demo: plain make", |workspace| demonstrate(workspace, Project::Lua, Generator::Make)),
     ("chaos", storm),
+    ("filesystems: stalefs", |workspace| on_filesystem(workspace, Filesystem::Stalefs)),
     ("filesystems: CephFS", |workspace| on_filesystem(workspace, Filesystem::Cephfs)),
 ];
 

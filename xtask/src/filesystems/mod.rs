@@ -38,6 +38,8 @@ use torture::{Score, Size};
 const SLOTS: usize = 1;
 /// Of all jobs of a build on CephFS, so many may wait for a look that the filesystem blocks.
 const LONG_WAITS: f64 = 0.01;
+/// A hidden setting of workers.
+const BLIND: &str = "coherence = false\n";
 /// Of NFS: the one that most sites have, and the one that remembers most.
 const NFS_VERSIONS: [&str; 2] = ["3", "4.2"];
 /// A host is lost when so many jobs have run.
@@ -154,8 +156,27 @@ impl Test<'_> {
             let builds = !self.flags.short || turn == 0;
             let ground = Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false, builds };
             complaints.extend(self.on(&ground)?);
+            if self.flags.short && *mode == StaleMode::Nfs {
+                complaints.extend(self.must_bite(&ground)?);
+            }
         }
         Ok(complaints)
+    }
+
+    /// A torture that is survived by workers that look at nothing afresh tests nothing.
+    fn must_bite(&self, ground: &Ground<'_>) -> anyhow::Result<Option<String>> {
+        println!("==> {}, with blind workers", ground.name);
+        let fleet = Fleet::start(&self.plan(ground, BLIND))?;
+        let dir = ground.mount.join("blind");
+        ground.hosts.visit(HOME, || Ok(std::fs::create_dir(&dir)?))?;
+        for &seed in &ground.seeds {
+            let found = self.torture(ground, &fleet, &dir, &[seed])?;
+            if !found.is_empty() {
+                println!("  it bites, as it has to");
+                return Ok(None);
+            }
+        }
+        Ok(Some(format!("{}: blind workers survive the torture", ground.name)))
     }
 
     fn cephfs(&self) -> anyhow::Result<Vec<String>> {
@@ -225,7 +246,7 @@ impl Test<'_> {
     }
 
     fn worker_settings(&self) -> &'static str {
-        if self.flags.without_coherence { "coherence = false\n" } else { "" }
+        if self.flags.without_coherence { BLIND } else { "" }
     }
 
     /// The project, then the torture, on one fleet.
@@ -240,18 +261,10 @@ impl Test<'_> {
                 Some(Site::prepare(hosts, self.recipe, self.sources, self.binaries, ground.mount, &logs, jobs)?)
             }
         };
-        let plan = Plan {
-            hosts: ground.hosts,
-            binaries: self.binaries,
-            mount: ground.mount,
-            run: &ground.run,
-            slots: SLOTS,
-            worker: self.worker_settings(),
-        };
-        let mut fleet = Fleet::start(&plan)?;
+        let mut fleet = Fleet::start(&self.plan(ground, self.worker_settings()))?;
         let mut complaints = Vec::new();
         if self.flags.only != Some(Part::Project) {
-            complaints.extend(self.torture(ground, &fleet)?);
+            complaints.extend(self.torture(ground, &fleet, ground.mount, &ground.seeds)?);
         }
         if let Some(site) = &site {
             complaints.extend(self.build(ground, &mut fleet, site)?);
@@ -282,14 +295,19 @@ impl Test<'_> {
         Ok(complaints)
     }
 
-    fn torture(&self, ground: &Ground<'_>, fleet: &Fleet) -> anyhow::Result<Vec<String>> {
+    fn plan<'b>(&'b self, ground: &'b Ground<'_>, worker: &'b str) -> Plan<'b> {
+        let (hosts, mount, run) = (ground.hosts, ground.mount, &ground.run);
+        Plan { hosts, binaries: self.binaries, mount, run, slots: SLOTS, worker }
+    }
+
+    fn torture(&self, ground: &Ground<'_>, fleet: &Fleet, dir: &Path, seeds: &[u64]) -> anyhow::Result<Vec<String>> {
         let notes = ground.run.join("notes");
         let bench = |seed: u64| -> anyhow::Result<Bench> {
             let notes = notes.join(seed.to_string());
             std::fs::create_dir_all(&notes)?;
             Ok(Bench::new(self.binaries, fleet.introduction(), &notes))
         };
-        ground.hosts.visit(HOME, || torture_all(&bench, ground.mount, &ground.seeds, ground.size))
+        ground.hosts.visit(HOME, || torture_all(&bench, dir, seeds, ground.size))
     }
 }
 
