@@ -18,6 +18,7 @@ const ENVIRONMENT: &str = "environment";
 
 /// A setting: its name in files, and how it is put into `T`. The error says what would be right, to be read after the
 /// value ("must be ...").
+#[derive(Debug)]
 pub struct Key<T> {
     /// The name in files; the variable is `DISTCCD_` and the name in capitals, the flag `--` with dashes.
     pub name: &'static str,
@@ -25,6 +26,12 @@ pub struct Key<T> {
     pub set: fn(&mut T, &Raw) -> Result<(), String>,
     /// Shows the present value as a file would give it (TOML).
     pub show: fn(&T) -> String,
+}
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        Self { name: self.name, set: self.set, show: self.show }
+    }
 }
 
 /// One wrong setting.

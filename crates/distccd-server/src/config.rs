@@ -101,6 +101,9 @@ pub struct Config {
     pub stop_grace: Duration,
     /// How often workers report.
     pub heartbeat: Duration,
+    /// How long the filesystem of any machine may hide what another has committed. Directories that changed are
+    /// remembered for so long; 0 is not at all.
+    pub coherence_horizon: Duration,
     /// Where what the next run is to know is kept. [`crate::run`] takes `Auto` for `Off`: who calls it settles that.
     pub state_dir: StateDir,
     /// What of a toolchain must be the same for a job to go to a worker.
@@ -122,6 +125,8 @@ impl Default for Config {
             take_over: false,
             stop_grace: Duration::from_secs(30),
             heartbeat: Duration::from_secs(1),
+            // The longest that NFS caches a directory (acdirmax, nfs(5)).
+            coherence_horizon: Duration::from_secs(60),
             state_dir: StateDir::Auto,
             toolchain_match: Sameness::Exact,
             journal: None,
@@ -157,6 +162,11 @@ pub const KEYS: &[Key<Config>] = &[
         name: "bench_time",
         set: |c, raw| raw.as_duration().map(|it| c.scheduler.bench_time = it),
         show: |c| shown_duration(c.scheduler.bench_time),
+    },
+    Key {
+        name: "coherence_horizon",
+        set: |c, raw| raw.as_grace().map(|it| c.coherence_horizon = it),
+        show: |c| shown_duration(c.coherence_horizon),
     },
     Key {
         name: "cold_directory",

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
+use model::outcome::AttemptFailure;
+use model::time::Timestamp;
 use proto::convert::{Sameness, attempt_ref, dir_keys};
 use proto::v1::{self, launcher_reply, worker_order};
 use scheduler_core::{Action, AuditRate, ClientId, Commit, HeldAttempt, LocalReason, Snapshot, Unmet, WorkerState};
@@ -12,6 +15,7 @@ use scheduler_core::{Action, AuditRate, ClientId, Commit, HeldAttempt, LocalReas
 use crate::SOFTWARE;
 use crate::audits::Audits;
 use crate::books::{Books, Telling};
+use crate::directory_book::{DirectoryBook, Reader};
 use crate::fact::Seat;
 use crate::mount_check;
 use crate::peer;
@@ -40,6 +44,7 @@ pub struct Dispatch {
     done: BTreeMap<String, BTreeMap<i32, u64>>,
     roster: Arc<Roster>,
     audits: Audits,
+    directories: DirectoryBook,
 }
 
 struct Client {
@@ -62,13 +67,15 @@ struct Worker {
 }
 
 impl Dispatch {
-    /// No sessions yet. `lease` and `heartbeat` are what workers are told.
+    /// No sessions yet. `lease` and `heartbeat` are what workers are told; `horizon` is how long a commit may be hidden
+    /// from some machine by its filesystem's caches.
     #[must_use]
     pub fn new(
         incarnation: Incarnation,
         lease: Duration,
         heartbeat: Duration,
         sameness: Sameness,
+        horizon: Duration,
         roster: Arc<Roster>,
         rate: AuditRate,
     ) -> Self {
@@ -86,6 +93,7 @@ impl Dispatch {
             done: BTreeMap::new(),
             roster,
             audits: Audits::new(rate),
+            directories: DirectoryBook::new(horizon, Timestamp::ZERO),
         }
     }
 
@@ -99,6 +107,11 @@ impl Dispatch {
     #[must_use]
     pub fn roster(&self) -> Arc<Roster> {
         Arc::clone(&self.roster)
+    }
+
+    /// Says what time it is, which what follows goes by.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.directories.advance(now);
     }
 
     /// Carries out an order of the scheduler.
@@ -122,6 +135,7 @@ impl Dispatch {
             Action::EndAudit { of, verdict } => self.audits.end(of, verdict),
             Action::Forget { job } => self.forget(job),
             Action::ForgetWorker { worker } => {
+                self.directories.forget_told(worker);
                 if let Some(gone) = self.workers.remove(&worker) {
                     self.roster.leave(worker_incarnation(&gone.register), gone.entry);
                     match gone.said_goodbye {
@@ -288,17 +302,24 @@ impl Dispatch {
     // --- attempts ---
 
     fn assign(&mut self, worker: WorkerId, assigned: &[Attempt], commit: Commit) {
-        let assignments = assigned.iter().filter_map(|&attempt| self.assignment(attempt, commit)).collect();
+        let assignments = assigned.iter().filter_map(|&attempt| self.assignment(worker, attempt, commit)).collect();
         self.order(worker, worker_order::Message::Assign(v1::AssignBatch { assignments }));
     }
 
-    fn assignment(&self, attempt: Attempt, commit: Commit) -> Option<v1::Assignment> {
+    fn assignment(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) -> Option<v1::Assignment> {
         let job = self.books.get(attempt.job)?.job.as_ref()?;
+        let searched = job.searched.iter().map(|stamp| stamp.path.clone());
+        let near: Vec<Bytes> = job.dirs.iter().cloned().chain(searched).collect();
+        let user = user_of(job).unwrap_or_default();
+        let told = self.directories.tell(&Reader { worker, user, near: &near, below: &job.build_dir });
         Some(v1::Assignment {
             attempt: Some(attempt_ref(attempt)),
             when_permitted: commit == Commit::WhenPermitted,
             audit: self.audits.of(attempt.job, job).into(),
             toolchain: job.toolchain.clone().filter(|_| self.sameness == Sameness::Exact),
+            changed: told.changed,
+            changes_unknown: told.is_unsure,
+            searched: job.searched.clone(),
             ..assignment_of(job)
         })
     }
@@ -346,12 +367,36 @@ impl Dispatch {
         if self.audits.take(attempt, &outcome) {
             return;
         }
+        self.note_commit(seat, attempt, &outcome);
         let Some(entry) = self.books.get_mut(attempt.job) else { return };
         let newer = entry.outcome.as_ref().is_none_or(|(known, _)| known.number <= attempt.number);
         if newer {
             entry.outcome = Some((attempt, outcome));
             entry.unacknowledged = Some((seat.worker, attempt));
         }
+    }
+
+    /// Before anybody hears of the outcome, and may submit what depends on it.
+    fn note_commit(&mut self, seat: Seat, attempt: Attempt, outcome: &v1::Outcome) {
+        let job = self.books.get(attempt.job).and_then(|entry| entry.job.as_ref());
+        let user = job.and_then(user_of);
+        let cwd = job.and_then(|job| job.command.as_ref()).map_or(Bytes::new(), |command| command.cwd.clone());
+        let files: Vec<Vec<u8>> = outcome.outputs.iter().map(|stamp| absolute(&cwd, &stamp.path)).collect();
+        self.directories.note_files(seat.worker, user, files.iter().map(Vec::as_slice));
+    }
+
+    /// An attempt that failed may have published a part of what it was to write; or all, if it could not say so any more.
+    pub fn note_failure(&mut self, attempt: Attempt, failure: &AttemptFailure) {
+        use AttemptFailure::{HandedBack, InputsNotVisible, Refused};
+        let Some(job) = self.books.get(attempt.job).and_then(|entry| entry.job.as_ref()) else { return };
+        if matches!(failure, HandedBack | InputsNotVisible(_) | Refused(_)) {
+            return;
+        }
+        let cwd = job.command.as_ref().map_or(Bytes::new(), |command| command.cwd.clone());
+        let files = job.outputs.iter().map(|output| absolute(&cwd, output));
+        let mut dirs: BTreeSet<Vec<u8>> = files.filter_map(parent).collect();
+        dirs.insert(cwd.to_vec());
+        self.directories.note_directories(user_of(job), dirs.iter().map(Vec::as_slice));
     }
 
     /// After the scheduler absorbed an attempt's end: the worker need not keep what nobody will ask for. An outcome is
@@ -399,6 +444,8 @@ impl Dispatch {
         }
         let seat = Seat { worker, conversation: self.conversations };
         let dirs = self.workers.remove(&worker).map(|known| known.dirs).unwrap_or_default();
+        // Assignments that were on their way may have been lost, with what they told.
+        self.directories.forget_told(worker);
         let entry = Worker {
             name,
             register: register.clone(),
@@ -658,4 +705,18 @@ fn in_words(reason: &LocalReason) -> String {
         LocalReason::Unreasonable { what } => format!("it asks for too many {what}"),
         LocalReason::Stopping => "the server is stopping".to_owned(),
     }
+}
+
+fn user_of(job: &v1::Job) -> Option<u32> {
+    Some(job.command.as_ref()?.identity.as_ref()?.uid)
+}
+
+fn absolute(cwd: &[u8], path: &[u8]) -> Vec<u8> {
+    if path.starts_with(b"/") { path.to_vec() } else { [cwd, b"/", path].concat() }
+}
+
+fn parent(mut path: Vec<u8>) -> Option<Vec<u8>> {
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    path.truncate(slash.max(1));
+    Some(path)
 }

@@ -74,7 +74,8 @@ impl Driver {
         let settle_at = Some(clock.now() + longest);
         let sameness = config.toolchain_match;
         let rate = AuditRate(config.scheduler.audit_rate);
-        let dispatch = Dispatch::new(incarnation, lease, config.heartbeat, sameness, roster, rate);
+        let dispatch =
+            Dispatch::new(incarnation, lease, config.heartbeat, sameness, config.coherence_horizon, roster, rate);
         Ok(Self {
             scheduler,
             dispatch,
@@ -172,6 +173,7 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         let now = self.clock.now();
+        self.dispatch.advance(now);
         let step = self.journal.as_ref().and_then(|journal| journal.before(now, &input));
         self.scheduler.step(now, input, &mut self.actions);
         if let Some(journal) = &mut self.journal {
@@ -183,6 +185,7 @@ impl Driver {
     }
 
     fn absorb(&mut self, fact: Fact) {
+        self.dispatch.advance(self.clock.now());
         match fact {
             Fact::ClientJoined { client, replies, knows_waiting } => {
                 self.dispatch.admit_client(client, replies, knows_waiting);
@@ -365,6 +368,7 @@ impl Driver {
             Some(v1::attempt_result::Result::Failure(failure)) => {
                 let failure = AttemptFailure::try_from(failure).unwrap_or_else(|error| garbled(&error));
                 tracing::info!(%attempt, worker = seat.worker.number(), %failure, "an attempt gave no outcome");
+                self.dispatch.note_failure(attempt, &failure);
                 Err(failure)
             }
             None => Err(garbled(&"it holds neither outcome nor failure")),

@@ -12,6 +12,7 @@
 pub mod audits;
 pub mod books;
 pub mod config;
+pub mod directory_book;
 pub mod dispatch;
 pub mod driver;
 pub mod explanation;

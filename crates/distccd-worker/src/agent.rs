@@ -235,6 +235,7 @@ impl Agent {
         check_hello(welcome.hello.as_ref(), SOFTWARE).map_err(|error| Error::Refused(error.to_string()))?;
         let Some(up) = &mut self.up else { return Ok(()) };
         self.registration.on_welcome(welcome.hello.as_ref().map(|hello| hello.incarnation.clone()).unwrap_or_default());
+        self.executor.revalidation.on_welcome();
         let now = Instant::now();
         let heartbeat = micros_or(welcome.heartbeat_us, Duration::from_secs(1)).max(Duration::from_millis(5));
         self.lease.on_welcome(micros_or(welcome.lease_us, Duration::from_secs(10)));
@@ -254,6 +255,10 @@ impl Agent {
     }
 
     fn on_assignment(&mut self, assignment: v1::Assignment) {
+        // Whatever becomes of the assignment: what it tells, no later one will.
+        let identity = assignment.command.as_ref().and_then(|command| command.identity.as_ref());
+        let uid = identity.map_or(0, |identity| identity.uid);
+        let arrived = self.executor.revalidation.on_assignment(uid, &assignment.changed);
         let (attempt, task) = match wire::assignment(assignment) {
             Ok(read) => read,
             Err(error) => return tracing::warn!("dropped an assignment: {error}"),
@@ -263,6 +268,7 @@ impl Agent {
             Ok(_) if self.takes_nothing() => Some(AttemptFailure::HandedBack),
             Ok(task) => match self.refusal(&task) {
                 None => {
+                    let task = wire::Task { arrived, ..task };
                     let new = self.books.on_assigned(attempt, task);
                     tracing::debug!(%attempt, new, "assigned");
                     None

@@ -141,6 +141,8 @@ pub struct Config {
     pub durability: Durability,
     /// What an isolated attempt may write before it is published, in bytes of memory.
     pub scratch_limit: u64,
+    /// Whether directories are looked at afresh that others have changed; see [`HIDDEN`].
+    pub coherence: bool,
     /// Where long output of commands is kept until the server has it.
     pub scratch: PathBuf,
     /// So much may one attempt print, in bytes: it bounds what `scratch` must hold, together with the slots.
@@ -168,6 +170,7 @@ impl Default for Config {
             isolation: IsolationWish::Auto,
             durability: Durability::None,
             scratch_limit: default_scratch_limit(),
+            coherence: true,
             scratch: std::env::temp_dir(),
             max_output: 1 << 30,
         }
@@ -259,6 +262,14 @@ pub const KEYS: &[Key<Config>] = &[
     },
 ];
 
+/// Settings that are neither shown nor documented for users: with `coherence` off, builds on filesystems like NFS go
+/// wrong, and a test can show that it would notice.
+const HIDDEN: Key<Config> = Key {
+    name: "coherence",
+    set: |c, raw| raw.as_bool().map(|it| c.coherence = it),
+    show: |c| c.coherence.to_string(),
+};
+
 /// One of these, by what it is shown as.
 fn choice<T: fmt::Display + Copy>(raw: &Raw, all: &[T]) -> Result<T, String> {
     let text = raw.as_text()?;
@@ -297,7 +308,7 @@ fn tool_patterns(raw: &Raw) -> Result<Vec<ToolPattern>, String> {
 /// Every mistake found in any layer, and what the settings do not allow together.
 pub fn load(layers: &Layers<'_>) -> Result<(Config, Origins), Vec<Mistake>> {
     let mut config = Config::default();
-    let (origins, mut mistakes) = layers.lay(&mut config, KEYS);
+    let (origins, mut mistakes) = layers.lay(&mut config, &[KEYS, &[HIDDEN]].concat());
     config.discovers = !origins.is_configured("server_addr");
     mistakes.extend(open_plaintext(&config).map(|problem| origins.mistake("server_addr", problem)));
     if mistakes.is_empty() { Ok((config, origins)) } else { Err(mistakes) }

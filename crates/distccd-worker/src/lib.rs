@@ -28,6 +28,7 @@ mod obituary;
 pub mod probe;
 mod registration;
 mod retained;
+mod revalidation;
 mod runner;
 pub mod spawner;
 mod stamps;
@@ -52,6 +53,7 @@ use crate::facts::Host;
 use crate::obituary::LastWords;
 use crate::probe::Probe;
 use crate::registration::Registration;
+use crate::revalidation::Revalidation;
 use crate::spawner::Spawner;
 use crate::users::Users;
 
@@ -126,6 +128,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         users: Users::of_this_machine(),
         oom: OomWatch::start(),
         isolation: probe.isolation(&config),
+        revalidation: Revalidation::new(config.coherence),
     };
     let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on());
     // The server may still be away: that is no reason to hold up the boot.

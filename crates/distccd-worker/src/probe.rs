@@ -203,16 +203,20 @@ pub(crate) fn is_mounted_below(mounts: &[PathBuf]) -> bool {
 }
 
 /// `/proc/self/mountinfo`.
-struct MountTable(Vec<(PathBuf, String)>);
+#[derive(Debug)]
+pub(crate) struct MountTable(Vec<(PathBuf, String)>);
 
 impl MountTable {
-    fn read() -> Self {
-        let text = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    pub(crate) fn read() -> Self {
+        Self::of_text(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+    }
+
+    pub(crate) fn of_text(text: &[u8]) -> Self {
         Self(text.split(|byte| *byte == b'\n').filter_map(mount_of_line).collect())
     }
 
     /// What is mounted where this path leads, the last of it if there are several layers.
-    fn filesystem_of(&self, path: &Path) -> String {
+    pub(crate) fn filesystem_of(&self, path: &Path) -> String {
         let around = self.0.iter().filter(|(mount, _)| path.starts_with(mount));
         let nearest = around.max_by_key(|(mount, _)| mount.components().count());
         nearest.map_or_else(|| "unknown".to_owned(), |(_, filesystem)| filesystem.clone())
@@ -257,7 +261,7 @@ mod tests {
     use super::*;
 
     fn table(text: &str) -> MountTable {
-        MountTable(text.lines().filter_map(|line| mount_of_line(line.as_bytes())).collect())
+        MountTable::of_text(text.as_bytes())
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::books::AttemptResult;
 use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
+use crate::revalidation;
 use crate::stamps;
 use crate::toolchains::{self, Toolchain, Wanted};
 use crate::wire::Task;
@@ -64,6 +65,10 @@ pub(crate) fn spawn(
     let (canceller, watch) = cancellation()?;
     let run = move || {
         let cwd = Path::new(OsStr::from_bytes(&task.command.cwd)).to_owned();
+        if let Err(failure) = see_what_others_did(&task, &executor, &|| watch.is_cancelled()) {
+            let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
+            return;
+        }
         if let Err(what) = stamps::await_inputs(&cwd, &task.inputs, || watch.is_cancelled()) {
             let failure = AttemptFailure::InputsNotVisible(what);
             let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
@@ -116,6 +121,28 @@ pub(crate) fn spawn(
     };
     thread::Builder::new().name(format!("run-{:?}", attempt.job)).stack_size(STACK).spawn(run)?;
     Ok(canceller)
+}
+
+/// Makes this machine see what was committed and edited before the job was submitted.
+fn see_what_others_did(task: &Task, executor: &Executor, given_up: &dyn Fn() -> bool) -> Result<(), AttemptFailure> {
+    let revalidation = &executor.revalidation;
+    let cwd = Path::new(OsStr::from_bytes(&task.command.cwd));
+    let of_dirs = || task.dirs.iter().map(|dir| cwd.join(OsStr::from_bytes(dir)));
+    let of_searched = || task.searched.iter().map(|stamp| PathBuf::from(OsStr::from_bytes(&stamp.path)));
+    if !of_dirs().chain(of_searched()).any(|dir| revalidation.may_hide(&dir)) && !revalidation.may_hide(cwd) {
+        return Ok(());
+    }
+    let identity = executor.identity_for(&task.command)?;
+    let uid = task.command.identity.uid;
+    let for_it = revalidation::Attempt { uid, identity: identity.as_ref(), arrived: task.arrived, given_up };
+    let look = || {
+        revalidation.look_at_told(&for_it)?;
+        if task.is_unsure {
+            revalidation.look_at(of_dirs().chain(of_searched()), &for_it)?;
+        }
+        revalidation.await_searched(&task.searched, &for_it)
+    };
+    look().map_err(AttemptFailure::InputsNotVisible)
 }
 
 struct Reporter<'a> {

@@ -7,6 +7,8 @@ use model::job::JobKind;
 use proto::convert::{DecodeError, attempt_from, kind_from};
 use proto::v1;
 
+use crate::revalidation::Tick;
+
 /// One assignment without its number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
@@ -20,6 +22,12 @@ pub(crate) struct Task {
     pub(crate) inputs: Vec<v1::Stamp>,
     /// What it is known to write.
     pub(crate) outputs: Vec<Bytes>,
+    /// The directories that it searches, as they looked to the launcher.
+    pub(crate) searched: Vec<v1::Stamp>,
+    /// Whether more may have changed than the server has told.
+    pub(crate) is_unsure: bool,
+    /// When it came.
+    pub(crate) arrived: Tick,
     /// Whether another attempt of its job may be executing elsewhere, so that this one must not commit unasked.
     pub(crate) when_permitted: bool,
     /// Whether its outcome is to say what it wrote.
@@ -51,6 +59,9 @@ fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
         dirs: wire.dirs,
         inputs: wire.inputs,
         outputs: wire.outputs,
+        searched: wire.searched,
+        is_unsure: wire.changes_unknown,
+        arrived: Tick::default(),
         when_permitted: wire.when_permitted || audit == v1::Audit::Shadow,
         is_audited: audit != v1::Audit::None,
         is_shadow: audit == v1::Audit::Shadow,

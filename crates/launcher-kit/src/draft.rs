@@ -59,6 +59,7 @@ impl Draft<'_> {
             resubmitted: false,
             cpu_class: self.cpu_class.map_or(0, CpuClass::digest),
             priority: self.judge.settings.priority,
+            searched: self.survey.searched(),
         }
     }
 

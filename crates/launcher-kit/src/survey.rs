@@ -18,11 +18,15 @@ pub(crate) struct Survey<'a> {
     cwd: &'a Path,
     pub(crate) mounts: Vec<usize>,
     pub(crate) inputs: Vec<(Vec<u8>, v1::Stamp)>,
+    searched: Vec<PathBuf>,
 }
+
+/// Most directories whose state the worker is to have as well; the first ones are searched first.
+const MAX_SEARCHED: usize = 64;
 
 impl<'a> Survey<'a> {
     pub(crate) fn new(places: &'a Places, cwd: &'a Path) -> Self {
-        Self { places, cwd, mounts: Vec::new(), inputs: Vec::new() }
+        Self { places, cwd, mounts: Vec::new(), inputs: Vec::new(), searched: Vec::new() }
     }
 
     pub(crate) fn visit_cwd(&mut self) -> Result<(), Stays> {
@@ -66,7 +70,11 @@ impl<'a> Survey<'a> {
             return Err(stays(format!("the input {} is not a regular file", shown(path))));
         }
         match self.places.of_file(self.cwd, path) {
-            Place::Shared(mount) => self.touch(mount),
+            Place::Shared(mount) => {
+                self.touch(mount);
+                // Where `#include "..."` looks first.
+                self.note_searched(path.parent().unwrap_or(Path::new("")));
+            }
             Place::System => {}
             Place::Private(why) => return Err(stays(format!("the input {} {why}", shown(path)))),
         }
@@ -115,11 +123,31 @@ impl<'a> Survey<'a> {
     pub(crate) fn visit_dir(&mut self, dir: &[u8]) -> Result<(), Stays> {
         let path = Path::new(OsStr::from_bytes(dir));
         match self.places.of_dir(self.cwd, path) {
-            Place::Shared(mount) => self.touch(mount),
+            Place::Shared(mount) => {
+                self.touch(mount);
+                self.note_searched(path);
+            }
             Place::System => {}
             Place::Private(why) => return Err(stays(format!("the directory {} {why}", shown(path)))),
         }
         Ok(())
+    }
+
+    /// How the directories that the command searches look from here, those that are there.
+    pub(crate) fn searched(&self) -> Vec<v1::Stamp> {
+        let look = |dir: &PathBuf| Some(stamp(dir, &std::fs::metadata(dir).ok()?));
+        self.searched.iter().filter_map(look).collect()
+    }
+
+    fn note_searched(&mut self, dir: &Path) {
+        let mut whole = self.cwd.join(dir);
+        // What names the working directory itself ends in a slash, and would be another name for it.
+        if dir.as_os_str().is_empty() {
+            whole = self.cwd.to_owned();
+        }
+        if self.searched.len() < MAX_SEARCHED && !self.searched.contains(&whole) {
+            self.searched.push(whole);
+        }
     }
 
     fn touch(&mut self, mount: usize) {

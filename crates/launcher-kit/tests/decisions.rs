@@ -150,3 +150,23 @@ fn appending_to_an_archive_is_done_once() {
     assert!(stays.contains("it adds to lib.a, which is too large to be put back"), "{stays}");
     assert!(land.decide("ar rcs lib.a a.o").is_ok());
 }
+
+#[test]
+fn a_job_says_how_the_directories_look_that_it_searches() {
+    use std::os::unix::fs::MetadataExt;
+    let land = Land::new();
+
+    let job = land.decide("gcc -I../inc -Imissing -I/usr/include -c a.c -o a.o").unwrap().whole;
+
+    let facts = std::fs::metadata(land.path("mount/inc")).unwrap();
+    let dirs: Vec<_> = job.searched.iter().map(|stamp| (&stamp.path[..], stamp.mtime_ns)).collect();
+    let build = land.path("mount/build");
+    let mtime = |facts: &std::fs::Metadata| facts.mtime() * 1_000_000_000 + facts.mtime_nsec();
+    assert_eq!(
+        dirs,
+        [
+            (build.to_str().unwrap().as_bytes(), mtime(&std::fs::metadata(&build).unwrap())),
+            (build.join("../inc").to_str().unwrap().as_bytes(), mtime(&facts)),
+        ]
+    );
+}

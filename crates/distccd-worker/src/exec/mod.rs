@@ -37,6 +37,7 @@ pub use oom::OomWatch;
 
 use crate::keeper::UNKILLABLE_AFTER;
 use crate::keeper::conversation::{Ended, Order, Reply, Request, receive_reply, send_order, send_request};
+use crate::revalidation::Revalidation;
 use crate::spawner::{Namespaces, Spawner};
 use crate::users::Users;
 
@@ -62,6 +63,8 @@ pub struct Executor {
     pub oom: OomWatch,
     /// What attempts see.
     pub isolation: Isolation,
+    /// Looks afresh at what others have changed.
+    pub(crate) revalidation: Revalidation,
 }
 
 /// One command to run.
@@ -134,9 +137,14 @@ pub fn cancellation() -> io::Result<(Canceller, CancelWatch)> {
 }
 
 impl Executor {
+    /// Who to become for this command, if that is another than we are.
+    pub(crate) fn identity_for(&self, command: &CommandSpec) -> Result<Option<Identity>, AttemptFailure> {
+        identity::change_of_user(&command.identity, &self.users)
+    }
+
     /// Runs `work` to its end, and publishes what it wrote when the watched half of the cancellation says so.
     pub fn run(&self, work: &Work, watch: &CancelWatch, witness: &mut impl Witness) -> Finished {
-        let identity = match identity::change_of_user(&work.command.identity, &self.users) {
+        let identity = match self.identity_for(&work.command) {
             Ok(identity) => identity,
             Err(failure) => return Finished::with(Err(failure)),
         };

@@ -16,7 +16,7 @@ pub(crate) mod conversation;
 mod digests;
 mod fence;
 mod publish;
-mod rights;
+pub(crate) mod rights;
 pub(crate) mod tree;
 mod unfinished;
 mod vfork;

@@ -9,7 +9,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 /// Files are made and looked for as this user from now on, with all of root's powers: the overlay works by the rights of
 /// whoever mounts it, and its copies must have their owners, but a server that squashes root knows only the user.
-pub(super) fn act_as(identity: &Identity) -> io::Result<()> {
+pub(crate) fn act_as(identity: &Identity) -> io::Result<()> {
     let groups: Vec<Gid> = identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
     set_thread_groups(&groups)?;
     // SAFETY: both concern this thread, the only one, and always answer with the former id.
@@ -24,7 +24,7 @@ pub(super) fn act_as(identity: &Identity) -> io::Result<()> {
 /// From now on files are written by the rights of `uid` alone. What remains to a user is what reading the upper layer
 /// takes: its attributes (`trusted.overlay.*`), and directories that only their owner may read. Root keeps it all: it
 /// writes into everybody's directories, and so did its command.
-pub(super) fn write_as(uid: u32) -> io::Result<()> {
+pub(crate) fn write_as(uid: u32) -> io::Result<()> {
     if uid == 0 {
         return Ok(());
     }
