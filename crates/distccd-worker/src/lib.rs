@@ -23,6 +23,7 @@ mod keeper;
 mod lease;
 pub mod lease_page;
 mod link;
+mod looks;
 mod mounts;
 mod obituary;
 pub mod probe;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::books::AttemptResult;
 use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
-use crate::revalidation;
+use crate::looks::Looks;
 use crate::stamps;
 use crate::toolchains::{self, Toolchain, Wanted};
 use crate::wire::Task;
@@ -65,10 +65,18 @@ pub(crate) fn spawn(
     let (canceller, watch) = cancellation()?;
     let run = move || {
         let cwd = Path::new(OsStr::from_bytes(&task.command.cwd)).to_owned();
-        if let Err(failure) = see_what_others_did(&task, &executor, &|| watch.is_cancelled()) {
-            let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
-            return;
-        }
+        let given_up = || watch.is_cancelled();
+        let looks = Looks::of(&task, &executor, &given_up).and_then(|mut looks| {
+            looks.as_mut().map_or(Ok(()), Looks::before)?;
+            Ok(looks)
+        });
+        let looks = match looks {
+            Ok(looks) => looks,
+            Err(failure) => {
+                let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
+                return;
+            }
+        };
         if let Err(what) = stamps::await_inputs(&cwd, &task.inputs, || watch.is_cancelled()) {
             let failure = AttemptFailure::InputsNotVisible(what);
             let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
@@ -97,18 +105,29 @@ pub(crate) fn spawn(
             is_audited: task.is_audited,
             is_shadow: task.is_shadow,
         };
-        let mut reporter = Reporter { attempt, events: &events, is_right: &is_right };
-        let finished = executor.run(&work, &watch, &mut reporter);
+        let mut reporter = Reporter::new(attempt, &events, looks.as_ref(), &is_right);
+        let mut finished = executor.run(&work, &watch, &mut reporter);
+        if reporter.begin_again() {
+            tracing::info!(%attempt, "what it read was out of date: once more");
+            finished = executor.run(&work, &watch, &mut reporter);
+        }
+        reporter.flush();
         let result = match &finished.result {
-            Ok(outcome) => AttemptResult::Outcome(v1::Outcome {
-                exit: Some(outcome.exit.into()),
-                usage: Some(outcome.usage.into()),
-                chunks: 0, // the books count
+            Ok(outcome) => {
                 // Of a shadow nobody will see any.
-                outputs: if task.is_shadow { Vec::new() } else { stamps::of_outputs(&cwd, &task.outputs) },
-                digests: finished.digests.clone(),
-                worker,
-            }),
+                let outputs = if task.is_shadow { Vec::new() } else { stamps::of_outputs(&cwd, &task.outputs) };
+                if let Some(looks) = &looks {
+                    looks.learn(&outputs);
+                }
+                AttemptResult::Outcome(v1::Outcome {
+                    exit: Some(outcome.exit.into()),
+                    usage: Some(outcome.usage.into()),
+                    chunks: 0, // the books count
+                    outputs,
+                    digests: finished.digests.clone(),
+                    worker,
+                })
+            }
             Err(failure) => failed(failure),
         };
         let lost = finished.has_stragglers();
@@ -123,47 +142,75 @@ pub(crate) fn spawn(
     Ok(canceller)
 }
 
-/// Makes this machine see what was committed and edited before the job was submitted.
-fn see_what_others_did(task: &Task, executor: &Executor, given_up: &dyn Fn() -> bool) -> Result<(), AttemptFailure> {
-    let revalidation = &executor.revalidation;
-    let cwd = Path::new(OsStr::from_bytes(&task.command.cwd));
-    let of_dirs = || task.dirs.iter().map(|dir| cwd.join(OsStr::from_bytes(dir)));
-    let of_searched = || task.searched.iter().map(|stamp| PathBuf::from(OsStr::from_bytes(&stamp.path)));
-    if !of_dirs().chain(of_searched()).any(|dir| revalidation.may_hide(&dir)) && !revalidation.may_hide(cwd) {
-        return Ok(());
-    }
-    let identity = executor.identity_for(&task.command)?;
-    let uid = task.command.identity.uid;
-    let for_it = revalidation::Attempt { uid, identity: identity.as_ref(), arrived: task.arrived, given_up };
-    let look = || {
-        revalidation.look_at_told(&for_it)?;
-        if task.is_unsure {
-            revalidation.look_at(of_dirs().chain(of_searched()), &for_it)?;
-        }
-        revalidation.await_searched(&task.searched, &for_it)
-    };
-    look().map_err(AttemptFailure::InputsNotVisible)
-}
+/// So much of what a command prints is held back until it has ended, where it may have to run again.
+const MOST_HELD: usize = 1 << 20;
 
 struct Reporter<'a> {
     attempt: Attempt,
     events: &'a mpsc::Sender<Event>,
     /// Whether the toolchain is still the one that the attempt is for.
     is_right: &'a dyn Fn() -> Result<(), AttemptFailure>,
+    /// Where what the command read may turn out to have been out of date, once.
+    looks: Option<&'a Looks<'a>>,
+    /// What it printed and nobody has been told; nothing when it is passed on as it comes.
+    held: Option<Vec<(Stream, Bytes)>>,
+    held_bytes: usize,
+    has_started: bool,
+    is_void: bool,
+}
+
+impl<'a> Reporter<'a> {
+    fn new(
+        attempt: Attempt,
+        events: &'a mpsc::Sender<Event>,
+        looks: Option<&'a Looks<'a>>,
+        is_right: &'a dyn Fn() -> Result<(), AttemptFailure>,
+    ) -> Self {
+        let held = looks.map(|_| Vec::new());
+        Self { attempt, events, is_right, looks, held, held_bytes: 0, has_started: false, is_void: false }
+    }
+
+    /// Whether the command is to run again, and this time for good.
+    fn begin_again(&mut self) -> bool {
+        if self.is_void {
+            (self.held, self.looks) = (None, None);
+        }
+        std::mem::take(&mut self.is_void)
+    }
+
+    /// Passes on what was held back; from now on nothing is.
+    fn flush(&mut self) -> bool {
+        let mut held = self.held.take().into_iter().flatten();
+        held.all(|(stream, data)| self.events.blocking_send(Event::Output(self.attempt, stream, data)).is_ok())
+    }
 }
 
 impl Witness for Reporter<'_> {
     fn on_start(&mut self) {
-        let _ = self.events.blocking_send(Event::Started(self.attempt));
+        if !std::mem::replace(&mut self.has_started, true) {
+            let _ = self.events.blocking_send(Event::Started(self.attempt));
+        }
     }
 
     fn on_output(&mut self, stream: Stream, data: Bytes) -> bool {
+        if let Some(held) = &mut self.held {
+            self.held_bytes += data.len();
+            held.push((stream, data));
+            return self.held_bytes <= MOST_HELD || self.flush();
+        }
         self.events.blocking_send(Event::Output(self.attempt, stream, data)).is_ok()
+    }
+
+    fn is_void(&mut self, said: &[u8]) -> bool {
+        // What has been told cannot be taken back.
+        self.is_void = self.held.is_some() && self.looks.is_some_and(|looks| looks.was_stale(said));
+        self.is_void
     }
 
     /// An upgrade while the command ran: nobody knows which halves of which compiler it met.
     fn on_ready(&mut self, is_isolated: bool) -> Result<(), AttemptFailure> {
         (self.is_right)()?;
+        self.flush();
         if is_isolated {
             let _ = self.events.blocking_send(Event::Ready(self.attempt));
         }

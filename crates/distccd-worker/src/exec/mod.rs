@@ -21,7 +21,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use model::command::{CommandSpec, Identity};
 use model::ids::Attempt;
-use model::outcome::{AttemptFailure, Outcome};
+use model::outcome::{AttemptFailure, ExitStatus, Outcome};
 use proto::v1::FileDigest;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags, open as open_file};
@@ -90,6 +90,9 @@ pub trait Witness {
     fn on_start(&mut self);
     /// It printed something; answers whether anybody still wants more.
     fn on_output(&mut self, stream: Stream, data: Bytes) -> bool;
+    /// It has failed, and what it wrote is not published yet; it said that last on standard error. Whether it is to be
+    /// taken as if it had not run.
+    fn is_void(&mut self, said: &[u8]) -> bool;
     /// It has ended; what an isolated one wrote waits for a word: publish it or let it go. An error is that word: it is let
     /// go, and the attempt has failed.
     ///
@@ -218,8 +221,12 @@ impl Executor {
         }
         let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
         running.digests = ended.digests;
-        witness.on_ready(running.circumstances.is_isolated && !work.is_shadow)?;
-        if !running.circumstances.is_isolated || work.is_shadow {
+        let is_isolated = running.circumstances.is_isolated;
+        if is_isolated && outcome.exit != ExitStatus::Code(0) && witness.is_void(running.stderr_tail.text()) {
+            return Err(AttemptFailure::InputsNotVisible("what it read was out of date".to_owned()));
+        }
+        witness.on_ready(is_isolated && !work.is_shadow)?;
+        if !is_isolated || work.is_shadow {
             // The keeper of a shadow goes with its conversation, and what was written with the keeper.
             return Ok(outcome);
         }

@@ -21,6 +21,10 @@ impl Tail {
         Self { kept: Vec::new(), one_output }
     }
 
+    pub(super) fn text(&self) -> &[u8] {
+        &self.kept
+    }
+
     pub(super) fn hear(&mut self, stream: Stream, data: &[u8]) {
         if stream == Stream::Stderr || self.one_output {
             self.kept.extend_from_slice(data);

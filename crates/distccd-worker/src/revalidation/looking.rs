@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use bytes::Bytes;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 /// Directories above one that is missing that are looked at as well: their own view may be the stale one.
 const MOST_ABOVE: usize = 16;
@@ -74,6 +75,12 @@ pub(super) fn changed_at(dir: &Path) -> Option<i64> {
     Some(facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec()))
 }
 
+/// The same as the server knows it. Only after a look: what was remembered as missing does not go by being asked that.
+pub(super) fn changed_at_the_server(dir: &Path) -> Option<i64> {
+    let facts = statx(CWD, dir, AtFlags::STATX_FORCE_SYNC, StatxFlags::MTIME).ok()?;
+    Some(facts.stx_mtime.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(facts.stx_mtime.tv_nsec)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +94,7 @@ mod tests {
 
         assert!(look_at(dir.path(), &names).is_ok());
         assert!(look_at(&dir.path().join("no/such"), &names).is_ok());
+        assert_eq!(changed_at(dir.path()), changed_at_the_server(dir.path()));
         assert!(changed_at(dir.path()).is_some() && changed_at(&dir.path().join("no")).is_none());
     }
 }

@@ -12,10 +12,12 @@
 //! done at all.
 
 mod filesystems;
+mod learned;
 mod looking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,6 +29,7 @@ use model::command::Identity;
 use proto::v1;
 
 use self::filesystems::Filesystems;
+use self::learned::Learned;
 use crate::keeper::rights;
 
 /// How long nothing may get on before the attempt goes elsewhere.
@@ -57,6 +60,7 @@ struct Inner {
     /// Nothing when it is switched off.
     filesystems: Option<Filesystems>,
     state: Mutex<State>,
+    learned: Mutex<Learned>,
     progress: Condvar,
 }
 
@@ -106,7 +110,7 @@ pub(crate) struct Attempt<'a> {
     /// The submitting user.
     pub(crate) uid: u32,
     /// Who to become for it, if that is another than we are.
-    pub(crate) identity: Option<&'a Identity>,
+    pub(crate) identity: Option<Identity>,
     /// When its assignment came.
     pub(crate) arrived: Tick,
     /// Asked now and then.
@@ -118,7 +122,12 @@ impl Revalidation {
     #[must_use]
     pub(crate) fn new(is_on: bool) -> Self {
         let filesystems = is_on.then(Filesystems::of_this_machine);
-        Self(Arc::new(Inner { filesystems, state: Mutex::default(), progress: Condvar::new() }))
+        Self(Arc::new(Inner {
+            filesystems,
+            state: Mutex::default(),
+            learned: Mutex::default(),
+            progress: Condvar::new(),
+        }))
     }
 
     /// Whether this machine may see an old state of what is there. Never, when it is switched off.
@@ -197,7 +206,7 @@ impl Revalidation {
         self.look_at(differing.iter().map(|(dir, _)| dir.clone()), attempt)?;
         let deadline = Instant::now() + PATIENCE;
         for (dir, mtime_ns) in differing {
-            while looking::changed_at(&dir).is_none_or(|here| here < mtime_ns) {
+            while looking::changed_at_the_server(&dir).is_none_or(|here| here < mtime_ns) {
                 if Instant::now() >= deadline || (attempt.given_up)() {
                     return Err(format!("{}: was changed, and this machine still sees it as it was", dir.display()));
                 }
@@ -206,6 +215,32 @@ impl Revalidation {
             }
         }
         Ok(())
+    }
+
+    /// When a file or directory was last changed, as far as this machine knows without asking.
+    pub(crate) fn changed_at(path: &Path) -> Option<i64> {
+        looking::changed_at(path)
+    }
+
+    /// The same as the server knows it.
+    pub(crate) fn changed_at_the_server(path: &Path) -> Option<i64> {
+        looking::changed_at_the_server(path)
+    }
+
+    /// Where earlier commands with outputs in this directory have read headers that may be hidden.
+    pub(crate) fn learned(&self, uid: u32, output_dir: &Path) -> Vec<PathBuf> {
+        self.0.learned.lock().unwrap_or_else(PoisonError::into_inner).of(uid, output_dir).collect()
+    }
+
+    /// Reads the dependencies that a command has left in `file`.
+    pub(crate) fn learn(&self, uid: u32, output_dir: &Path, file: &Path, cwd: &Path) {
+        let mut text = Vec::new();
+        let opened = std::fs::File::open(file);
+        if opened.and_then(|file| file.take(learned::MOST_BYTES).read_to_end(&mut text)).is_err() {
+            return;
+        }
+        let dirs = learned::directories_in(&text, cwd).into_iter().filter(|dir| self.may_hide(dir)).collect();
+        self.0.learned.lock().unwrap_or_else(PoisonError::into_inner).learn(uid, output_dir.to_owned(), dirs);
     }
 
     /// Blocks until every wish has come true.
@@ -247,7 +282,7 @@ impl Revalidation {
     fn send_helpers(&self, looks: Vec<Look>, attempt: &Attempt<'_>) -> Result<(), String> {
         let share = looks.len().div_ceil(MOST_HELPERS).max(1);
         for (sent, chunk) in looks.chunks(share).enumerate() {
-            let (inner, chunk, identity) = (Arc::clone(&self.0), chunk.to_vec(), attempt.identity.cloned());
+            let (inner, chunk, identity) = (Arc::clone(&self.0), chunk.to_vec(), attempt.identity.clone());
             let helper = thread::Builder::new().name("revalidate".to_owned()).stack_size(HELPERS_STACK);
             if !self.0.state().has_another_helper() {
                 looks[sent * share..].iter().for_each(|look| self.0.state().end(look, false));

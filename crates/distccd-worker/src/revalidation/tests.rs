@@ -9,7 +9,12 @@ fn told(path: &Path, names: &[&'static str], number: u64) -> v1::ChangedDirector
 /// One for which every filesystem may hide.
 fn suspicious() -> Revalidation {
     let filesystems = Some(Filesystems::none_known());
-    Revalidation(Arc::new(Inner { filesystems, state: Mutex::default(), progress: Condvar::new() }))
+    Revalidation(Arc::new(Inner {
+        filesystems,
+        state: Mutex::default(),
+        learned: Mutex::default(),
+        progress: Condvar::new(),
+    }))
 }
 
 const ME: u32 = 1000;
