@@ -74,11 +74,12 @@ impl<'a> Looks<'a> {
         let dirs: Vec<PathBuf> = dirs.into_iter().filter(|dir| self.revalidation.may_hide(dir)).collect();
         let paths = || dirs.iter().chain(&missing);
         let before: Vec<_> = paths().map(|path| Revalidation::changed_at(path)).collect();
-        match self.revalidation.look_again(dirs.clone(), &self.attempt) {
-            Ok(()) => !before.into_iter().eq(paths().map(|path| Revalidation::changed_at_the_server(path))),
-            // What cannot be seen proves nothing.
-            Err(_) => false,
+        if self.revalidation.look_again(dirs.clone(), &self.attempt).is_err() {
+            return false; // what cannot be seen proves nothing
         }
+        let after: Vec<_> = paths().map(|path| Revalidation::changed_at_the_server(path)).collect();
+        // What was missing and is there may have come into view before we looked.
+        before != after || after[dirs.len()..].iter().any(Option::is_some)
     }
 
     /// Below each searched directory, where a file that was not found would be.
