@@ -141,7 +141,7 @@ pub struct Config {
     pub durability: Durability,
     /// What an isolated attempt may write before it is published, in bytes of memory.
     pub scratch_limit: u64,
-    /// Whether directories are looked at afresh that others have changed; see [`HIDDEN`].
+    /// Whether directories are looked at afresh that others have changed; see `HIDDEN`.
     pub coherence: bool,
     /// Where long output of commands is kept until the server has it.
     pub scratch: PathBuf,
