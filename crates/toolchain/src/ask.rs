@@ -19,7 +19,7 @@ const REAPING_TIME: Duration = Duration::from_secs(1);
 const MOST_BYTES: usize = 64 << 10;
 
 /// Where programs are looked for that a driver finds on the `PATH`: one for all hosts and users, so that they agree.
-/// Whose own `PATH` leads elsewhere is told by [`crate::Known::is_met_by_path`].
+/// Whose own `PATH` leads elsewhere is told by [`crate::Known::missed_by_path`].
 pub const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Which of its streams has the answer.

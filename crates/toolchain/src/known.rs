@@ -104,8 +104,7 @@ impl Known {
     }
 
     /// Where the `PATH` of a command leads to another `as` or `ld` than the one that was read: drivers without one of
-    /// their own execute what is there. `is_same_everywhere` accepts what lies on a shared mount, `is_passed_over` what
-    /// is none (a link to a launcher).
+    /// their own execute what is there. `accepts` what lies on a shared mount, and what is none (a link to a launcher).
     #[must_use]
     pub fn missed_by_path(&self, path: &OsStr, accepts: impl Fn(&Path) -> bool) -> Option<PathBuf> {
         self.by_path.iter().find_map(|(name, read)| {
