@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, unlinkat};
+use rustix::fs::{AtFlags, Dir, unlinkat};
 
 use crate::{DIRECTORY, directory_for_writing, open_directory, write_new};
 
@@ -26,6 +26,21 @@ pub fn appear(mount: &Path, name: &str) -> io::Result<()> {
 /// When the system says so.
 pub fn vanish(mount: &Path, name: &str) -> io::Result<()> {
     Ok(unlinkat(open_directory(mount)?, file_name(name)?.as_str(), AtFlags::empty())?)
+}
+
+/// Removes all that a server left behind. May hang as the filesystem does.
+///
+/// # Errors
+/// When the system says so.
+pub fn sweep(mount: &Path) -> io::Result<()> {
+    let directory = open_directory(mount)?;
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        if entry.file_name().to_bytes().starts_with(b"probe-") {
+            unlinkat(&directory, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether it is to be seen. May hang as the filesystem does.
@@ -59,6 +74,9 @@ mod tests {
         vanish(mount.path(), "a1").unwrap();
 
         assert!(!is_seen(mount.path(), "a1"));
+        appear(mount.path(), "b2").unwrap();
+        sweep(mount.path()).unwrap();
+        assert!(!is_seen(mount.path(), "b2"));
         for wrong in ["", "../x", "a/b", "a b"] {
             assert!(appear(mount.path(), wrong).is_err(), "{wrong}");
         }

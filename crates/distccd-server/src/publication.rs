@@ -77,6 +77,7 @@ impl Publication {
                 Ok(()) => {
                     tracing::info!(mount = %shown.display(), address = reachable(&config.server_addr, listening, ""), "published on the mount");
                     mounts.push(shown);
+                    sweep(mount).await;
                 }
                 Err(error) => tracing::info!(mount = %shown.display(), %error, "not published on the mount"),
             }
@@ -95,6 +96,7 @@ impl Publication {
     pub async fn withdraw(self) {
         for mount in &self.mounts {
             let incarnation = self.incarnation;
+            sweep(mount).await;
             if let Err(error) = at_mount(mount, move |mount| cluster_file::withdraw(mount, incarnation)).await {
                 tracing::warn!(mount = %mount.display(), %error, "what was published stays on the mount");
             }
@@ -112,6 +114,13 @@ async fn identify(mount: &Path) -> Option<MountId> {
             tracing::info!(mount = %mount.display(), %error, "the mount is not marked: whether workers see the same filesystem is not checked");
             None
         }
+    }
+}
+
+/// Removes probes that nobody will remove any more.
+async fn sweep(mount: &Path) {
+    if let Err(error) = at_mount(mount, cluster_file::probe::sweep).await {
+        tracing::warn!(mount = %mount.display(), %error, "probes may stay on the mount");
     }
 }
 
