@@ -82,7 +82,7 @@ use rustix::fs::Timespec;
 
 pub use calls::{Calls, Kernel};
 pub use error::{Blame, CommitError};
-pub use publish::{Committed, Stamp, publish};
+pub use publish::{Committed, Removed, Stamp, publish};
 pub use strategy::{Strategy, strategy_for, strategy_of};
 pub use survey::{Plan, survey};
 pub use temporary::{is_temporary, remove_leftovers};

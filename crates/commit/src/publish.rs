@@ -14,8 +14,10 @@ use crate::survey::{Left, LeftFile, Plan};
 use crate::tree::{Opened, Opener, to_list};
 use crate::{Durability, Fence, Layer, Request};
 
-/// Files that are told of by name; a launcher waits for few, and an answer has bounds.
-const MOST_STAMPS: usize = 1000;
+/// Names that are told of: a launcher looks at each, and an answer has bounds.
+const MOST_NAMES: usize = 4096;
+/// Bytes of all paths that are told of.
+const MOST_PATH_BYTES: usize = 512 << 10;
 /// A file's times come from a clock that ticks at 100 Hz at the slowest, so they may be so much before the true time.
 const TICK_NS: i128 = 10_000_000;
 
@@ -24,6 +26,8 @@ const TICK_NS: i128 = 10_000_000;
 pub struct Committed {
     /// Files as they look now; of very many the first, and always the primary output, last.
     pub stamps: Vec<Stamp>,
+    /// Names that the command removed and nobody has made again; of very many the first.
+    pub removed: Vec<Removed>,
     /// Names that were made, replaced or removed.
     pub names: u64,
     /// Bytes that were written.
@@ -47,6 +51,15 @@ pub struct Stamp {
     pub size: u64,
     /// The modification time in nanoseconds since 1970.
     pub mtime_ns: i64,
+}
+
+/// A name that is gone from the shared filesystem. Of a directory it stands for all that was below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// On which mount, as an index into the layers.
+    pub layer: usize,
+    /// Below the mount's root.
+    pub path: Vec<u8>,
 }
 
 /// Publishes what [`survey`](crate::survey()) found.
@@ -82,6 +95,8 @@ pub(crate) struct Publisher<'a> {
     pub(crate) buffer: Vec<u8>,
     pub(crate) began: Time,
     now: Time,
+    /// Room in the report; see [`MOST_NAMES`] and [`MOST_PATH_BYTES`].
+    room: (usize, usize),
     pub(crate) done: Committed,
 }
 
@@ -100,6 +115,7 @@ impl<'a> Publisher<'a> {
             buffer: Vec::new(),
             began: request.began.into(),
             now: clock_gettime(ClockId::Realtime).into(),
+            room: (MOST_NAMES, MOST_PATH_BYTES),
             done: Committed { skipped: plan.skipped, ..Committed::default() },
         }
     }
@@ -196,19 +212,34 @@ impl<'a> Publisher<'a> {
     /// Notes how a published file looks, for whoever waits to see it so.
     pub(crate) fn on_published(&mut self, dir: &Opened<'_>, left: &Left) -> Result<(), CommitError> {
         self.on_name_changed(left.place);
-        let primary = self.is_primary(left);
-        if self.done.stamps.len() >= MOST_STAMPS && !primary {
+        let path = self.plan.tree.path_of(left.place, &left.name);
+        if !self.has_room(&path) && !self.is_primary(left) {
             return Ok(());
         }
         let failed = |errno| self.failed("stat", left.place, &left.name, errno);
         let facts = Facts::at(dir.as_fd(), &left.name).map_err(failed)?;
         self.done.stamps.push(Stamp {
             layer: self.plan.tree.place(left.place).layer,
-            path: self.plan.tree.path_of(left.place, &left.name),
+            path,
             inode: facts.inode,
             size: facts.size,
             mtime_ns: i64::try_from(facts.modified.0).unwrap_or(i64::MAX),
         });
         Ok(())
+    }
+    /// Notes that a name is gone, for whoever waits to see it so.
+    pub(crate) fn on_removed(&mut self, left: &Left) {
+        let path = self.plan.tree.path_of(left.place, &left.name);
+        if self.has_room(&path) {
+            self.done.removed.push(Removed { layer: self.plan.tree.place(left.place).layer, path });
+        }
+    }
+
+    /// Takes the room for a name in the report, if there is some.
+    fn has_room(&mut self, path: &[u8]) -> bool {
+        let (names, bytes) = self.room;
+        let left = names.checked_sub(1).zip(bytes.checked_sub(path.len()));
+        self.room = left.unwrap_or((0, 0));
+        left.is_some()
     }
 }

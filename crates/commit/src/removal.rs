@@ -32,13 +32,23 @@ impl Publisher<'_> {
     pub(crate) fn publish_removal(&mut self, left: &Left) -> Result<(), CommitError> {
         let dir = self.real_dir(left.place)?;
         match self.look(&dir, left)? {
-            None => Ok(()),
-            Some(now) if now.kind == FileType::Directory => self.remove_directory(&dir, left, &now).map(|_| ()),
+            // Not here any more; that says nothing of what others see.
+            None => {
+                self.on_removed(left);
+                Ok(())
+            }
+            Some(now) if now.kind == FileType::Directory => {
+                if self.remove_directory(&dir, left, &now)? {
+                    self.on_removed(left);
+                }
+                Ok(())
+            }
             Some(_) => {
                 self.check("unlink", left.place, &left.name)?;
                 let removed = self.calls.unlink(dir.as_fd(), &left.name).or_else(gone);
                 removed.map_err(|errno| self.failed("unlink", left.place, &left.name, errno))?;
                 self.on_name_changed(left.place);
+                self.on_removed(left);
                 Ok(())
             }
         }

@@ -381,7 +381,8 @@ impl Dispatch {
         let job = self.books.get(attempt.job).and_then(|entry| entry.job.as_ref());
         let user = job.and_then(user_of);
         let cwd = job.and_then(|job| job.command.as_ref()).map_or(Bytes::new(), |command| command.cwd.clone());
-        let files: Vec<Vec<u8>> = outcome.outputs.iter().map(|stamp| absolute(&cwd, &stamp.path)).collect();
+        let written = outcome.outputs.iter().map(|stamp| &stamp.path).chain(&outcome.removed);
+        let files: Vec<Vec<u8>> = written.map(|path| absolute(&cwd, path)).collect();
         self.directories.note_files(seat.worker, user, files.iter().map(Vec::as_slice));
     }
 

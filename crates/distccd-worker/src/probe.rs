@@ -97,9 +97,11 @@ impl Probe {
     pub(crate) fn isolation(&self, config: &Config) -> Isolation {
         let of = |mounts: &mut dyn Iterator<Item = &Found>| mounts.map(|mount| mount.path.clone()).collect();
         let slow = |mount: &&Found| mount.strategy() == Strategy::Link;
+        let same_path = |mount: &&Found| config.mounts.contains(&mount.path);
         let isolated: &[Found] = if self.isolates() { &self.mounts } else { &[] };
         Isolation {
             mounts: of(&mut isolated.iter()),
+            same_path: of(&mut isolated.iter().filter(same_path)),
             slow_rename: of(&mut isolated.iter().filter(slow)),
             scratch_limit: config.scratch_limit,
             durable: config.durability == crate::config::Durability::Fsync,

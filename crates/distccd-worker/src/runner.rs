@@ -112,10 +112,12 @@ pub(crate) fn spawn(
             finished = executor.run(&work, &watch, &mut reporter);
         }
         reporter.flush();
+        let published = &finished.published;
         let result = match &finished.result {
             Ok(outcome) => {
                 // Of a shadow nobody will see any.
-                let outputs = if task.is_shadow { Vec::new() } else { stamps::of_outputs(&cwd, &task.outputs) };
+                let written = || stamps::of_written(&cwd, &task.outputs, &published.stamps);
+                let outputs = if task.is_shadow { Vec::new() } else { written() };
                 if let Some(looks) = &looks {
                     looks.learn(&outputs);
                 }
@@ -124,6 +126,7 @@ pub(crate) fn spawn(
                     usage: Some(outcome.usage.into()),
                     chunks: 0, // the books count
                     outputs,
+                    removed: published.removed.clone(),
                     digests: finished.digests.clone(),
                     worker,
                 })

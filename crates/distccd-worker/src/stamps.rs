@@ -49,6 +49,17 @@ pub(crate) fn of_outputs(cwd: &Path, outputs: &[Bytes]) -> Vec<v1::Stamp> {
     outputs.iter().filter_map(look).collect()
 }
 
+/// The outputs that exist, and before them what else was committed: a launcher looks at the main output last, as it
+/// appeared last.
+pub(crate) fn of_written(cwd: &Path, outputs: &[Bytes], committed: &[v1::Stamp]) -> Vec<v1::Stamp> {
+    let named: Vec<PathBuf> = outputs.iter().map(|output| resolve(cwd, output)).collect();
+    let is_named = |stamp: &&v1::Stamp| named.iter().any(|path| path.as_os_str().as_bytes() == stamp.path);
+    let others = committed.iter().filter(|stamp| !is_named(stamp)).cloned();
+    let mut stamps: Vec<v1::Stamp> = others.collect();
+    stamps.extend(of_outputs(cwd, outputs).into_iter().rev());
+    stamps
+}
+
 fn resolve(cwd: &Path, path: &[u8]) -> PathBuf {
     cwd.join(OsStr::from_bytes(path))
 }
@@ -115,6 +126,22 @@ mod tests {
 
         assert!(missing.contains("a.c: No such file"), "{missing}");
         assert!(stale.contains("has 6 bytes here and 9"), "{stale}");
+    }
+
+    #[test]
+    fn an_output_is_told_of_once_and_the_main_one_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut committed = Vec::new();
+        for name in ["a.dwo", "a.d", "a.o"] {
+            let path = dir.path().join(name);
+            fs::write(&path, name).unwrap();
+            committed.extend(of_outputs(dir.path(), &[Bytes::copy_from_slice(path.as_os_str().as_bytes())]));
+        }
+
+        let told = of_written(dir.path(), &["a.o".into(), "a.d".into()], &committed);
+
+        let dwo = committed[0].path.clone();
+        assert_eq!(told.iter().map(|stamp| stamp.path.clone()).collect::<Vec<_>>(), [dwo, "a.d".into(), "a.o".into()]);
     }
 
     #[test]

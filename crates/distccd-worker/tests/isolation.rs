@@ -119,6 +119,25 @@ async fn a_command_that_fails_by_itself_leaves_what_it_left_and_takes_what_it_to
 }
 
 #[tokio::test]
+async fn all_that_it_wrote_and_removed_is_told_though_nobody_named_it() {
+    let mut story = Story::begin().await;
+    story.write("old", "old");
+    fs::create_dir(story.path("dir")).unwrap();
+    story.write("dir/inner", "inner");
+
+    let ended = story.run("echo side > side; rm old; rm -r dir; mkdir new; echo deep > new/deep; rm -f never").await;
+
+    let bytes = |name: &str| bytes::Bytes::from(story.path(name).into_os_string().into_encoded_bytes());
+    let mut told: Vec<_> = ended.outcome().outputs.iter().map(|stamp| (stamp.path.clone(), stamp.inode)).collect();
+    let inode = |name: &str| fs::metadata(story.path(name)).unwrap().ino();
+    told.sort();
+    assert_eq!(told, [(bytes("new/deep"), inode("new/deep")), (bytes("side"), inode("side"))]);
+    let mut removed = ended.outcome().removed.clone();
+    removed.sort();
+    assert_eq!(removed, [bytes("dir"), bytes("old")]);
+}
+
+#[tokio::test]
 async fn a_cancelled_command_leaves_nothing_even_one_that_is_deaf_to_term() {
     let mut story = Story::begin().await;
     story.start("trap '' TERM; echo half > out; echo written; while :; do sleep 1000; done").await;

@@ -55,8 +55,20 @@ pub struct Done {
     pub output: Output,
     /// The files it left, as the worker sees them.
     pub stamps: Vec<v1::Stamp>,
+    /// Names that it removed.
+    pub removed: Vec<bytes::Bytes>,
     /// Who ran it.
     pub worker: String,
+    /// How long this machine took to see the files; nothing before it has looked.
+    pub waited: Duration,
+}
+
+impl Done {
+    /// For the log: how long what it left took to be seen.
+    pub(crate) fn seen(&self) -> String {
+        let (files, gone, waited) = (self.stamps.len(), self.removed.len(), self.waited.as_micros());
+        format!("saw {files} files and {gone} removals after {waited} us")
+    }
 }
 
 struct Pending {
@@ -412,7 +424,8 @@ fn finish(attempt: Attempt, done: v1::JobDone, mut output: Output) -> Result<Don
     }
     let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
     let exit = ExitStatus::try_from(exit).map_err(|error| error.to_string())?;
-    Ok(Done { exit, output, stamps: outcome.outputs, worker: outcome.worker })
+    let (stamps, removed) = (outcome.outputs, outcome.removed);
+    Ok(Done { exit, output, stamps, removed, worker: outcome.worker, waited: Duration::ZERO })
 }
 
 /// Whether asking again cannot help: the server knows us and does not want us.

@@ -184,8 +184,8 @@ pub enum Missed {
 /// When there is none.
 pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, Missed> {
     match answer {
-        Answer::Done(done) => match visibility::wait(&done.stamps, patience).await {
-            Ok(()) => Ok(done),
+        Answer::Done(done) => match visibility::wait(&done.stamps, &done.removed, patience).await {
+            Ok(waited) => Ok(Done { waited, ..done }),
             Err(why) => Err(Missed::Unseen(why)),
         },
         Answer::Locally(why) => Err(Missed::Locally(why)),
@@ -226,6 +226,7 @@ fn print(context: &Context<'_>, kind: JobKind, parts: Vec<Done>) -> Result<End, 
     let mut worst = ExitStatus::Code(0);
     for mut done in parts {
         context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
+        context.log.note(|| done.seen());
         let printed = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd());
         printed.inspect_err(|error| context.log.note(|| error.to_string()))?;
         worst = worse(worst, done.exit);

@@ -1,38 +1,134 @@
 //! A job is done when this machine sees what the worker wrote: the answer overtakes the filesystem's caches
 //! (design.md section 8; filesystems.md section 2 for what helps where).
+//!
+//! Where nothing is stale this is one `open` and one `fstat` for each file that was written and one `open` for each name
+//! that was removed, and no question of the filesystem's kind: on CephFS and NFS `statfs` is a round trip of its own.
+//! Only a look that differs asks, and then does what helps there.
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use proto::v1::Stamp;
+use rustix::fs::{Mode, OFlags, open, statfs};
+use tokio::time::Instant;
 
 /// The first pause before looking again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until every file looks from here as the worker reported it.
+/// How long another inode number alone is taken for an old view. On NFS a look after the parent was read was right
+/// within 40 ms; a server whose clients count inodes differently (`nfs.enable_ino64=0`) must not stop every job.
+const INODE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a name that the command removed is waited for to go: attributes are believed for 3 s at first (`acregmin`,
+/// nfs(5)). After that somebody has made it again, which is no reason to fail.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What an old view of a filesystem is refreshed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Manners {
+    /// Opening and reading the parent directory: NFS drops what it remembers as missing, and the v4.2 client the old
+    /// content of a replaced file; v3 needs the reading too. On CephFS it only adds a wait for the parent's locks.
+    read_parent: bool,
+    /// Whether inode numbers are the server's own, so that two files of equal size and time can be told apart. Where
+    /// the old content of a replaced file is never shown (CephFS, Lustre, GPFS, local) there is nothing to tell, and FUSE
+    /// filesystems make numbers up.
+    inodes_tell: bool,
+}
+
+impl Manners {
+    /// By `f_type` of statfs(2).
+    fn of(magic: u64) -> Self {
+        const NFS: u64 = 0x6969;
+        const CEPH: u64 = 0x00c3_6400;
+        const LUSTRE: u64 = 0x0bd0_0bd0;
+        const GPFS: u64 = 0x4750_4653;
+        match magic {
+            NFS => Self { read_parent: true, inodes_tell: true },
+            // These never show an old view; the look itself waits for what is to be waited for.
+            CEPH | LUSTRE | GPFS => Self { read_parent: false, inodes_tell: false },
+            // FUSE may be anything. Where reading the parent is no help (GlusterFS) it is no harm either, and ceph-fuse
+            // does not come to a second look.
+            _ => Self { read_parent: true, inodes_tell: false },
+        }
+    }
+
+    fn at(path: &Path) -> Self {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let magic = statfs(parent).map(|facts| u64::try_from(facts.f_type).unwrap_or(0));
+        Self::of(magic.unwrap_or(0))
+    }
+}
+
+/// How a file looks, against its stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    AsLeft,
+    /// The size and time that it was left with, and another inode number.
+    OtherInode,
+    Stale,
+}
+
+/// Waits until every file looks from here as the worker reported it, and until the names that were removed are gone.
+/// Returns how long that took.
 ///
 /// # Errors
 /// The first file that still does not after `timeout`.
-pub async fn wait(stamps: &[Stamp], timeout: Duration) -> Result<(), String> {
-    let deadline = tokio::time::Instant::now() + timeout;
+pub async fn wait(stamps: &[Stamp], removed: &[Bytes], timeout: Duration) -> Result<Duration, String> {
+    let began = Instant::now();
+    // First, for a name may have come back as a file.
+    for name in removed {
+        let newest = stamps.iter().map(|stamp| stamp.mtime_ns).max().unwrap_or(i64::MAX);
+        let until = began + timeout.min(REMOVAL_PATIENCE);
+        let _ = until_so(path_of(name), until, |_| is_gone(path_of(name), newest)).await;
+    }
     for stamp in stamps {
-        let mut pause = FIRST_PAUSE;
-        while !is_seen(stamp) {
-            let path = Path::new(OsStr::from_bytes(&stamp.path));
-            if tokio::time::Instant::now() >= deadline {
-                return Err(format!("{} does not look from here as the worker left it", path.display()));
+        let path = path_of(&stamp.path);
+        let seen = |manners: Option<Manners>| match look(stamp) {
+            Look::AsLeft => true,
+            Look::Stale => false,
+            Look::OtherInode => {
+                !manners.unwrap_or_else(|| Manners::at(path)).inodes_tell || began.elapsed() >= INODE_PATIENCE
             }
-            refresh(path);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        if !until_so(path, began + timeout, seen).await {
+            return Err(format!("{} does not look from here as the worker left it", path.display()));
         }
     }
-    Ok(())
+    Ok(began.elapsed())
+}
+
+/// Looks until it is so, with what helps on the filesystem in between; false when time is up before. A parent that was
+/// read is followed by a look at once: where that helps it has helped by then.
+async fn until_so(path: &Path, until: Instant, is_so: impl Fn(Option<Manners>) -> bool) -> bool {
+    if is_so(None) {
+        return true;
+    }
+    let manners = Manners::at(path);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if manners.read_parent {
+            refresh(path);
+        }
+        if is_so(Some(manners)) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn path_of(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(path))
 }
 
 /// Opens the file and looks at it: on NFS only `open(2)` must ask the server (close-to-open).
@@ -40,18 +136,42 @@ pub async fn wait(stamps: &[Stamp], timeout: Duration) -> Result<(), String> {
 /// A file that is newer than the worker left it was written since, by another command that has the same output; what
 /// this one wrote is not to be seen any more, by nobody. The time of an old file may lie in the future, so that does not
 /// count as newer. A file that we are not allowed to look at is not shown by waiting either.
-fn is_seen(stamp: &Stamp) -> bool {
-    let path = Path::new(OsStr::from_bytes(&stamp.path));
+fn look(stamp: &Stamp) -> Look {
+    let path = path_of(&stamp.path);
     // A file that we may not read can still be looked at.
     let metadata = File::open(path).and_then(|file| file.metadata()).or_else(|_| std::fs::metadata(path));
     match metadata {
         Ok(seen) => {
-            let mtime_ns = seen.mtime() * 1_000_000_000 + seen.mtime_nsec();
-            let as_left = seen.size() == stamp.size && mtime_ns == stamp.mtime_ns;
-            as_left || (mtime_ns > stamp.mtime_ns && mtime_ns <= now_ns())
+            let mtime_ns = mtime_ns(&seen);
+            if seen.size() == stamp.size && mtime_ns == stamp.mtime_ns {
+                // 0 is no inode number, and what a worker says that has none to tell.
+                let same = stamp.inode == 0 || seen.ino() == stamp.inode;
+                return if same { Look::AsLeft } else { Look::OtherInode };
+            }
+            if is_later(mtime_ns, stamp.mtime_ns) { Look::AsLeft } else { Look::Stale }
         }
-        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Look::AsLeft,
+        Err(_) => Look::Stale,
     }
+}
+
+/// Whether nothing has the name, or something that was made after the command ended, whose newest file is of `newest`.
+/// Opened, for NFS believes what it remembers of a name that is only looked at.
+fn is_gone(path: &Path, newest: i64) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file).metadata().is_ok_and(|seen| is_later(mtime_ns(&seen), newest)),
+        Err(errno) => matches!(errno, rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR),
+    }
+}
+
+/// Whether a file of this time was written after `left`.
+fn is_later(mtime_ns: i64, left: i64) -> bool {
+    mtime_ns > left && mtime_ns <= now_ns()
+}
+
+fn mtime_ns(seen: &std::fs::Metadata) -> i64 {
+    seen.mtime().saturating_mul(1_000_000_000).saturating_add(seen.mtime_nsec())
 }
 
 fn now_ns() -> i64 {
@@ -59,7 +179,6 @@ fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Opening and reading the parent directory drops what NFS remembers as missing; v3 needs the reading too.
 fn refresh(path: &Path) {
     if let Some(entries) = path.parent().and_then(|parent| std::fs::read_dir(parent).ok()) {
         entries.for_each(drop);
@@ -78,13 +197,18 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
     }
 
+    fn name_of(path: &Path) -> Bytes {
+        Bytes::copy_from_slice(path.as_os_str().as_bytes())
+    }
+
     #[test]
     fn a_file_as_reported_is_seen_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.o");
         std::fs::write(&file, "x").unwrap();
 
-        assert_eq!(block_on(wait(&[stamp_of(&file)], Duration::ZERO)), Ok(()));
+        let removed = [name_of(&dir.path().join("a.tmp")), name_of(&file.join("below"))];
+        assert!(block_on(wait(&[stamp_of(&file)], &removed, Duration::ZERO)).is_ok());
     }
 
     #[test]
@@ -95,12 +219,12 @@ mod tests {
         let now = stamp_of(&file);
         let earlier = Stamp { size: 1, mtime_ns: now.mtime_ns - 1, ..now };
 
-        assert_eq!(block_on(wait(std::slice::from_ref(&earlier), Duration::ZERO)), Ok(()));
+        assert!(block_on(wait(std::slice::from_ref(&earlier), &[], Duration::ZERO)).is_ok());
 
         // An old file from the future, of which the replacement is not visible yet.
         let future = std::fs::FileTimes::new().set_modified(SystemTime::now() + Duration::from_secs(3600));
         File::options().write(true).open(&file).unwrap().set_times(future).unwrap();
-        assert!(block_on(wait(&[earlier], Duration::ZERO)).is_err());
+        assert!(block_on(wait(&[earlier], &[], Duration::ZERO)).is_err());
     }
 
     #[test]
@@ -110,8 +234,43 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let reported = Stamp { size: 2, ..stamp_of(&file) };
 
-        let error = block_on(wait(&[reported], Duration::ZERO)).unwrap_err();
+        let error = block_on(wait(&[reported], &[], Duration::ZERO)).unwrap_err();
 
         assert!(error.contains("a.o"), "{error}");
+    }
+
+    #[test]
+    fn a_removed_name_that_stays_is_given_up_and_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, old) = (dir.path().join("a.o"), dir.path().join("old"));
+        for path in [&old, &file] {
+            std::fs::write(path, "x").unwrap();
+        }
+        let before = std::fs::FileTimes::new().set_modified(UNIX_EPOCH);
+        File::options().write(true).open(&old).unwrap().set_times(before).unwrap();
+        let stamps = [stamp_of(&file)];
+
+        assert!(block_on(wait(&stamps, &[name_of(&old)], Duration::ZERO)).is_ok());
+        assert!(!is_gone(&old, stamps[0].mtime_ns));
+
+        std::fs::write(&old, "again").unwrap();
+        assert!(is_gone(&old, 1), "made again since the command ended");
+        std::fs::remove_file(&old).unwrap();
+        assert!(is_gone(&old, i64::MAX));
+    }
+
+    #[test]
+    fn another_inode_alone_is_an_old_view_on_nfs_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.o");
+        std::fs::write(&file, "x").unwrap();
+        let stamp = stamp_of(&file);
+
+        assert_eq!(look(&stamp), Look::AsLeft);
+        assert_eq!(look(&Stamp { inode: stamp.inode + 1, ..stamp.clone() }), Look::OtherInode);
+        assert_eq!(look(&Stamp { inode: 0, ..stamp }), Look::AsLeft);
+        assert!(Manners::of(0x6969).inodes_tell, "nfs");
+        assert!(!Manners::of(0x6573_5546).inodes_tell, "fuse");
+        assert!(!Manners::of(0x00c3_6400).read_parent, "ceph");
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Work;
-use crate::keeper::conversation::Request;
+use crate::keeper::conversation::{Published, Request};
 use crate::probe::is_mounted_below;
 use crate::spawner::Namespaces;
 
@@ -15,6 +15,9 @@ use crate::spawner::Namespaces;
 pub struct Isolation {
     /// Canonical paths of the mounts to isolate: all of this worker, or none.
     pub mounts: Vec<PathBuf>,
+    /// Those of them that have the same path here as in the configuration. What lies on the others has another path here
+    /// than for the launchers, which follow the symbolic link at the mount's place to somewhere else.
+    pub same_path: Vec<PathBuf>,
     /// Those of them where a rename makes readers wait, so that files are published in another way.
     pub slow_rename: Vec<PathBuf>,
     /// What an attempt may write before it is published, in bytes.
@@ -38,6 +41,14 @@ impl Isolation {
     /// Those that this process can have.
     pub(crate) fn possible() -> Namespaces {
         if rustix::process::geteuid().is_root() { Namespaces::Root } else { Namespaces::User }
+    }
+
+    /// What of a commit others can be told of by the paths that it has here.
+    pub(crate) fn said(&self, mut published: Published) -> Published {
+        let same = |path: &[u8]| self.same_path.iter().any(|mount| crate::keeper::path_of(path).starts_with(mount));
+        published.stamps.retain(|stamp| same(&stamp.path));
+        published.removed.retain(|path| same(path));
+        published
     }
 
     /// Whether attempts are isolated at all; single ones may still have to work in place.

@@ -36,7 +36,7 @@ use last_words::Circumstances;
 pub use oom::OomWatch;
 
 use crate::keeper::UNKILLABLE_AFTER;
-use crate::keeper::conversation::{Ended, Order, Reply, Request, receive_reply, send_order, send_request};
+use crate::keeper::conversation::{Ended, Order, Published, Reply, Request, receive_reply, send_order, send_request};
 use crate::revalidation::Revalidation;
 use crate::spawner::{Namespaces, Spawner};
 use crate::users::Users;
@@ -108,12 +108,14 @@ pub struct Finished {
     pub result: Result<Outcome, AttemptFailure>,
     /// What it wrote, if that was asked for and can be said.
     pub digests: Vec<FileDigest>,
+    /// What was published of it; nothing of a command that worked in place.
+    pub(crate) published: Published,
     straggler: Option<UnixStream>,
 }
 
 impl Finished {
     fn with(result: Result<Outcome, AttemptFailure>) -> Self {
-        Self { result, digests: Vec::new(), straggler: None }
+        Self { result, digests: Vec::new(), published: Published::default(), straggler: None }
     }
 
     /// Whether something of it still runs, though it was killed.
@@ -159,7 +161,7 @@ impl Executor {
             Ok(mut running) => {
                 let result = self.follow(&mut running, work, watch, witness);
                 let straggler = running.is_lost.then_some(running.conversation);
-                Finished { result, digests: running.digests, straggler }
+                Finished { result, digests: running.digests, published: running.published, straggler }
             }
             Err(failure) => Finished::with(Err(failure)),
         }
@@ -196,6 +198,7 @@ impl Executor {
             stderr_tail: report::Tail::new(work.command.one_output),
             is_lost: false,
             digests: Vec::new(),
+            published: Published::default(),
             circumstances: Circumstances::of(&work.command, namespaces != Namespaces::None),
         })
     }
@@ -231,7 +234,7 @@ impl Executor {
             return Ok(outcome);
         }
         match watch.await_word() {
-            Word::Commit => running.until_committed(watch)?,
+            Word::Commit => running.published = self.isolation.said(running.until_committed(watch)?),
             Word::Discard => return Err(AttemptFailure::Cancelled),
         }
         Ok(outcome)
@@ -284,6 +287,7 @@ struct Running {
     /// Something of it stays although it was killed.
     is_lost: bool,
     digests: Vec<FileDigest>,
+    published: Published,
     circumstances: Circumstances,
 }
 
@@ -315,7 +319,7 @@ impl Running {
                     Ok(Reply::Ended(ended)) => return Ok(ended),
                     Ok(Reply::Failed(failure)) => return Err(failure),
                     Ok(Reply::Stuck) => return Err(self.lose()),
-                    Ok(Reply::Committed) | Err(_) => return Err(bereft(watch, &executor.oom, has_started)),
+                    Ok(Reply::Committed(_)) | Err(_) => return Err(bereft(watch, &executor.oom, has_started)),
                 }
             }
             self.give_up_in_time()?;
@@ -324,7 +328,7 @@ impl Running {
 
     /// Has the keeper publish. What has begun is not cancelled: it is a matter of a moment, or the lease ends it. Only
     /// one who is in a hurry stops it.
-    fn until_committed(&mut self, watch: &CancelWatch) -> Result<(), AttemptFailure> {
+    fn until_committed(&mut self, watch: &CancelWatch) -> Result<Published, AttemptFailure> {
         // Nobody knows how far it came.
         let gone = |_| AttemptFailure::KilledByStranger(libc::SIGKILL as u8);
         send_order(&self.conversation, Order::Commit).map_err(gone)?;
@@ -335,7 +339,7 @@ impl Running {
             }
             if ready.reply {
                 return match receive_reply(&self.conversation) {
-                    Ok(Reply::Committed) => Ok(()),
+                    Ok(Reply::Committed(published)) => Ok(published),
                     Ok(Reply::Failed(failure)) => Err(failure),
                     Ok(_) | Err(_) if watch.urgency().is_some() => Err(AttemptFailure::Cancelled),
                     Ok(_) => Err(gone(io::ErrorKind::InvalidData.into())),

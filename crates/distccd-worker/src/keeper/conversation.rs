@@ -106,7 +106,18 @@ pub(crate) enum Reply {
     /// Something of the command survives SIGKILL.
     Stuck,
     /// All is published.
-    Committed,
+    Committed(Published),
+}
+
+/// How what was published looks; all paths are absolute.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Published {
+    /// Files that were made or replaced.
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) stamps: Vec<v1::Stamp>,
+    /// Names that are gone.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(crate) removed: Vec<Bytes>,
 }
 
 /// How a command ended.
@@ -149,8 +160,8 @@ mod wire_reply {
         Ended(super::WireEnded),
         #[prost(bool, tag = "4")]
         Stuck(bool),
-        #[prost(bool, tag = "5")]
-        Committed(bool),
+        #[prost(message, tag = "5")]
+        Committed(super::Published),
     }
 }
 
@@ -189,7 +200,7 @@ pub(super) fn send_reply(to: &mut UnixStream, reply: Reply) -> io::Result<()> {
             Kind::Ended(WireEnded { exit, usage, full: ended.full, digests: ended.digests })
         }
         Reply::Stuck => Kind::Stuck(true),
-        Reply::Committed => Kind::Committed(true),
+        Reply::Committed(published) => Kind::Committed(published),
     };
     send(to, &WireReply { kind: Some(kind) })
 }
@@ -211,7 +222,7 @@ pub(crate) fn receive_reply(mut from: &UnixStream) -> io::Result<Reply> {
             digests: ended.digests,
         }),
         Kind::Stuck(_) => Reply::Stuck,
-        Kind::Committed(_) => Reply::Committed,
+        Kind::Committed(published) => Reply::Committed(published),
     })
 }
 
@@ -249,7 +260,10 @@ mod tests {
             Reply::Failed(AttemptFailure::NoSpace("disk".into())),
             Reply::Ended(Ended { exit: ExitStatus::Signal(11), usage, full: Some("full".into()), digests: vec![file] }),
             Reply::Stuck,
-            Reply::Committed,
+            Reply::Committed(Published {
+                stamps: vec![v1::Stamp { path: "/fs/a.d".into(), inode: 1, size: 2, mtime_ns: 3 }],
+                removed: vec!["/fs/a.tmp".into()],
+            }),
         ];
 
         for reply in said {

@@ -116,8 +116,8 @@ fn attempt(
     }
     let Some(view) = view else { return Ok(()) };
     if await_word(conversation) == Some(Order::Commit) {
-        publish::publish(&view, request, began_at, start.page, conversation)?;
-        let _ = conversation::send_reply(conversation, Reply::Committed);
+        let published = publish::publish(&view, request, began_at, start.page, conversation)?;
+        let _ = conversation::send_reply(conversation, Reply::Committed(published));
     }
     Ok(())
 }

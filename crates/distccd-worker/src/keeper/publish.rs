@@ -1,18 +1,20 @@
 //! Publishes what the command wrote: hands the crate `commit` what it needs to know, and says its errors in the worker's
 //! words.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use commit::{Blame, CommitError, Durability, Family, Fence, LeaseOver, Primary, Strategy, User};
+use commit::{Blame, CommitError, Committed, Durability, Family, Fence, LeaseOver, Primary, Strategy, User};
 use model::outcome::AttemptFailure;
+use proto::v1;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, Timespec, open, openat};
 
-use super::conversation::Request;
+use super::conversation::{Published, Request};
 use super::unfinished::Noting;
 use super::view::{Layer, View};
 use super::{fence, path_of, rights};
@@ -26,7 +28,7 @@ pub(super) fn publish(
     began: Timespec,
     page: &LeasePage,
     conversation: &UnixStream,
-) -> Result<(), AttemptFailure> {
+) -> Result<Published, AttemptFailure> {
     let user = publisher(request);
     rights::write_as(user.uid)
         .map_err(|error| AttemptFailure::SpawnFailed(format!("cannot publish as the user: {error}")))?;
@@ -42,7 +44,22 @@ pub(super) fn publish(
         durability: if request.durable { Durability::Fsync } else { Durability::None },
     };
     let mut fence = Watched { page, conversation };
-    commit::commit(&request, &mut fence, &mut Noting::default()).map(drop).map_err(|error| failure_of(&error))
+    let committed = commit::commit(&request, &mut fence, &mut Noting::default());
+    committed.map(|committed| told(&view.layers, committed)).map_err(|error| failure_of(&error))
+}
+
+/// What was published by its path outside the layers.
+fn told(layers: &[Layer], committed: Committed) -> Published {
+    let whole = |layer: usize, path: Vec<u8>| layers[layer].path.join(OsString::from_vec(path));
+    let bytes = |path: PathBuf| path.into_os_string().into_vec().into();
+    let stamps = committed.stamps.into_iter().map(|stamp| v1::Stamp {
+        path: bytes(whole(stamp.layer, stamp.path)),
+        inode: stamp.inode,
+        size: stamp.size,
+        mtime_ns: stamp.mtime_ns,
+    });
+    let removed = committed.removed.into_iter().map(|name| bytes(whole(name.layer, name.path)));
+    Published { stamps: stamps.collect(), removed: removed.collect() }
 }
 
 /// Removes what earlier attempts of this job left unfinished beside the outputs. It is more than tidiness: an attempt
