@@ -308,19 +308,12 @@ impl Dispatch {
 
     fn assignment(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) -> Option<v1::Assignment> {
         let job = self.books.get(attempt.job)?.job.as_ref()?;
-        let searched = job.searched.iter().map(|stamp| stamp.path.clone());
-        let near: Vec<Bytes> = job.dirs.iter().cloned().chain(searched).collect();
-        let user = user_of(job).unwrap_or_default();
-        let told = self.directories.tell(&Reader { worker, user, near: &near, below: &job.build_dir });
         Some(v1::Assignment {
             attempt: Some(attempt_ref(attempt)),
             when_permitted: commit == Commit::WhenPermitted,
             audit: self.audits.of(attempt.job, job).into(),
             toolchain: job.toolchain.clone().filter(|_| self.sameness == Sameness::Exact),
-            changed: told.changed,
-            changes_unknown: told.is_unsure,
-            searched: job.searched.clone(),
-            ..assignment_of(job)
+            ..assignment_of(job, worker, &mut self.directories)
         })
     }
 
@@ -339,7 +332,8 @@ impl Dispatch {
             attempt: Some(attempt_ref(shadow)),
             when_permitted: true,
             audit: v1::Audit::Shadow.into(),
-            ..assignment_of(job)
+            toolchain: job.toolchain.clone().filter(|_| self.sameness == Sameness::Exact),
+            ..assignment_of(job, worker, &mut self.directories)
         };
         self.order(worker, worker_order::Message::Assign(v1::AssignBatch { assignments: vec![assignment] }));
     }
@@ -645,9 +639,16 @@ impl Dispatch {
     }
 }
 
-/// What any attempt of the job is told.
-fn assignment_of(job: &v1::Job) -> v1::Assignment {
+/// What any attempt of the job is told, and its worker by the way.
+fn assignment_of(job: &v1::Job, worker: WorkerId, directories: &mut DirectoryBook) -> v1::Assignment {
+    let searched = job.searched.iter().map(|stamp| stamp.path.clone());
+    let near: Vec<Bytes> = job.dirs.iter().cloned().chain(searched).collect();
+    let user = user_of(job).unwrap_or_default();
+    let told = directories.tell(&Reader { worker, user, near: &near, below: &job.build_dir });
     v1::Assignment {
+        changed: told.changed,
+        changes_unknown: told.is_unsure,
+        searched: job.searched.clone(),
         command: job.command.clone(),
         kind: job.kind,
         dirs: job.dirs.clone(),

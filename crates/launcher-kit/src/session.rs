@@ -361,7 +361,7 @@ impl<'a> Session<'a> {
             match pending.before.restore() {
                 Ok(0) => {}
                 Ok(restored) => {
-                    self.log.note(|| format!("{restored} outputs of an attempt without an outcome are undone"))
+                    self.log.note(|| format!("{restored} outputs of an attempt without an outcome are undone"));
                 }
                 Err(error) => self.log.note(|| format!("an output of an attempt without an outcome stays: {error}")),
             }

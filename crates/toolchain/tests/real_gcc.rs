@@ -1,5 +1,7 @@
 //! A real GCC, copied to a prefix of its own: what makes it another toolchain, and what does not.
 
+#![allow(clippy::unwrap_used, reason = "an error is a failed test")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
