@@ -53,6 +53,8 @@ impl Closed {
 pub(crate) struct Closings {
     any: Closed,
     ripe: Closed,
+    /// Of which nobody idle can take what others have to spare.
+    spare: Closed,
     /// How often the fleet was asked about a class.
     pub(crate) looks: u64,
 }
@@ -101,6 +103,25 @@ impl Scheduler {
         next.zip(worker)
     }
 
+    /// Whether any idle worker, or any with room, has the memory that the least demanding of the waiting jobs needs. Else
+    /// nobody need be asked about any of them, and what somebody may take as soon as the next slot falls free need not be
+    /// shut until then.
+    pub(crate) fn has_memory_for_any(&self, which: Readiness) -> bool {
+        let Some(least) = self.queue.least_memory() else { return false };
+        let has_memory = |worker| self.workers.get(worker).is_some_and(|worker| worker.free_memory() >= least);
+        least == 0
+            || match which {
+                // Whoever is kept for a class is in no list.
+                Readiness::Any => {
+                    !self.kept.is_empty() || self.workers.groups().any(|(_, it)| it.most_free() >= Some(least))
+                }
+                Readiness::Ripe => {
+                    let mut firsts = self.workers.groups().flat_map(|(_, group)| group.roomy().take(MAX_LOOKS));
+                    firsts.any(|(_, worker)| has_memory(worker))
+                }
+            }
+    }
+
     /// Opens what may be taken again since workers have got room.
     pub(crate) fn reopen_by_gains(&mut self) {
         while let Some(class) = self.queue.pop_left_shut() {
@@ -108,6 +129,11 @@ impl Scheduler {
             self.closings.ripe.remove(class);
         }
         while let Some(Gain { group, memory, idle, room }) = self.workers.pop_gain() {
+            if idle {
+                for class in self.closings.spare.within(group, memory) {
+                    self.reopen_spare(class);
+                }
+            }
             for (which, _) in [(Readiness::Any, idle), (Readiness::Ripe, room)].into_iter().filter(|(_, gain)| *gain) {
                 for class in self.closings.of(which).within(group, memory) {
                     self.reopen(class, which);
@@ -122,6 +148,28 @@ impl Scheduler {
             for class in self.closings.of(which).classes.keys().copied().collect::<Vec<_>>() {
                 self.reopen(class, which);
             }
+        }
+        for class in self.closings.spare.classes.keys().copied().collect::<Vec<_>>() {
+            self.reopen_spare(class);
+        }
+    }
+
+    fn reopen_spare(&mut self, class: ClassId) {
+        if self.closings.spare.remove(class) {
+            self.spare.open(class);
+        }
+    }
+
+    /// Nothing of the class is to be spared any more.
+    pub(crate) fn forget_spare(&mut self, class: ClassId) {
+        self.closings.spare.remove(class);
+    }
+
+    /// Nobody idle can take what others have to spare of the class, until a worker gains something.
+    pub(crate) fn close_spare(&mut self, class: ClassId) {
+        if self.spare.close(class) {
+            let (memory, groups) = (self.classes.memory(class), self.classes.group_ids(class).to_vec());
+            self.closings.spare.insert(class, memory, groups);
         }
     }
 
@@ -148,6 +196,12 @@ impl Scheduler {
     }
 
     pub(crate) fn check_closings(&self) {
+        let closed = self.closings.spare.classes.keys();
+        assert!(closed.eq(self.spare.closed()), "classes of which nobody can take what is spare");
+        for &class in self.closings.spare.classes.keys() {
+            let taker = self.first_expecting_nothing(class);
+            assert_eq!(taker, None, "could take what is spare of {class:?}, and is not asked");
+        }
         for (&class, _) in self.closings.any.classes.iter().filter(|(class, _)| self.queue.has_class(**class)) {
             let is_shut = self.queue.is_shut(class, Readiness::Any);
             assert!(!is_shut || self.first_idle(class).is_none(), "{class:?} is shut, and somebody is idle");
@@ -185,8 +239,7 @@ mod tests {
 
     impl Crowd {
         fn new(blocked_users: u32, builds_of_each: u64) -> Self {
-            let scheduler = Scheduler::new(Config::default()).expect("the usual settings");
-            let mut crowd = Self { scheduler, running: Vec::new(), jobs: 0 };
+            let mut crowd = Self::of_nobody();
             crowd.join(1);
             crowd.submit(1, 0, JobKind::Link, 31 * GIB);
             crowd.join(2);
@@ -195,6 +248,11 @@ mod tests {
                 (0..builds_of_each).for_each(|build| crowd.submit(user, build, JobKind::Link, 31 * GIB));
             }
             crowd
+        }
+
+        fn of_nobody() -> Self {
+            let scheduler = Scheduler::new(Config::default()).expect("the usual settings");
+            Self { scheduler, running: Vec::new(), jobs: 0 }
         }
 
         fn join(&mut self, number: u32) {
@@ -222,7 +280,11 @@ mod tests {
 
         /// The compile that was sent first is done. It took long, so that it is the turn of others.
         fn end_one(&mut self) {
-            let place = self.running.iter().position(|(worker, _)| worker.number() == 2);
+            self.end_one_at(2);
+        }
+
+        fn end_one_at(&mut self, number: u32) {
+            let place = self.running.iter().position(|(worker, _)| worker.number() == number);
             let (worker, attempt) = self.running.remove(place.expect("compiles run"));
             let wall = core::time::Duration::from_secs(600);
             let usage = ResourceUsage { wall, peak_memory: GIB, ..ResourceUsage::default() };
@@ -264,6 +326,30 @@ mod tests {
         assert!((10..=60).contains(&few), "{few}: each end of a job asks for one that may follow");
         let many = looks(20, 10);
         assert!(many <= few + 20, "{many} instead of {few}: each of 20 demands more is asked for once at the most");
+    }
+
+    /// One worker has idle slots and no memory, and eight have jobs to spare, of as many users as are given.
+    fn looks_for_what_is_spare(users: u32) -> u64 {
+        let mut crowd = Crowd::of_nobody();
+        crowd.join(1);
+        // From then on it is known what compiles need.
+        crowd.submit(2, 0, JobKind::Compile, GIB);
+        crowd.end_one_at(1);
+        crowd.submit(1, 0, JobKind::Link, 31 * GIB);
+        (2..=9).for_each(|number| crowd.join(number));
+        (0..120).for_each(|job| crowd.submit(10 + job % users, 0, JobKind::Compile, GIB));
+        assert_eq!(crowd.running.iter().filter(|(worker, _)| worker.number() == 1).count(), 1, "only the link");
+        assert!(crowd.scheduler.workers.idle() > 0, "its other slots");
+        crowd.looks_while(|crowd| (0..8).for_each(|_| crowd.end_one()))
+    }
+
+    #[test]
+    fn slots_that_lack_memory_are_not_offered_all_that_could_be_taken_back_in_each_decision() {
+        let few = looks_for_what_is_spare(1);
+        let many = looks_for_what_is_spare(30);
+
+        assert!(few <= 40, "{few}");
+        assert!(many <= few + 24, "{many} instead of {few}: of each demand it is asked once");
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Scheduler {
             kind: facts.kind,
             priority: facts.priority,
             class,
+            memory: self.classes.memory(class),
             expected: job.prediction.duration,
             company,
             since: job.arrived,
@@ -91,7 +92,8 @@ impl Scheduler {
         // A class that found nobody idle finds nobody for the rest of the step.
         let mut refused = BTreeSet::new();
         self.reopen_by_gains();
-        while !self.queue.is_empty() && (self.workers.idle() > 0 || !self.kept.is_empty()) {
+        let may = |it: &Self| it.workers.idle() > 0 || !it.kept.is_empty();
+        while may(self) && self.has_memory_for_any(Readiness::Any) {
             let Some((first, _)) = self.whose_turn(Readiness::Any, &mut refused) else { break };
             let Some((id, best)) = self.match_up(first) else { break };
             self.assign(id, best.0, best.1, sending);
@@ -106,7 +108,7 @@ impl Scheduler {
     /// Prefetch: sends workers more than they can start, so that a slot that falls free need not ask.
     fn send_ahead(&mut self, sending: &mut Sending) {
         let mut refused = BTreeSet::new();
-        while !self.queue.is_empty() && self.workers.roomy() > 0 {
+        while self.workers.roomy() > 0 && self.has_memory_for_any(Readiness::Ripe) {
             let Some((id, worker)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };

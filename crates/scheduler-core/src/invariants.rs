@@ -91,8 +91,7 @@ impl Scheduler {
             }
         }
         let listed = self.workers.iter().filter_map(|(id, worker)| Some((worker.spare?, id)));
-        let spare = self.spare.iter().flat_map(|(&class, workers)| workers.iter().map(move |&id| (class, id)));
-        assert!(listed.collect::<BTreeSet<_>>() == spare.collect(), "attempts to spare");
+        assert!(listed.collect::<BTreeSet<_>>() == self.spare.iter().collect(), "attempts to spare");
         for (&class, &worker) in &self.kept {
             assert_eq!(self.classes.kept(class), Some(worker), "{worker:?} is kept for {class:?} in vain");
         }

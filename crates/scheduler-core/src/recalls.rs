@@ -1,6 +1,7 @@
 //! Attempts that were asked back, and for whom: so that an idle slot has at most one of them on its way.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use model::ids::{JobId, WorkerId};
 
@@ -11,6 +12,8 @@ pub(crate) struct Recalls {
     asked: BTreeMap<JobId, (WorkerId, Option<WorkerId>)>,
     asked_of: BTreeMap<WorkerId, u32>,
     due: BTreeMap<WorkerId, u32>,
+    /// Idle workers for which less is on its way than before, and who were not looked at since.
+    freed: Vec<WorkerId>,
 }
 
 impl Recalls {
@@ -29,8 +32,14 @@ impl Recalls {
         count_down(&mut self.asked_of, holder);
         if let Some(worker) = idle_worker {
             count_down(&mut self.due, worker);
+            self.freed.push(worker);
         }
         Some(holder)
+    }
+
+    /// One of the workers for which less is on its way than before; each change is told once.
+    pub(crate) fn pop_freed(&mut self) -> Option<WorkerId> {
+        self.freed.pop()
     }
 
     pub(crate) fn is_asked(&self, job: JobId) -> bool {

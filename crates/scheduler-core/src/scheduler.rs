@@ -97,7 +97,7 @@ impl Scheduler {
             classes: Classes::new(seed),
             affinity: Affinity::new(seed),
             recalls: Recalls::default(),
-            spare: Spare::new(),
+            spare: Spare::default(),
             changed: Vec::new(),
             timers: Timers::new(seed),
             orphan_ends: BTreeMap::new(),

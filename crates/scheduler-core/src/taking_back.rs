@@ -15,7 +15,60 @@ use crate::workers::table::Liveness;
 const MAX_LOOKS: usize = 64;
 
 /// Workers with attempts to spare, by the class of the one that would be taken back first.
-pub(crate) type Spare = BTreeMap<ClassId, BTreeSet<WorkerId>>;
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    by_class: BTreeMap<ClassId, BTreeSet<WorkerId>>,
+    /// Those of the classes that somebody idle may be able to take: of the others it is known that nobody can now.
+    open: BTreeSet<ClassId>,
+}
+
+impl Spare {
+    fn insert(&mut self, class: ClassId, worker: WorkerId) {
+        let workers = self.by_class.entry(class).or_default();
+        if workers.is_empty() {
+            self.open.insert(class);
+        }
+        workers.insert(worker);
+    }
+
+    /// Whether it was the last worker with something of the class to spare.
+    fn remove(&mut self, class: ClassId, worker: WorkerId) -> bool {
+        let Some(workers) = self.by_class.get_mut(&class) else { return false };
+        workers.remove(&worker);
+        let is_over = workers.is_empty();
+        if is_over {
+            self.by_class.remove(&class);
+            self.open.remove(&class);
+        }
+        is_over
+    }
+
+    fn first(&self, class: ClassId) -> Option<WorkerId> {
+        self.by_class.get(&class)?.first().copied()
+    }
+
+    /// Somebody idle may be able to take the class again.
+    pub(crate) fn open(&mut self, class: ClassId) {
+        if self.by_class.contains_key(&class) {
+            self.open.insert(class);
+        }
+    }
+
+    /// Nobody idle can take the class now. Whether that was not known.
+    pub(crate) fn close(&mut self, class: ClassId) -> bool {
+        self.open.remove(&class)
+    }
+
+    /// The classes that nobody idle can take now.
+    pub(crate) fn closed(&self) -> impl Iterator<Item = &ClassId> {
+        self.by_class.keys().filter(|class| !self.open.contains(class))
+    }
+
+    /// Which worker has something to spare of which class.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClassId, WorkerId)> + '_ {
+        self.by_class.iter().flat_map(|(&class, workers)| workers.iter().map(move |&worker| (class, worker)))
+    }
+}
 
 impl Scheduler {
     pub(crate) fn recall_for_idle_slots(&mut self, out: &mut Vec<Action>) {
@@ -23,13 +76,26 @@ impl Scheduler {
             return;
         }
         self.list_spare();
-        for class in self.spare.keys().copied().collect::<Vec<_>>() {
-            while let Some(idle_worker) = self.first_expecting_nothing(class) {
-                let Some(&victim) = self.spare.get(&class).and_then(BTreeSet::first) else { break };
-                let Some((id, _)) = self.next_spare(victim) else { break };
-                self.recall(id, Some(idle_worker), out);
-                self.list_spare();
-            }
+        while let Some(worker) = self.recalls.pop_freed() {
+            self.workers.note_freed(worker);
+        }
+        self.reopen_by_gains();
+        for class in self.spare.open.iter().copied().collect::<Vec<_>>() {
+            self.recall_for_class(class, out);
+        }
+    }
+
+    /// Takes back what there is to spare of the class, as far as somebody idle can take it.
+    fn recall_for_class(&mut self, class: ClassId, out: &mut Vec<Action>) {
+        while let Some(idle_worker) = self.first_expecting_nothing(class) {
+            let Some(victim) = self.spare.first(class) else { return };
+            let Some((id, _)) = self.next_spare(victim) else { return };
+            self.recall(id, Some(idle_worker), out);
+            self.list_spare();
+        }
+        self.closings.looks += 1;
+        if self.were_all_looked_at(class) {
+            self.close_spare(class);
         }
     }
 
@@ -73,17 +139,14 @@ impl Scheduler {
         self.workers.set_spare(worker, after);
         self.strike_spare(worker, before);
         if let Some(class) = after {
-            self.spare.entry(class).or_default().insert(worker);
+            self.spare.insert(class, worker);
         }
     }
 
     /// The worker, which had something of this class to spare, is not listed for it any more.
     pub(crate) fn strike_spare(&mut self, worker: WorkerId, class: Option<ClassId>) {
-        let Some(class) = class else { return };
-        let Some(workers) = self.spare.get_mut(&class) else { return };
-        workers.remove(&worker);
-        if workers.is_empty() {
-            self.spare.remove(&class);
+        if let Some(class) = class.filter(|&class| self.spare.remove(class, worker)) {
+            self.forget_spare(class);
         }
     }
 
@@ -108,15 +171,26 @@ impl Scheduler {
     }
 
     /// A worker that could start a job of this class at once and for which nothing is on its way back.
-    fn first_expecting_nothing(&self, class: ClassId) -> Option<WorkerId> {
+    pub(crate) fn first_expecting_nothing(&self, class: ClassId) -> Option<WorkerId> {
         let demand = self.classes.demand(class)?;
         let is_free = |&id: &WorkerId| {
             self.workers.get(id).is_some_and(|worker| worker.idle() > self.recalls.due(id))
                 && self.could_start(class, id)
         };
-        self.classes.groups(class, &self.workers).find_map(|group| {
+        // Where nobody idle has the memory, nobody need be asked.
+        let mut groups = self.classes.groups(class, &self.workers).filter(|group| group.first_idle(demand).is_some());
+        groups.find_map(|group| {
             let by_memory = group.by_free_memory(demand).take(MAX_LOOKS);
             group.idle().take(MAX_LOOKS).chain(by_memory.filter(|_| demand.memory > 0)).find(is_free)
+        })
+    }
+
+    /// Whether a search for somebody idle for the class leaves nobody out.
+    fn were_all_looked_at(&self, class: ClassId) -> bool {
+        let Some(demand) = self.classes.demand(class) else { return true };
+        self.classes.groups(class, &self.workers).all(|group| {
+            let with_memory = || group.by_free_memory(demand).nth(MAX_LOOKS);
+            group.idle().len() <= MAX_LOOKS || (demand.memory > 0 && with_memory().is_none())
         })
     }
 }

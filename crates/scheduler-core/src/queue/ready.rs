@@ -96,6 +96,8 @@ impl Build {
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: usize,
+    /// What is reserved for each of them.
+    memory: u64,
     /// Nobody can take it now.
     shut: Open,
     /// Where they wait, in no order that means anything.
@@ -110,6 +112,8 @@ pub(crate) struct Asking {
     pub(crate) kind: JobKind,
     pub(crate) priority: Priority,
     pub(crate) class: ClassId,
+    /// What the class reserves, in bytes.
+    pub(crate) memory: u64,
     /// How long it is expected to run.
     pub(crate) expected: Duration,
     /// The most jobs of one dispatch that it asks for.
@@ -157,6 +161,8 @@ pub(crate) struct ReadyQueue {
     shares: Shares<UserId>,
     places: IdMap<JobId, Place>,
     by_class: IdMap<ClassId, Waiting>,
+    /// How many of these classes reserve so much memory.
+    by_memory: BTreeMap<u64, usize>,
     /// Classes that were shut when their last job ceased to wait.
     left_shut: Vec<ClassId>,
     /// What jobs lately took of what was expected, in 1024ths: turns are charged in advance, and a newcomer must not
@@ -175,6 +181,7 @@ impl ReadyQueue {
             shares,
             places,
             by_class: IdMap::with_seed(seed),
+            by_memory: BTreeMap::new(),
             left_shut: Vec::new(),
             truth: 1024,
             arrivals: 0,
@@ -205,10 +212,13 @@ impl ReadyQueue {
         let is_link = asking.kind == JobKind::Link;
         let rank = Rank::new(!asking.in_front, asking.priority.nice(), is_link, expected, self.arrivals);
         self.arrivals += 1;
-        let Asking { user, build, class, since, .. } = asking;
+        let Asking { user, build, class, memory, since, .. } = asking;
         let place = Place { user, build, class, since, rank };
         self.places.insert(job, place);
-        let waiting = self.by_class.get_or_insert_with(class, Waiting::default);
+        let waiting = self.by_class.get_or_insert_with(class, || {
+            *self.by_memory.entry(memory).or_default() += 1;
+            Waiting { memory, ..Waiting::default() }
+        });
         waiting.jobs += 1;
         let account = self.users.get_or_insert_with(user, || User::new(self.seed));
         if account.waiting == 0 {
@@ -394,7 +404,18 @@ impl ReadyQueue {
         if waiting.shut != Open::default() {
             self.left_shut.push(place.class);
         }
+        if let Some(classes) = self.by_memory.get_mut(&waiting.memory) {
+            *classes -= 1;
+            if *classes == 0 {
+                self.by_memory.remove(&waiting.memory);
+            }
+        }
         self.by_class.remove(place.class);
+    }
+
+    /// What the least demanding of the waiting jobs needs, in bytes; `None` if none waits.
+    pub(crate) fn least_memory(&self) -> Option<u64> {
+        self.by_memory.first_key_value().map(|(&memory, _)| memory)
     }
 
     /// Every waiting job, in the order of their ids. Looks at all of them.
@@ -462,6 +483,10 @@ impl ReadyQueue {
         self.shares.check(|user| self.users.get(user).is_some_and(|it| it.waiting > 0));
         let by_class = self.by_class.sorted_keys().into_iter().filter_map(|class| self.by_class.get(class));
         assert_eq!(by_class.map(|it| it.jobs).sum::<usize>(), self.places.len(), "waiting jobs by class");
+        let classes = self.by_class.sorted_keys().into_iter().filter_map(|class| self.by_class.get(class));
+        let mut by_memory = BTreeMap::new();
+        classes.for_each(|waiting| *by_memory.entry(waiting.memory).or_default() += 1);
+        assert_eq!(by_memory, self.by_memory, "classes by memory");
         for class in self.by_class.sorted_keys() {
             let Some(waiting) = self.by_class.get(class) else { continue };
             let lanes = waiting

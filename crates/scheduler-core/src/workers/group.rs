@@ -43,6 +43,10 @@ impl Listing {
         self.idle.is_some()
     }
 
+    pub(crate) fn idle_slots(&self) -> u32 {
+        self.idle.map_or(0, |(_, Reverse(slots), _, _)| slots)
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.room.is_some()
     }
@@ -82,7 +86,7 @@ impl Group {
     }
 
     /// Workers with idle slots, the best first; some may not have the memory.
-    pub(crate) fn idle(&self) -> impl Iterator<Item = WorkerId> + '_ {
+    pub(crate) fn idle(&self) -> impl ExactSizeIterator<Item = WorkerId> + '_ {
         self.idle.iter().map(|&(_, _, _, id)| id)
     }
 
@@ -95,6 +99,11 @@ impl Group {
     /// Workers that may be sent more than they can start, the one with least to do for its size first.
     pub(crate) fn roomy(&self) -> impl ExactSizeIterator<Item = (u64, WorkerId)> + '_ {
         self.room.iter().copied()
+    }
+
+    /// The most memory that is left to any worker with idle slots.
+    pub(crate) fn most_free(&self) -> Option<u64> {
+        self.free_memory.last().map(|&(free, _)| free)
     }
 
     /// The most memory that any present worker has.

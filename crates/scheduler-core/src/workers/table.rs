@@ -156,7 +156,7 @@ impl Gain {
     /// What a worker has to offer more than it had; before, it was listed like this and had so much memory free.
     fn of(worker: &Worker, before: Listing, free_before: u64) -> Option<Self> {
         let (memory, now) = (worker.free_memory(), worker.listing);
-        let idle = now.is_idle() && (!before.is_idle() || memory > free_before);
+        let idle = now.is_idle() && (now.idle_slots() > before.idle_slots() || memory > free_before);
         let room = now.has_room() && (!before.has_room() || memory > free_before);
         (idle || room).then_some(Self { group: worker.group, memory, idle, room })
     }
@@ -248,6 +248,13 @@ impl WorkerTable {
     }
 
     /// One of the gains since the last call.
+    /// What was on its way to the worker is not any more: its idle slots are for others.
+    pub(crate) fn note_freed(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.listing.is_idle()) else { return };
+        let (group, memory) = (worker.group, worker.free_memory());
+        self.gains.push(Gain { group, memory, idle: true, room: false });
+    }
+
     pub(crate) fn pop_gain(&mut self) -> Option<Gain> {
         self.gains.pop()
     }
