@@ -181,6 +181,10 @@ fn main() {
     let is_test = !std::env::args().any(|arg| arg == "--bench");
     let (fleets, queues, cycles) =
         if is_test { (&fleets[..1], &queues[..1], 500) } else { (&fleets[..], &queues[..], 50_000) };
+    // `cargo bench --bench cycles -- blocked` measures only what blocked builds cost.
+    if std::env::args().any(|arg| arg == "blocked") {
+        return blocked(queues[0], cycles);
+    }
     // `cargo bench --bench cycles -- WORKERS QUEUED` measures one point.
     let point: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let wanted = |workers: u32, queued: usize| match point[..] {
