@@ -289,6 +289,9 @@ impl Test<'_> {
         if built.away == 0 {
             complaints.push("no worker ran anything".to_owned());
         }
+        if built.waits.count() == 0 {
+            complaints.push(built.waits.to_string());
+        }
         if ground.blocks_looks && !self.flags.lose_host && built.waits.long_share() > LONG_WAITS {
             complaints.push(format!("looks are blocked: {}", built.waits));
         }

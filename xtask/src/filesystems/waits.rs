@@ -11,7 +11,8 @@ pub(super) struct Waits(Vec<f64>);
 /// A wait that somebody notices.
 const LONG: f64 = 100.0;
 
-const SAID: &str = "saw the outputs after ";
+/// How a note begins and ends: `saw 2 files and 0 removals after 41 us`.
+const SAID: (&str, &str) = (" removals after ", " us");
 
 impl Waits {
     /// Reads the notes of launchers; those that do not say it count for nothing.
@@ -26,8 +27,9 @@ impl Waits {
 
     fn of(text: &str) -> Self {
         let waits = text.lines().filter_map(|line| {
-            let (_, said) = line.split_once(SAID)?;
-            said.strip_suffix(" ms")?.parse().ok()
+            let (_, said) = line.split_once(SAID.0)?;
+            let micros: f64 = said.strip_suffix(SAID.1)?.parse().ok()?;
+            Some(micros / 1000.0)
         });
         let mut waits: Vec<f64> = waits.collect();
         waits.sort_by(f64::total_cmp);
@@ -73,8 +75,9 @@ mod tests {
     #[test]
     fn only_long_waits_count_as_such() {
         let waits = Waits::of(
-            "cc-launcher[1]: ran on ash (link)\ncc-launcher[1]: saw the outputs after 0.21 ms\n\
-             cc-launcher[2]: saw the outputs after 5003.00 ms\ncc-launcher[3]: saw the outputs after 99.00 ms\n",
+            "cc-launcher[1]: ran on ash (link)\ncc-launcher[1]: saw 1 files and 0 removals after 210 us\n\
+             cc-launcher[2]: saw 2 files and 1 removals after 5003000 us\n\
+             cc-launcher[3]: saw 1 files and 0 removals after 99000 us\n",
         );
 
         assert_eq!((waits.count(), waits.long()), (3, 1));
