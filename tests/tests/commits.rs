@@ -18,16 +18,21 @@ struct Story {
 }
 
 impl Story {
-    /// Workers whose view of the mount turned read-only before they started, as it does when an OSD map or a lease of the
-    /// filesystem's own is lost. `None` where such a view cannot be made.
-    fn with_read_only(names: &[&str]) -> Option<Self> {
+    /// Workers on whose machines nothing more can be made on the mount: it lies there below an overlay that has no inode
+    /// left. (That a mount is read-only a worker notices before it takes a job.) `None` where that cannot be made.
+    fn with_full(names: &[&str]) -> Option<Self> {
         if !is_root() {
             return None;
         }
         let mut cluster = Cluster::without_server();
         cluster.start_server_with(&["--fleet-grace=10m"]);
         let mount = cluster.mount();
-        let view = format!("mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec \"$@\"", mount.display());
+        let view = format!(
+            "mount -t tmpfs -o nr_inodes=32 full /mnt && mkdir /mnt/upper /mnt/work && \
+             mount -t overlay -o lowerdir={0},upperdir=/mnt/upper,workdir=/mnt/work full {0} && \
+             (number=0; while mkdir /mnt/$number; do number=$((number + 1)); done) 2>/dev/null; exec \"$@\"",
+            mount.display()
+        );
         for name in names {
             let wrapper = ["unshare", "--mount", "--propagation=private", "sh", "-c", &view, "sh"];
             cluster.start_worker_under(&wrapper, name, &["--max-jobs=1"]);
@@ -54,14 +59,14 @@ impl Story {
     }
 
     fn wait_for_failure_at(&mut self, name: &str) {
-        let failed = |line: &str| line.contains("CommitFailed") && line.contains("Read-only file system");
+        let failed = |line: &str| line.contains("CommitFailed") && line.contains("No space left on device");
         let _ = self.cluster.worker(name).wait_for_line("the failure", failed);
     }
 }
 
 #[test]
-fn a_mount_that_is_read_only_at_one_worker_costs_an_attempt() {
-    let Some(mut story) = Story::with_read_only(&["ash"]) else { return };
+fn a_mount_that_is_full_at_one_worker_costs_an_attempt() {
+    let Some(mut story) = Story::with_full(&["ash"]) else { return };
     let launcher = story.compile();
     story.wait_for_failure_at("ash");
 
@@ -72,7 +77,7 @@ fn a_mount_that_is_read_only_at_one_worker_costs_an_attempt() {
 
 #[test]
 fn what_two_workers_cannot_publish_runs_at_home_without_asking_a_third() {
-    let Some(mut story) = Story::with_read_only(&["ash", "birch", "cedar"]) else { return };
+    let Some(mut story) = Story::with_full(&["ash", "birch", "cedar"]) else { return };
 
     let notes = story.assert_right(story.compile());
 

@@ -225,9 +225,8 @@ impl Driver {
                 // Before its first assignments: without a lease it would hand them back.
                 self.dispatch.welcome(given.worker);
                 self.step(Input::WorkerRegistered { worker: given.worker, facts, holding });
-                if draining {
-                    self.step(Input::WorkerDraining { worker: given.worker });
-                }
+                let worker = given.worker;
+                self.step(if draining { Input::WorkerDraining { worker } } else { Input::WorkerResumed { worker } });
             }
             Fact::WorkerSaid { seat, message } => {
                 if self.dispatch.is_current(seat) {

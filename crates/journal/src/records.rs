@@ -150,6 +150,7 @@ variants! {
         15 RosterDoubted,
         16 WorkerDied { incarnation },
         17 AttemptDigested { worker, attempt, digest },
+        18 WorkerResumed { worker },
     }
 }
 

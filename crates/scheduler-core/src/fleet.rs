@@ -76,6 +76,14 @@ impl Scheduler {
         }
     }
 
+    pub(crate) fn on_worker_resumed(&mut self, id: WorkerId) {
+        if self.workers.get(id).is_some_and(|worker| worker.draining) {
+            self.workers.update(id, |worker| worker.draining = false);
+            self.refresh_spare(id);
+            self.classes.on_fleet_changed(&self.workers);
+        }
+    }
+
     /// Nothing of this worker runs any more: it said so, or its lease is over and it has killed what it ran.
     pub(crate) fn lose_worker(&mut self, id: WorkerId, out: &mut Vec<Action>) {
         let Some((worker, gone_group)) = self.workers.remove(id) else { return };

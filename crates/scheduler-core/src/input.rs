@@ -35,8 +35,7 @@ pub enum Input {
         /// Which launcher.
         client: ClientId,
     },
-    /// A worker introduced itself: a new one, or a known incarnation that reconnected. It takes jobs until it says (again)
-    /// that it drains.
+    /// A worker introduced itself: a new one, or a known incarnation that reconnected. One that drained still does.
     WorkerRegistered {
         /// The number that the server gave this incarnation.
         worker: WorkerId,
@@ -66,6 +65,11 @@ pub enum Input {
     },
     /// A worker takes no more jobs: it finishes what runs and hands back what does not.
     WorkerDraining {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A worker that drained takes jobs again.
+    WorkerResumed {
         /// Which worker.
         worker: WorkerId,
     },

@@ -177,6 +177,7 @@ impl Scheduler {
             Input::WorkerWarmth { worker, dirs } => self.on_worker_warmth(worker, &dirs),
             Input::WorkerDisconnected { worker } => self.on_worker_disconnected(worker),
             Input::WorkerDraining { worker } => self.on_worker_draining(worker),
+            Input::WorkerResumed { worker } => self.on_worker_resumed(worker),
             Input::WorkerGone { worker } => self.lose_worker(worker, out),
             Input::AttemptStarted { worker, attempt } => self.on_attempt_started(worker, attempt),
             Input::AttemptReady { worker, attempt } => self.on_attempt_ready(worker, attempt, out),

@@ -98,6 +98,18 @@ fn a_draining_worker_gets_nothing() {
 }
 
 #[test]
+fn a_worker_that_drained_takes_jobs_again_when_it_says_so() {
+    let mut world = World::with_workers([("ash", 1)]);
+    world.drain("ash");
+    let job = world.submit();
+    assert_eq!(world.snapshot().waiting, 1);
+
+    world.resume("ash");
+
+    assert_eq!(world.host_of(job), "ash");
+}
+
+#[test]
 fn a_job_for_one_class_of_cpu_goes_to_a_worker_of_that_class() {
     let mut world = World::with_workers([]);
     world.join_with("ash", |facts| facts.cpu_class = Some(CpuClass::new(1)));

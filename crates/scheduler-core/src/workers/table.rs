@@ -202,15 +202,12 @@ impl WorkerTable {
             self.update(id, |worker| {
                 worker.facts = facts;
                 worker.liveness = Liveness::Up;
-                worker.draining = false;
                 worker.excused = worker.held > 0;
             });
             return (None, None);
         }
         let mut worker = match self.detach(id) {
-            Some(worker) => {
-                Worker { facts, liveness: Liveness::Up, draining: false, excused: worker.held > 0, ..worker }
-            }
+            Some(worker) => Worker { facts, liveness: Liveness::Up, excused: worker.held > 0, ..worker },
             None => Worker::new(facts),
         };
         let (group, is_new) = self.group_of(abilities);

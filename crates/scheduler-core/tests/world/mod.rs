@@ -181,6 +181,11 @@ impl World {
         self.tell(Input::WorkerDraining { worker });
     }
 
+    pub(crate) fn resume(&mut self, name: &str) {
+        let worker = self.id(name);
+        self.tell(Input::WorkerResumed { worker });
+    }
+
     pub(crate) fn alive(&mut self, name: &str, load: WorkerLoad) {
         let worker = self.id(name);
         self.tell(Input::WorkerAlive { worker, load });
