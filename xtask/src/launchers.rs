@@ -13,6 +13,8 @@ use crate::{elf, process};
 const MIB: u64 = 1 << 20;
 const MAX_SIZE: u64 = 3 * MIB;
 const MAX_PEAK_RSS: u64 = 4 * MIB;
+/// Of the one that reads what a toolchain consists of, for all that come after it on its machine.
+const MAX_PEAK_RSS_OF_FIRST: u64 = 32 * MIB;
 const LAUNCHERS: [&str; 2] = ["cc-launcher", "ld-launcher"];
 
 /// Checks both, with a real job on a real worker.
@@ -28,6 +30,11 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     std::fs::write(mount.join("t.c"), "int main(void) { return 0; }\n")?;
     let plan = Plan::new(&binaries, &mount, scratch.path(), 1, 1);
     let cluster = Cluster::start(&plan)?;
+    let first = peak_rss(&tools, &cluster, &mount, &binaries.join(LAUNCHERS[0]))?;
+    println!("the first, which reads the toolchain: peak memory {} KiB", first / 1024);
+    if first > MAX_PEAK_RSS_OF_FIRST {
+        wrong.push(format!("the first launcher needs more than {MAX_PEAK_RSS_OF_FIRST} bytes of memory"));
+    }
     for name in LAUNCHERS {
         let path = binaries.join(name);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
