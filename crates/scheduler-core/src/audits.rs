@@ -226,7 +226,9 @@ impl Scheduler {
         if !self.take_attempt(worker, shadow) {
             return;
         }
-        let Some(audit) = self.audits.of.get_mut(&shadow.job) else { return };
+        // One that an earlier server sent is nobody's.
+        let is_ours = |audit: &&mut Audit| audit.shadow == Some((worker, shadow.number));
+        let Some(audit) = self.audits.of.get_mut(&shadow.job).filter(is_ours) else { return };
         audit.shadow = None;
         let (Ok(_), Some((_, _, digest))) = (result, told) else { return self.drop_audit(shadow.job, out) };
         let verdict = match audit.other {
@@ -247,7 +249,8 @@ impl Scheduler {
     /// The shadow's worker is lost, or the shadow on its way to it.
     pub(crate) fn on_shadow_lost(&mut self, worker: WorkerId, shadow: Attempt, out: &mut Vec<Action>) {
         self.take_attempt(worker, shadow);
-        if let Some(audit) = self.audits.of.get_mut(&shadow.job) {
+        let is_ours = |audit: &&mut Audit| audit.shadow == Some((worker, shadow.number));
+        if let Some(audit) = self.audits.of.get_mut(&shadow.job).filter(is_ours) {
             audit.shadow = None;
             self.drop_audit(shadow.job, out);
         }
