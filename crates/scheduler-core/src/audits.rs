@@ -199,6 +199,9 @@ impl Scheduler {
     }
 
     fn place_shadow(&self, id: JobId) -> Option<WorkerId> {
+        if self.holdings.has_live(id) {
+            return None; // An earlier server's shadow is still to be ended, and this one would have its number.
+        }
         let audit = self.audits.of.get(&id)?;
         let demand = self.classes.demand(audit.class)?;
         let has_slot = |worker: WorkerId| {
