@@ -199,6 +199,12 @@ impl Scheduler {
         self.put_attempt(worker, attempt, commit);
         self.workers.excuse(worker);
         let id = attempt.job;
+        if self.audits.is_shadow(id) {
+            // An earlier server sent it, for an audit that is over: it goes, and that of this server stays.
+            self.holdings.mark_cancelled(worker, attempt);
+            out.push(Action::Cancel { worker, attempt });
+            return;
+        }
         let Some(job) = self.jobs.get_mut(id) else {
             self.timers.set(Timer::Orphan(id), self.now + self.config.lease.saturating_mul(2));
             return;
