@@ -195,7 +195,7 @@ fn scratch(run: &Path, worker: &str) -> PathBuf {
 }
 
 /// From here on what this process mounts is its own, and gone with it.
-pub(super) fn keep_mounts_private() -> anyhow::Result<()> {
+pub(crate) fn keep_mounts_private() -> anyhow::Result<()> {
     // SAFETY: bare system calls on constant strings.
     let refused = unsafe {
         libc::unshare(libc::CLONE_NEWNS) != 0

@@ -23,6 +23,7 @@ use crate::project::tree;
 use crate::project::{How, Recipe, Wrapped, catalogue};
 use crate::workspace::Workspace;
 use faults::Storm;
+pub(crate) use fleet::keep_mounts_private;
 use fleet::{CLIENT, Fleet, Plan};
 
 /// How often faults are looked after.
@@ -69,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Chaos) -> anyhow::Result<ExitCo
         bail!("hosts are network namespaces here: run this as root");
     }
     prerequisites::ensure(prerequisites::NETWORK)?;
-    fleet::keep_mounts_private()?;
+    keep_mounts_private()?;
     let recipe = match flags.project {
         Project::Taglib => catalogue::taglib(Generator::Ninja),
         Project::Re2 => catalogue::re2(Generator::Ninja),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::chaos::keep_mounts_private;
 use crate::chaos::network::Network;
 use crate::process::Daemon;
 
@@ -100,20 +101,7 @@ fn is_mounted(path: &Path) -> anyhow::Result<bool> {
 /// A new set of mounts. Made by a thread of its own, which ends in it: this one stays where it is.
 fn namespace(prepare: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<File> {
     let make = || {
-        // SAFETY: bare system calls on constant strings.
-        let refused = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) != 0
-                || libc::mount(
-                    c"none".as_ptr(),
-                    c"/".as_ptr(),
-                    std::ptr::null(),
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    std::ptr::null(),
-                ) != 0
-        };
-        if refused {
-            return Err(std::io::Error::last_os_error()).context("cannot have mounts of our own");
-        }
+        keep_mounts_private()?;
         prepare()?;
         File::open("/proc/thread-self/ns/mnt").context("cannot open a mount namespace")
     };
