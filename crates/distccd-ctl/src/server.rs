@@ -223,11 +223,19 @@ impl Server {
         self.answered(answer).map(|_| ())
     }
 
-    /// Has the server make a file on a mount; false when it cannot.
-    pub async fn appear(&mut self, mount: &Path, name: &str) -> bool {
+    /// Has a file made on a mount by this worker, or by the server itself.
+    ///
+    /// # Errors
+    /// Why it cannot, for people.
+    pub async fn appear(&mut self, mount: &Path, name: &str, worker: Option<&str>) -> Result<(), String> {
         let mount = mount.as_os_str().as_encoded_bytes().to_vec().into();
-        let request = v1::AppearRequest { mount, name: name.to_owned() };
-        matches!(timeout(ANSWER_PATIENCE, self.client.appear(request)).await, Ok(Ok(_)))
+        let worker = worker.unwrap_or_default().to_owned();
+        let request = v1::AppearRequest { mount, name: name.to_owned(), worker };
+        match timeout(ANSWER_PATIENCE, self.client.appear(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Err(_) => Err(format!("no answer within {ANSWER_PATIENCE:?}")),
+        }
     }
 
     fn answered<T>(

@@ -571,10 +571,21 @@ impl Dispatch {
 
     // --- people ---
 
+    fn attached(&self, name: &str) -> Option<WorkerId> {
+        let found = self.workers.iter().find(|(_, worker)| worker.name == name && worker.orders.is_some());
+        found.map(|(&id, _)| id)
+    }
+
+    /// Has a worker make a file; who that is, if such a worker is attached.
+    pub fn have_appear(&mut self, name: &str, appear: v1::Appear) -> Option<WorkerId> {
+        let worker = self.attached(name)?;
+        self.order(worker, worker_order::Message::Appear(appear));
+        Some(worker)
+    }
+
     /// Tells a worker to take nothing more, or that it may again; false when no such worker is attached.
     pub fn drain(&mut self, name: &str, order: v1::DrainOrder) -> bool {
-        let found = self.workers.iter().find(|(_, worker)| worker.name == name && worker.orders.is_some());
-        let Some(worker) = found.map(|(&id, _)| id) else { return false };
+        let Some(worker) = self.attached(name) else { return false };
         tracing::info!(worker = worker.number(), name, stay = order.stay, undo = order.undo, "drain, by an operator");
         self.order(worker, worker_order::Message::Drain(order));
         true

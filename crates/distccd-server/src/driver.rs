@@ -24,6 +24,7 @@ use scheduler_core::{
 use tokio::sync::mpsc;
 
 use crate::Error;
+use crate::appearances::Appearances;
 use crate::audits;
 use crate::config::Config;
 use crate::dispatch::{Dispatch, worker_incarnation};
@@ -50,6 +51,7 @@ pub struct Driver {
     settle_at: Option<Timestamp>,
     /// What the server's own mounts are known by.
     mounts: BTreeMap<PathBuf, MountId>,
+    appearances: Appearances,
 }
 
 impl Driver {
@@ -87,6 +89,7 @@ impl Driver {
             inherited,
             settle_at,
             mounts: BTreeMap::new(),
+            appearances: Appearances::default(),
         })
     }
 
@@ -236,6 +239,7 @@ impl Driver {
             Fact::WorkerLeft { seat } => {
                 if self.dispatch.unseat_worker(seat) {
                     let worker = seat.worker;
+                    self.appearances.forget(worker);
                     self.step(match self.dispatch.is_dead(worker) {
                         true => Input::WorkerGone { worker },
                         false => Input::WorkerDisconnected { worker },
@@ -267,6 +271,12 @@ impl Driver {
             Fact::DrainAsked { worker, order, answer } => {
                 // Whoever asked may have left.
                 let _ = answer.send(self.dispatch.drain(&worker, order));
+            }
+            Fact::AppearanceAsked { worker, appear, answer } => {
+                let name = appear.name.clone();
+                if let Some(worker) = self.dispatch.have_appear(&worker, appear) {
+                    self.appearances.await_word(worker, name, answer);
+                }
             }
             Fact::StatusAsked { answer } => {
                 let status = self.dispatch.status(&self.scheduler.snapshot());
@@ -326,6 +336,7 @@ impl Driver {
             worker_message::Message::Results(results) => {
                 results.results.into_iter().for_each(|result| self.on_result(seat, result));
             }
+            worker_message::Message::Appeared(word) => self.appearances.on_word(worker, word),
             worker_message::Message::Draining(_) => self.step(Input::WorkerDraining { worker }),
             worker_message::Message::Goodbye(_) => {
                 self.dispatch.note_goodbye(worker);

@@ -91,6 +91,15 @@ pub enum Fact {
         /// Whether there is such a worker, and it has been told.
         answer: oneshot::Sender<bool>,
     },
+    /// Somebody wants to know when he sees what a worker makes.
+    AppearanceAsked {
+        /// Its name.
+        worker: String,
+        /// What it is to make.
+        appear: v1::Appear,
+        /// Where the worker's answer goes; closed if no such worker is attached, or it leaves.
+        answer: oneshot::Sender<v1::Appeared>,
+    },
     /// Somebody asks how things are.
     StatusAsked {
         /// Where the answer goes.

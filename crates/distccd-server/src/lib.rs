@@ -9,6 +9,7 @@
 //! between the wire and [`fact::Fact`]s and decide nothing. Nothing ever waits for a slow peer: what is for it queues in a
 //! bounded [`session::outbox`], and a peer that lets it overflow is cut off.
 
+pub mod appearances;
 pub mod audits;
 pub mod books;
 pub mod config;

@@ -21,6 +21,7 @@ use tokio::time::{Instant, Interval, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::appearances::Appearances;
 use crate::books::{AttemptResult, Books};
 use crate::config::{Config, ServerAddr};
 use crate::exec::{Executor, Word};
@@ -95,6 +96,7 @@ pub(crate) struct Agent {
     rescanned: mpsc::Sender<Vec<Toolchain>>,
     /// A scan is under way.
     rescanning: bool,
+    appearances: Appearances,
 }
 
 impl Agent {
@@ -107,6 +109,7 @@ impl Agent {
     ) -> (Self, Inboxes) {
         let (events, attempts) = mpsc::channel(EVENTS);
         let (rescanned, scans) = mpsc::channel(1);
+        let (appearances, appeared) = Appearances::new(&config.mounts);
         let agent = Self {
             warmth: Warmth::new(config.max_dirs_tracked),
             config,
@@ -125,8 +128,9 @@ impl Agent {
             events,
             rescanned,
             rescanning: false,
+            appearances,
         };
-        (agent, Inboxes { attempts, scans, mounts })
+        (agent, Inboxes { attempts, scans, mounts, appeared })
     }
 
     /// Works until drained, or until the server refuses for good.
@@ -169,6 +173,7 @@ impl Agent {
                 () = tick(watchdog.as_mut()) => systemd::alive(),
                 () = rescan.notified() => self.rescan(),
                 Some(seen) = inboxes.mounts.recv() => self.on_mounts_seen(seen),
+                Some(word) = inboxes.appeared.recv() => self.on_appeared(word),
                 Some(found) = inboxes.scans.recv() => self.on_rescanned(found),
                 event = link.recv() => match event {
                     Some(event) => self.on_link(event)?,
@@ -217,6 +222,7 @@ impl Agent {
                 tracing::debug!(%attempt, back, "recalled by the server");
             }),
             Order::Drain(order) => self.on_drain_order(&order),
+            Order::Appear(order) => self.appearances.make(order),
             Order::HeartbeatAck(ack) => self.lease.on_heartbeat_ack(ack.sequence),
             Order::PermitCommit(list) => wire::attempts(&list).into_iter().for_each(|attempt| {
                 tracing::info!(%attempt, "may commit");
@@ -451,6 +457,13 @@ impl Agent {
         self.register_again();
     }
 
+    /// Said to whichever server listens: one that has not asked passes it over.
+    fn on_appeared(&mut self, word: v1::Appeared) {
+        if self.rhythm().is_some() {
+            self.first.push_back(Message::Appeared(word));
+        }
+    }
+
     fn register_again(&self) {
         if let Some(up) = &self.up {
             up.hang_up.cancel();
@@ -556,6 +569,7 @@ pub(crate) struct Inboxes {
     attempts: mpsc::Receiver<Event>,
     scans: mpsc::Receiver<Vec<Toolchain>>,
     mounts: mpsc::Receiver<Vec<MountView>>,
+    appeared: mpsc::Receiver<v1::Appeared>,
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -12,6 +12,7 @@
 //! Absent on purpose: no time limit on a command (what is timed is silence), no shell, no retry (the server judges).
 
 mod agent;
+mod appearances;
 mod backoff;
 mod books;
 pub mod cli;

@@ -5,9 +5,10 @@ pub mod cluster;
 pub mod options;
 pub mod trial;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proto::v1::{Status, WorkerStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Cli, Doctor, Format, Task};
@@ -115,7 +116,8 @@ pub async fn run(cli: &Cli, asked: &Doctor) -> Result<u8, Trouble> {
                 // Where it is the same filesystem.
                 let theirs = status.mounts.iter().find(|known| known.path == mount.as_os_str().as_encoded_bytes());
                 if theirs.is_some_and(|theirs| report.identity == Some(crate::show::hex(&theirs.identity))) {
-                    findings.extend(appearance::examine(&mut server, mount).await);
+                    let workers: Vec<&str> = sound_workers(&status, mount).collect();
+                    findings.extend(appearance::examine(&mut server, mount, &workers).await);
                 }
             }
         }
@@ -125,7 +127,16 @@ pub async fn run(cli: &Cli, asked: &Doctor) -> Result<u8, Trouble> {
     Ok(u8::from(worst >= Severity::Warning))
 }
 
-fn trial_of(mount: &std::path::Path, asked: &Doctor) -> Trial {
+/// The workers that see the very mount, by name.
+fn sound_workers<'a>(status: &'a Status, mount: &Path) -> impl Iterator<Item = &'a str> {
+    let mount = mount.as_os_str().as_encoded_bytes().to_vec();
+    let sees = move |worker: &&WorkerStatus| {
+        worker.mounts.iter().any(|report| report.path == mount && report.problem.is_empty())
+    };
+    status.workers.iter().filter(|worker| worker.state != "silent").filter(sees).map(|worker| worker.name.as_str())
+}
+
+fn trial_of(mount: &Path, asked: &Doctor) -> Trial {
     let cwd = std::env::var_os("PWD").map(PathBuf::from).filter(|cwd| cwd.starts_with(mount));
     let named = asked.dir.clone().filter(|dir| dir.starts_with(mount));
     Trial {

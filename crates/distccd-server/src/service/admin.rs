@@ -1,13 +1,15 @@
 //! The door for people and their tools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use proto::convert::job_id_from;
 use proto::v1;
 use proto::v1::admin_server::Admin;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::Gate;
@@ -27,6 +29,8 @@ pub struct AdminService {
 const PROBES: usize = 8;
 /// How long a probe is to be seen: longer than clients of NFS remember that a name was missing.
 const PROBE_LIFE: Duration = Duration::from_secs(40);
+/// How long a worker may take to make one; those of an older release never answer.
+const WORKER_PATIENCE: Duration = Duration::from_secs(3);
 
 impl AdminService {
     /// A door to this gate, of a server with these mounts.
@@ -34,6 +38,24 @@ impl AdminService {
     pub fn new(gate: Gate, mounts: Vec<PathBuf>) -> Self {
         Self { gate, mounts, probes: Arc::new(Semaphore::new(PROBES)) }
     }
+}
+
+impl AdminService {
+    async fn appear_by(&self, worker: String, appear: v1::Appear) -> Result<Response<v1::AppearReply>, Status> {
+        let (answer, asked) = oneshot::channel();
+        self.gate.tell(Fact::AppearanceAsked { worker: worker.clone(), appear, answer }).await?;
+        let silent = || Status::deadline_exceeded(format!("{worker} did not say that it has made the file"));
+        let word = timeout(WORKER_PATIENCE, asked).await.map_err(|_| silent())?;
+        let word = word.map_err(|_| Status::not_found(format!("no worker named {worker} is attached")))?;
+        match word.problem.as_str() {
+            "" => Ok(Response::new(v1::AppearReply {})),
+            problem => Err(Status::failed_precondition(format!("{worker} can make nothing there: {problem}"))),
+        }
+    }
+}
+
+fn bytes_of(path: &Path) -> Bytes {
+    Bytes::copy_from_slice(path.as_os_str().as_encoded_bytes())
 }
 
 #[tonic::async_trait]
@@ -74,9 +96,12 @@ impl Admin for AdminService {
     }
 
     async fn appear(&self, request: Request<v1::AppearRequest>) -> Result<Response<v1::AppearReply>, Status> {
-        let v1::AppearRequest { mount, name } = request.into_inner();
+        let v1::AppearRequest { mount, name, worker } = request.into_inner();
         let known = self.mounts.iter().find(|known| known.as_os_str().as_encoded_bytes() == mount);
         let mount = known.ok_or_else(|| Status::not_found("the server has no such mount"))?.clone();
+        if !worker.is_empty() {
+            return self.appear_by(worker, v1::Appear { mount: bytes_of(&mount), name }).await;
+        }
         let permit = Arc::clone(&self.probes).try_acquire_owned();
         let permit = permit.map_err(|_| Status::resource_exhausted("many ask at once; ask again in a minute"))?;
         let probe = name.clone();
