@@ -152,10 +152,16 @@ impl Cluster {
         self.root.path().join("launchers.log")
     }
 
+    /// What the launchers noted since notes were last taken.
+    #[must_use]
+    pub fn notes(&self) -> String {
+        std::fs::read_to_string(self.launcher_log()).unwrap_or_default()
+    }
+
     /// What the launchers noted since the last call.
     #[must_use]
     pub fn take_notes(&self) -> String {
-        let notes = std::fs::read_to_string(self.launcher_log()).unwrap_or_default();
+        let notes = self.notes();
         // Nothing was noted yet when there is no file.
         let _ = std::fs::remove_file(self.launcher_log());
         notes

@@ -1,7 +1,7 @@
 //! A command, and all that can be seen of how it ended.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// What was seen of a command.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,6 +47,12 @@ impl From<Output> for Seen {
 #[must_use]
 pub fn run(command: &mut Command) -> Seen {
     command.stdin(Stdio::null()).output().expect("the command starts").into()
+}
+
+/// Starts a command that nobody speaks to; what it says is kept.
+#[must_use]
+pub fn start(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
 }
 
 /// Runs a command to its end with this text on its standard input.

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use e2e::cluster::Cluster;
 use e2e::daemon::{eventually, wait_for_child};
 use e2e::gate::Gate;
+use e2e::run::start;
 
 /// A worker with one slot, and a server at which one job of a user may wait.
 fn cluster() -> Cluster {
@@ -22,16 +23,10 @@ fn source(dir: &Path) {
     std::fs::write(dir.join("a.c"), "int answer(void) { return 42; }\n").unwrap();
 }
 
-fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
 /// Waits until so many jobs have been told to wait.
 fn wait_for_waiters(cluster: &Cluster, count: usize) {
-    let log = cluster.private_dir().with_file_name("launchers.log");
     eventually("notes of waiting launchers", || {
-        let notes = std::fs::read_to_string(&log).unwrap_or_default();
-        (notes.matches("asking again in").count() >= count).then_some(())
+        (cluster.notes().matches("asking again in").count() >= count).then_some(())
     });
 }
 

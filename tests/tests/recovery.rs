@@ -2,20 +2,20 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use e2e::cluster::Cluster;
 use e2e::daemon::{eventually, wait_for_child};
 use e2e::gate::{Gate, wait_gone};
-use e2e::run::run;
+use e2e::run::{run, start};
 
 fn source(dir: &Path) {
     std::fs::write(dir.join("a.c"), "int answer(void) { return 42; }\n").unwrap();
 }
 
-fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+fn all_succeed(launchers: &mut [Child]) {
+    launchers.iter_mut().for_each(|launcher| assert!(wait_for_child(launcher, "a launcher").success()));
 }
 
 /// What the compiler makes of the source when nobody is between.
@@ -259,9 +259,7 @@ fn many_jobs_survive_the_loss_of_server_and_worker_together() {
     cluster.wait_for_worker("birch");
     gate.open();
 
-    for launcher in &mut launchers {
-        assert!(wait_for_child(launcher, "a launcher").success());
-    }
+    all_succeed(&mut launchers);
     let expected = expected(&cluster, &dir);
     for n in 0..12 {
         assert_eq!(std::fs::read(dir.join(format!("{n}.o"))).unwrap(), expected);
@@ -283,17 +281,12 @@ fn a_local_run_is_throttled_over_all_launchers() {
         .collect();
     let _ = gate.wait_running(2);
     // All six have noted that there is no cluster, and only two of them run.
-    eventually("notes of all launchers", || {
-        let notes = std::fs::read_to_string(cluster.private_dir().parent()?.join("launchers.log")).ok()?;
-        (notes.lines().count() == 6).then_some(())
-    });
+    eventually("notes of all launchers", || (cluster.notes().lines().count() == 6).then_some(()));
 
     assert_eq!(gate.pids().len(), 2);
 
     gate.open();
-    for launcher in &mut launchers {
-        assert!(wait_for_child(launcher, "a launcher").success());
-    }
+    all_succeed(&mut launchers);
 }
 
 #[test]
@@ -310,15 +303,10 @@ fn without_memory_for_more_local_runs_go_one_at_a_time() {
         })
         .collect();
     let _ = gate.wait_running(1);
-    eventually("notes of all launchers", || {
-        let notes = std::fs::read_to_string(cluster.private_dir().parent()?.join("launchers.log")).ok()?;
-        (notes.lines().count() == 3).then_some(())
-    });
+    eventually("notes of all launchers", || (cluster.notes().lines().count() == 3).then_some(()));
 
     assert_eq!(gate.pids().len(), 1);
 
     gate.open();
-    for launcher in &mut launchers {
-        assert!(wait_for_child(launcher, "a launcher").success());
-    }
+    all_succeed(&mut launchers);
 }

@@ -3,13 +3,13 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use e2e::cluster::Cluster;
 use e2e::daemon::{PATIENCE, eventually, wait_for_child};
 use e2e::gate::{Gate, wait_gone};
-use e2e::run::run;
+use e2e::run::{run, start};
 
 const LONG_LEASE: &[&str] = &["--lease=1h", "--heartbeat=1s"];
 
@@ -27,10 +27,6 @@ fn cluster() -> Cluster {
 
 fn source(dir: &Path) {
     std::fs::write(dir.join("a.c"), "int answer(void) { return 42; }\n").unwrap();
-}
-
-fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
