@@ -370,6 +370,8 @@ pub(crate) enum Part {
     Torture,
     /// A real project
     Project,
+    /// With stalefs: workers whose clocks are five seconds off
+    Clocks,
     /// With cephfs: how long the first look at a new file takes, by how it was published
     Looks,
 }

@@ -53,6 +53,14 @@ pub(crate) const M4: &[Need] = &[need("m4", "m4")];
 /// To patch a source as Debian does.
 pub(crate) const PATCH: &[Need] = &[need("patch", "patch")];
 
+/// To build with ninja and make, and to have a ninja of the Python Package Index.
+pub(crate) const BUILD_TOOLS: &[Need] = &[
+    MAKE,
+    need("ninja", "ninja-build"),
+    need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3.11/ensurepip", "python3-venv"),
+];
+
 /// To fetch and unpack Debian's sources.
 pub(crate) const SOURCES: &[Need] = &[
     need("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
@@ -133,6 +141,7 @@ pub(crate) const TESTS: &[Need] = &[
     need("script", "bsdutils"),
     need("systemd-analyze", "systemd"),
     need("unshare", "util-linux"),
+    need("faketime", "faketime"),
 ];
 
 impl Need {

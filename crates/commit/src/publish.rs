@@ -51,6 +51,8 @@ pub struct Stamp {
     pub size: u64,
     /// The modification time in nanoseconds since 1970.
     pub mtime_ns: i64,
+    /// Whether that is when it was published, rather than a time that the command chose.
+    pub fresh: bool,
 }
 
 /// A name that is gone from the shared filesystem. Of a directory it stands for all that was below.
@@ -224,6 +226,7 @@ impl<'a> Publisher<'a> {
             inode: facts.inode,
             size: facts.size,
             mtime_ns: i64::try_from(facts.modified.0).unwrap_or(i64::MAX),
+            fresh: !self.is_time_chosen(left.facts.modified),
         });
         Ok(())
     }

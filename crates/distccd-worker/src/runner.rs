@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use model::ids::Attempt;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::books::AttemptResult;
 use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
 use crate::looks::Looks;
-use crate::stamps;
+use crate::stamps::{self, Span};
 use crate::toolchains::{self, Toolchain, Wanted};
 use crate::wire::Task;
 
@@ -105,6 +106,7 @@ pub(crate) fn spawn(
             is_audited: task.is_audited,
             is_shadow: task.is_shadow,
         };
+        let began = SystemTime::now();
         let mut reporter = Reporter::new(attempt, &events, looks.as_ref(), &is_right);
         let mut finished = executor.run(&work, &watch, &mut reporter);
         if reporter.begin_again() {
@@ -116,7 +118,7 @@ pub(crate) fn spawn(
         let result = match &finished.result {
             Ok(outcome) => {
                 // Of a shadow nobody will see any.
-                let written = || stamps::of_written(&cwd, &task.outputs, &published.stamps);
+                let written = || stamps::of_written(&cwd, &task.outputs, &published.stamps, &Span::since(began));
                 let outputs = if task.is_shadow { Vec::new() } else { written() };
                 if let Some(looks) = &looks {
                     looks.learn(&outputs);

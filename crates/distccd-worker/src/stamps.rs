@@ -7,11 +7,11 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use proto::v1;
@@ -40,23 +40,55 @@ pub(crate) fn await_inputs(cwd: &Path, inputs: &[v1::Stamp], given_up: impl Fn()
     Ok(())
 }
 
+/// When an attempt ran, by this machine's clock.
+pub(crate) struct Span {
+    began: SystemTime,
+    ended: SystemTime,
+}
+
+impl Span {
+    /// From `began` until now.
+    pub(crate) fn since(began: SystemTime) -> Self {
+        Self { began, ended: SystemTime::now() }
+    }
+
+    /// Whether a file of this time was written by the attempt, for all that a time can tell. Where another clock than
+    /// this machine's stamps files, it may seem not to have been.
+    fn holds(&self, mtime_ns: i64) -> bool {
+        let nanos = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+        };
+        // Files are stamped by a clock that goes in steps of up to 10 ms (CONFIG_HZ of 100).
+        const STEP: i64 = 10_000_000;
+        (nanos(self.began).saturating_sub(STEP)..=nanos(self.ended)).contains(&mtime_ns)
+    }
+}
+
 /// The outputs that exist.
-pub(crate) fn of_outputs(cwd: &Path, outputs: &[Bytes]) -> Vec<v1::Stamp> {
+fn of_outputs(cwd: &Path, outputs: &[Bytes], span: &Span) -> Vec<v1::Stamp> {
     let look = |path: &Bytes| {
         let facts = look(&resolve(cwd, path)).ok()?;
-        Some(v1::Stamp { path: path.clone(), inode: facts.ino(), size: facts.len(), mtime_ns: mtime_ns(&facts) })
+        let mtime_ns = mtime_ns(&facts);
+        let fresh = span.holds(mtime_ns);
+        Some(v1::Stamp { path: path.clone(), inode: facts.ino(), size: facts.len(), mtime_ns, fresh })
     };
     outputs.iter().filter_map(look).collect()
 }
 
 /// The outputs that exist, and before them what else was committed: a launcher looks at the main output last, as it
 /// appeared last.
-pub(crate) fn of_written(cwd: &Path, outputs: &[Bytes], committed: &[v1::Stamp]) -> Vec<v1::Stamp> {
+pub(crate) fn of_written(cwd: &Path, outputs: &[Bytes], committed: &[v1::Stamp], span: &Span) -> Vec<v1::Stamp> {
     let named: Vec<PathBuf> = outputs.iter().map(|output| resolve(cwd, output)).collect();
     let is_named = |stamp: &&v1::Stamp| named.iter().any(|path| path.as_os_str().as_bytes() == stamp.path);
     let others = committed.iter().filter(|stamp| !is_named(stamp)).cloned();
     let mut stamps: Vec<v1::Stamp> = others.collect();
-    stamps.extend(of_outputs(cwd, outputs).into_iter().rev());
+    let whole = |stamp: &v1::Stamp| resolve(cwd, &stamp.path).into_os_string().into_vec();
+    let as_committed = |stamp: v1::Stamp| match committed.iter().rfind(|known| known.path == whole(&stamp)) {
+        Some(known) => v1::Stamp { fresh: known.fresh, ..stamp },
+        None => stamp,
+    };
+    stamps.extend(of_outputs(cwd, outputs, span).into_iter().rev().map(as_committed));
     stamps
 }
 
@@ -105,11 +137,15 @@ fn refresh_parent(path: &Path) {
 mod tests {
     use super::*;
 
+    fn ever() -> Span {
+        Span::since(UNIX_EPOCH)
+    }
+
     #[test]
     fn an_input_that_looks_the_same_is_no_wait() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.c"), "int a;").unwrap();
-        let seen = of_outputs(dir.path(), &[Bytes::from_static(b"a.c"), Bytes::from_static(b"missing")]);
+        let seen = of_outputs(dir.path(), &[Bytes::from_static(b"a.c"), Bytes::from_static(b"missing")], &ever());
 
         assert_eq!(seen.len(), 1);
         assert_eq!(await_inputs(dir.path(), &seen, || panic!("nothing to wait for")), Ok(()));
@@ -118,7 +154,7 @@ mod tests {
     #[test]
     fn a_stale_input_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let wanted = v1::Stamp { path: Bytes::from_static(b"a.c"), inode: 1, size: 9, mtime_ns: 1 };
+        let wanted = v1::Stamp { path: Bytes::from_static(b"a.c"), inode: 1, size: 9, mtime_ns: 1, fresh: false };
 
         let missing = await_inputs(dir.path(), std::slice::from_ref(&wanted), || true).unwrap_err();
         fs::write(dir.path().join("a.c"), "int a;").unwrap();
@@ -135,10 +171,10 @@ mod tests {
         for name in ["a.dwo", "a.d", "a.o"] {
             let path = dir.path().join(name);
             fs::write(&path, name).unwrap();
-            committed.extend(of_outputs(dir.path(), &[Bytes::copy_from_slice(path.as_os_str().as_bytes())]));
+            committed.extend(of_outputs(dir.path(), &[Bytes::copy_from_slice(path.as_os_str().as_bytes())], &ever()));
         }
 
-        let told = of_written(dir.path(), &["a.o".into(), "a.d".into()], &committed);
+        let told = of_written(dir.path(), &["a.o".into(), "a.d".into()], &committed, &ever());
 
         let dwo = committed[0].path.clone();
         assert_eq!(told.iter().map(|stamp| stamp.path.clone()).collect::<Vec<_>>(), [dwo, "a.d".into(), "a.o".into()]);
@@ -149,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("late.h");
         fs::write(&file, "x").unwrap();
-        let wanted = of_outputs(dir.path(), &[Bytes::from_static(b"late.h")]);
+        let wanted = of_outputs(dir.path(), &[Bytes::from_static(b"late.h")], &ever());
         let hidden = dir.path().join("hidden");
         fs::rename(&file, &hidden).unwrap();
 
@@ -158,5 +194,28 @@ mod tests {
             false
         };
         assert_eq!(await_inputs(dir.path(), &wanted, appear), Ok(()));
+    }
+
+    #[test]
+    fn what_was_there_before_or_was_given_a_time_is_not_fresh() {
+        let dir = tempfile::tempdir().unwrap();
+        let began = SystemTime::now();
+        for name in ["new.o", "old.o", "ahead.o", "copied.o"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        let put = |name: &str, time| {
+            fs::OpenOptions::new().write(true).open(dir.path().join(name)).unwrap().set_modified(time).unwrap();
+        };
+        put("old.o", began - Duration::from_secs(1));
+        put("ahead.o", began + Duration::from_secs(3600));
+        // As the commit knows and its time does not tell.
+        let copied = dir.path().join("copied.o").into_os_string().into_vec();
+        let committed = v1::Stamp { path: copied.into(), ..v1::Stamp::default() };
+        let names = ["new.o", "old.o", "ahead.o", "copied.o"].map(Bytes::from);
+
+        let told = of_written(dir.path(), &names, &[committed], &Span::since(began));
+
+        let fresh: Vec<&[u8]> = told.iter().filter(|stamp| stamp.fresh).map(|stamp| &stamp.path[..]).collect();
+        assert_eq!(fresh, [b"new.o"]);
     }
 }

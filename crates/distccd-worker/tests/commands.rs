@@ -231,7 +231,7 @@ async fn a_stale_input_sends_the_attempt_elsewhere() {
     let (_server, _worker, mut session) = pair().await;
     let dir = tempfile::tempdir().unwrap();
     let mut stale = job(1, shell("true", dir.path()));
-    stale.inputs = vec![v1::Stamp { path: "a.c".into(), inode: 1, size: 1, mtime_ns: 1 }];
+    stale.inputs = vec![v1::Stamp { path: "a.c".into(), inode: 1, size: 1, mtime_ns: 1, fresh: false }];
 
     session.assign(vec![stale]).await;
     let (kind, detail) = session.finished(&attempt(1)).await.failure();

@@ -235,6 +235,9 @@ impl<'a> Desk<'a> {
             Ok(mut done) => {
                 self.launch.context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
                 self.launch.context.log.note(|| done.seen());
+                if let Some(about) = done.about_times() {
+                    self.launch.context.log.note(|| about);
+                }
                 if let Err(error) = done.output.print(io::stdout().as_fd(), io::stderr().as_fd()) {
                     self.launch.context.log.note(|| format!("cannot print: {error}"));
                     self.verdict.note(numbered.number, ExitStatus::Code(1));

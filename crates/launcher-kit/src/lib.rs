@@ -32,6 +32,7 @@ pub mod signals;
 pub mod single;
 pub mod slots;
 mod survey;
+pub mod times;
 mod value;
 pub mod visibility;
 

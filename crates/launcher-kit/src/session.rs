@@ -21,6 +21,7 @@ use crate::log::Log;
 use crate::output::Output;
 use crate::patience::Patience;
 use crate::settings::Settings;
+use crate::times;
 
 /// Pauses between two tries to reach a server that went away.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -59,8 +60,12 @@ pub struct Done {
     pub removed: Vec<bytes::Bytes>,
     /// Who ran it.
     pub worker: String,
+    /// When the command was handed over, as this machine stamps files: nanoseconds since 1970.
+    pub handed_over: i64,
     /// How long this machine took to see the files; nothing before it has looked.
     pub waited: Duration,
+    /// How far the files' times were off, in nanoseconds, before they were put right; or why they are not.
+    pub times: Result<Option<i64>, String>,
 }
 
 impl Done {
@@ -69,12 +74,27 @@ impl Done {
         let (files, gone, waited) = (self.stamps.len(), self.removed.len(), self.waited.as_micros());
         format!("saw {files} files and {gone} removals after {waited} us")
     }
+
+    /// For the log: what was wrong with the times of what it left.
+    pub(crate) fn about_times(&self) -> Option<String> {
+        match &self.times {
+            Ok(None) => None,
+            Ok(Some(off)) => {
+                let seconds = Duration::from_nanos(off.unsigned_abs()).as_secs_f64();
+                let place = if *off > 0 { "in the future" } else { "before the command began" };
+                Some(format!("the times of its files were {seconds:.3} s {place}, and are put right"))
+            }
+            Err(why) => Some(why.clone()),
+        }
+    }
 }
 
 struct Pending {
     job: v1::Job,
     output: Output,
     before: Before,
+    /// As this machine stamps files.
+    handed_over: i64,
     /// Whether any conversation has carried it.
     sent: bool,
 }
@@ -154,7 +174,8 @@ impl<'a> Session<'a> {
             // Ids are made by `decide`, 16 bytes each.
             if let Ok(id) = job_id_from(&job.id) {
                 let before = Before::of(&job);
-                self.pending.insert(id, Pending { job, output: Output::default(), before, sent: false });
+                let (output, handed_over) = (Output::default(), times::stamp_of_now());
+                self.pending.insert(id, Pending { job, output, before, handed_over, sent: false });
                 self.unsent.push(id);
             }
         }
@@ -402,8 +423,9 @@ impl<'a> Session<'a> {
     fn on_done(&mut self, done: v1::JobDone) {
         let Ok(attempt) = attempt_from(done.attempt.as_ref()) else { return };
         let Some(pending) = self.pending.get_mut(&attempt.job) else { return };
+        let handed_over = pending.handed_over;
         let answer = match finish(attempt, done, std::mem::take(&mut pending.output)) {
-            Ok(done) => Answer::Done(done),
+            Ok(done) => Answer::Done(Done { handed_over, ..done }),
             Err(problem) => Answer::Locally(problem),
         };
         self.answer(attempt.job, answer);
@@ -425,7 +447,8 @@ fn finish(attempt: Attempt, done: v1::JobDone, mut output: Output) -> Result<Don
     let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
     let exit = ExitStatus::try_from(exit).map_err(|error| error.to_string())?;
     let (stamps, removed) = (outcome.outputs, outcome.removed);
-    Ok(Done { exit, output, stamps, removed, worker: outcome.worker, waited: Duration::ZERO })
+    let (worker, waited) = (outcome.worker, Duration::ZERO);
+    Ok(Done { exit, output, stamps, removed, worker, handed_over: 0, waited, times: Ok(None) })
 }
 
 /// Whether asking again cannot help: the server knows us and does not want us.

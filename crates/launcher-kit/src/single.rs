@@ -21,7 +21,7 @@ use crate::session::{Answer, Done, Session};
 use crate::settings::{Fallback, Settings};
 use crate::signals::Signals;
 use crate::slots::{LocalSlot, LocalSlots};
-use crate::visibility;
+use crate::{times, visibility};
 
 /// What the flow of a command needs to know.
 pub struct Context<'a> {
@@ -185,7 +185,7 @@ pub enum Missed {
 pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, Missed> {
     match answer {
         Answer::Done(done) => match visibility::wait(&done.stamps, &done.removed, patience).await {
-            Ok(waited) => Ok(Done { waited, ..done }),
+            Ok(waited) => Ok(Done { waited, times: times::put_right(&done.stamps, done.handed_over), ..done }),
             Err(why) => Err(Missed::Unseen(why)),
         },
         Answer::Locally(why) => Err(Missed::Locally(why)),
@@ -227,6 +227,9 @@ fn print(context: &Context<'_>, kind: JobKind, parts: Vec<Done>) -> Result<End, 
     for mut done in parts {
         context.log.note(|| format!("ran on {} ({})", done.worker, kind.name()));
         context.log.note(|| done.seen());
+        if let Some(about) = done.about_times() {
+            context.log.note(|| about);
+        }
         let printed = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd());
         printed.inspect_err(|error| context.log.note(|| error.to_string()))?;
         worst = worse(worst, done.exit);

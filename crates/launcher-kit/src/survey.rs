@@ -174,5 +174,6 @@ pub(crate) fn stamp(path: &Path, metadata: &Metadata) -> v1::Stamp {
         inode: metadata.ino(),
         size: metadata.size(),
         mtime_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+        fresh: false,
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod building;
 mod cephfs;
 mod chain;
+mod clocks;
 mod fleet;
 mod gluster;
 mod hosts;
@@ -64,14 +65,15 @@ pub(crate) fn run(workspace: &Workspace, flags: &TestFilesystems) -> anyhow::Res
     };
     let recipe = recipe(&flags.project)?;
     let sources = match flags.only {
-        Some(Part::Torture | Part::Looks) => Vec::new(),
+        Some(Part::Torture | Part::Looks | Part::Clocks) => Vec::new(),
         _ => {
             recipe.install_needs()?;
             fetch::debian_source(workspace, &recipe.source)?
         }
     };
     let scratch = workspace.scratch("filesystems")?;
-    let test = Test { binaries: &binaries, scratch: scratch.path(), recipe: &recipe, sources: &sources, flags };
+    let test =
+        Test { workspace, binaries: &binaries, scratch: scratch.path(), recipe: &recipe, sources: &sources, flags };
     let verdict = test.all();
     if flags.keep {
         println!("kept: {}", scratch.keep().display());
@@ -93,6 +95,7 @@ fn recipe(name: &str) -> anyhow::Result<Recipe> {
 }
 
 struct Test<'a> {
+    workspace: &'a Workspace,
     binaries: &'a Path,
     scratch: &'a Path,
     recipe: &'a Recipe,
@@ -143,6 +146,9 @@ impl Test<'_> {
 
     fn stalefs(&self) -> anyhow::Result<Vec<String>> {
         let program = stalefs::Program::compile(self.scratch)?;
+        if self.flags.only == Some(Part::Clocks) {
+            return self.clocks(&program);
+        }
         let modes = if self.flags.mode.is_empty() { &StaleMode::ALL[..] } else { &self.flags.mode };
         let mut complaints = Vec::new();
         for (turn, mode) in modes.iter().enumerate() {
@@ -160,7 +166,23 @@ impl Test<'_> {
                 complaints.extend(self.must_bite(&ground)?);
             }
         }
+        if self.flags.only.is_none() {
+            complaints.extend(self.clocks(&program)?);
+        }
         Ok(complaints)
+    }
+
+    /// Workers whose clocks are wrong, as the filesystem shows it: each host's files bear its own time.
+    fn clocks(&self, program: &stalefs::Program) -> anyhow::Result<Vec<String>> {
+        println!("==> stalefs, clocks off by {:?} s", clocks::WRONG_BY);
+        let tools = clocks::Tools::install(self.workspace)?;
+        let run = self.scratch.join("stalefs-clocks");
+        let mount = run.join("shared");
+        let hosts = Hosts::new(fleet::CLIENTS, |host| fleet::prepare_host(&run, host))?;
+        let _mounts = program.mount(&hosts, &run.join("backing"), &mount, StaleMode::Nfs, &clocks::WRONG_BY, &run)?;
+        let (binaries, worker) = (self.binaries, self.worker_settings());
+        let fleet = Fleet::start(&Plan { hosts: &hosts, binaries, mount: &mount, run: &run, slots: SLOTS, worker })?;
+        hosts.visit(HOME, || clocks::run(&tools, binaries, &fleet.introduction(), &mount))
     }
 
     /// A torture that is survived by workers that look at nothing afresh tests nothing.
@@ -253,7 +275,7 @@ impl Test<'_> {
     fn on(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<String>> {
         println!("==> {}", ground.name);
         let site = match self.flags.only {
-            Some(Part::Torture | Part::Looks) => None,
+            Some(Part::Torture | Part::Looks | Part::Clocks) => None,
             _ if !ground.builds => None,
             _ => {
                 let logs = ground.run.join("logs");

@@ -59,7 +59,7 @@ static fuse_ino_t N(struct inode *n) { return n == &root ? FUSE_ROOT_ID : (fuse_
 static void lag(void) { if (delay) usleep(delay); }
 static void forget_later(struct inode *d);
 static struct timespec our_now(void) {
-  struct timespec t; clock_gettime(CLOCK_REALTIME, &t);
+  struct timespec t; clock_gettime(CLOCK_REALTIME_COARSE, &t);   // as the kernel stamps files
   long long ns = t.tv_sec * 1000000000LL + t.tv_nsec + (long long)(offset * 1e9);
   t.tv_sec = ns / 1000000000; t.tv_nsec = ns % 1000000000; return t;
 }
@@ -164,7 +164,7 @@ static void setattr(fuse_req_t q, fuse_ino_t i, struct stat *a, int v, struct fu
   if (!r && v & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)) {
     struct timespec t[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
     if (v & FUSE_SET_ATTR_ATIME_NOW) t[0].tv_nsec = UTIME_NOW; else if (v & FUSE_SET_ATTR_ATIME) t[0] = a->st_atim;
-    if (v & FUSE_SET_ATTR_MTIME_NOW) t[1] = our_now(); else if (v & FUSE_SET_ATTR_MTIME) t[1] = a->st_mtim;
+    if (v & FUSE_SET_ATTR_MTIME_NOW) { if (offset) t[1] = our_now(); else t[1].tv_nsec = UTIME_NOW; } else if (v & FUSE_SET_ATTR_MTIME) t[1] = a->st_mtim;
     r = utimensat(AT_FDCWD, p, t, 0);
   }
   if (r) fuse_reply_err(q, errno); else getattr(q, i, fi);

@@ -261,7 +261,7 @@ mod tests {
             Reply::Ended(Ended { exit: ExitStatus::Signal(11), usage, full: Some("full".into()), digests: vec![file] }),
             Reply::Stuck,
             Reply::Committed(Published {
-                stamps: vec![v1::Stamp { path: "/fs/a.d".into(), inode: 1, size: 2, mtime_ns: 3 }],
+                stamps: vec![v1::Stamp { path: "/fs/a.d".into(), inode: 1, size: 2, mtime_ns: 3, fresh: true }],
                 removed: vec!["/fs/a.tmp".into()],
             }),
         ];

@@ -57,6 +57,7 @@ fn told(layers: &[Layer], committed: Committed) -> Published {
         inode: stamp.inode,
         size: stamp.size,
         mtime_ns: stamp.mtime_ns,
+        fresh: stamp.fresh,
     });
     let removed = committed.removed.into_iter().map(|name| bytes(whole(name.layer, name.path)));
     Published { stamps: stamps.collect(), removed: removed.collect() }
