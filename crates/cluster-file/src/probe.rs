@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Dir, unlinkat};
 
@@ -46,7 +47,13 @@ pub fn sweep(mount: &Path) -> io::Result<()> {
 /// Whether it is to be seen. May hang as the filesystem does.
 #[must_use]
 pub fn is_seen(mount: &Path, name: &str) -> bool {
-    file_name(name).is_ok_and(|name| File::open(directory(mount).join(name)).is_ok())
+    time_of(mount, name).is_some()
+}
+
+/// If it is to be seen, the time that it bears: that of whoever made it. May hang as the filesystem does.
+#[must_use]
+pub fn time_of(mount: &Path, name: &str) -> Option<SystemTime> {
+    File::open(directory(mount).join(file_name(name).ok()?)).ok()?.metadata().ok()?.modified().ok()
 }
 
 fn directory(mount: &Path) -> PathBuf {

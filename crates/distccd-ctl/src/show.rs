@@ -65,8 +65,25 @@ pub fn workers(status: &Status, format: Format) -> String {
             let mount = String::from_utf8_lossy(&report.path);
             let _ = writeln!(troubles, "{}: no jobs of {mount}: it {}", worker.name, report.problem);
         }
+        if let Some(off) = clock_trouble(worker) {
+            let _ = writeln!(troubles, "{}: {off}", worker.name);
+        }
+        for difference in &worker.differences {
+            let _ = writeln!(troubles, "{}: {}", worker.name, difference.text);
+        }
     }
     table(&rows) + &troubles
+}
+
+/// A clock that is off by more is worth a word, in microseconds.
+const WRONG_CLOCK_US: u64 = 1_000_000;
+
+/// What is wrong with a worker's clock, if anything.
+pub(crate) fn clock_trouble(worker: &WorkerStatus) -> Option<String> {
+    let off = worker.clock_skew_us.unsigned_abs();
+    let way = if worker.clock_skew_us > 0 { "ahead of" } else { "behind" };
+    let consequence = if worker.state == "wrong clock" { ", and it gets no jobs" } else { "" };
+    (off > WRONG_CLOCK_US).then(|| format!("its clock is {:.1} s {way} the server's{consequence}", seconds(off)))
 }
 
 /// Mounts of which a worker is given no jobs.
@@ -84,7 +101,8 @@ fn worker_json(worker: &WorkerStatus) -> Value {
     json!({
         "id": worker.id, "name": worker.name, "host": worker.host, "software": worker.software,
         "state": worker.state, "slots": worker.slots, "held": worker.held, "linking": worker.linking,
-        "warm_dirs": worker.warm_dirs,
+        "warm_dirs": worker.warm_dirs, "clock_skew_s": worker.clock_skew_us as f64 / 1e6,
+        "differences": worker.differences.iter().map(|difference| &difference.text).collect::<Vec<_>>(),
         "done": worker.done.iter().map(|count| count.outcomes).sum::<u64>(),
         "mounts": mounts.collect::<Vec<_>>(), "toolchains": toolchains.collect::<Vec<_>>(),
     })

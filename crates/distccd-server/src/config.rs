@@ -106,6 +106,8 @@ pub struct Config {
     pub coherence_horizon: Duration,
     /// Where what the next run is to know is kept. [`crate::run`] takes `Auto` for `Off`: who calls it settles that.
     pub state_dir: StateDir,
+    /// A worker whose clock is off by more gets no jobs.
+    pub max_clock_skew: Duration,
     /// What of a toolchain must be the same for a job to go to a worker.
     pub toolchain_match: Sameness,
     /// Where the scheduler's journal goes, if anywhere.
@@ -127,6 +129,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(1),
             // The longest that NFS caches a directory (acdirmax, nfs(5)).
             coherence_horizon: Duration::from_secs(60),
+            max_clock_skew: Duration::from_secs(30),
             state_dir: StateDir::Auto,
             toolchain_match: Sameness::Exact,
             journal: None,
@@ -228,6 +231,11 @@ pub const KEYS: &[Key<Config>] = &[
         name: "max_bench_time",
         set: |c, raw| raw.as_duration().map(|it| c.scheduler.max_bench_time = it),
         show: |c| shown_duration(c.scheduler.max_bench_time),
+    },
+    Key {
+        name: "max_clock_skew",
+        set: |c, raw| raw.as_duration().map(|it| c.max_clock_skew = it),
+        show: |c| shown_duration(c.max_clock_skew),
     },
     Key {
         name: "max_losses",

@@ -636,6 +636,7 @@ impl Dispatch {
                 headers: worker.register.headers.clone(),
                 software: worker.register.hello.as_ref().map(|hello| hello.software.clone()).unwrap_or_default(),
                 host: worker.register.hello.as_ref().map(|hello| hello.host.clone()).unwrap_or_default(),
+                clock_skew_us: 0,
             })
         });
         v1::Status {

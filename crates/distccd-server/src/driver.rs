@@ -3,16 +3,16 @@
 //! All waiting is in [`Driver::run`]; everything else returns at once. If this task ends, the process ends; if it
 //! hangs, the watchdog ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster_file::mount_id::MountId;
 use daemon_kit::clock::Clock;
 use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
-use model::ids::{Attempt, DirKey, Incarnation, UserId};
+use model::ids::{Attempt, DirKey, Incarnation, UserId, WorkerId};
 use model::job::JobFacts;
 use model::outcome::{AttemptFailure, Outcome};
 use model::time::Timestamp;
@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::Error;
 use crate::appearances::Appearances;
 use crate::audits;
+use crate::clocks::{Change, Clocks};
 use crate::config::Config;
 use crate::dispatch::{Dispatch, worker_incarnation};
 use crate::explanation;
@@ -52,6 +53,9 @@ pub struct Driver {
     /// What the server's own mounts are known by.
     mounts: BTreeMap<PathBuf, MountId>,
     appearances: Appearances,
+    clocks: Clocks,
+    /// Workers that have said that they take nothing more.
+    resting: BTreeSet<WorkerId>,
 }
 
 impl Driver {
@@ -90,6 +94,8 @@ impl Driver {
             settle_at,
             mounts: BTreeMap::new(),
             appearances: Appearances::default(),
+            clocks: Clocks::new(config.max_clock_skew),
+            resting: BTreeSet::new(),
         })
     }
 
@@ -183,6 +189,10 @@ impl Driver {
             journal.after(step, &self.actions);
         }
         for action in self.actions.drain(..) {
+            if let Action::ForgetWorker { worker } = action {
+                self.clocks.forget(worker);
+                self.resting.remove(&worker);
+            }
             self.dispatch.perform(action);
         }
     }
@@ -229,7 +239,13 @@ impl Driver {
                 self.dispatch.welcome(given.worker);
                 self.step(Input::WorkerRegistered { worker: given.worker, facts, holding });
                 let worker = given.worker;
-                self.step(if draining { Input::WorkerDraining { worker } } else { Input::WorkerResumed { worker } });
+                self.clocks.on_return(worker);
+                if draining {
+                    self.resting.insert(worker)
+                } else {
+                    self.resting.remove(&worker)
+                };
+                self.allow_jobs(worker);
             }
             Fact::WorkerSaid { seat, message } => {
                 if self.dispatch.is_current(seat) {
@@ -279,11 +295,29 @@ impl Driver {
                 }
             }
             Fact::StatusAsked { answer } => {
-                let status = self.dispatch.status(&self.scheduler.snapshot());
+                let mut status = self.dispatch.status(&self.scheduler.snapshot());
+                self.clocks.show(&mut status.workers);
                 // Whoever asked may have left.
                 let _ = answer.send(v1::Status { mounts: mount_check::reports(&self.mounts), ..status });
             }
         }
+    }
+
+    /// Lets the scheduler give jobs to a worker, or not.
+    fn allow_jobs(&mut self, worker: WorkerId) {
+        let rests = self.resting.contains(&worker) || self.clocks.is_too_far(worker);
+        self.step(if rests { Input::WorkerDraining { worker } } else { Input::WorkerResumed { worker } });
+    }
+
+    fn on_clock(&mut self, worker: WorkerId, theirs_us: u64) {
+        let Some(change) = self.clocks.on_word(worker, theirs_us, unix_us()) else { return };
+        let (name, ahead_us) = (self.dispatch.worker_name(worker), self.clocks.ahead_us(worker));
+        match change {
+            Change::Right => tracing::info!(name, ahead_us, "the worker's clock is right again"),
+            Change::Off => tracing::warn!(name, ahead_us, "the worker's clock is off; launchers put file times right"),
+            Change::TooFar => tracing::error!(name, ahead_us, "the worker's clock is off too far: it gets no jobs"),
+        }
+        self.allow_jobs(worker);
     }
 
     /// A worker has died that has not come to this server; perhaps an earlier one had let it in.
@@ -312,6 +346,9 @@ impl Driver {
                     self.step(Input::WorkerWarmth { worker, dirs });
                 }
                 self.dispatch.acknowledge_heartbeat(seat, heartbeat.sequence);
+                if heartbeat.clock_us > 0 {
+                    self.on_clock(worker, heartbeat.clock_us);
+                }
             }
             worker_message::Message::Directories(report) => {
                 let dirs = dir_keys(&report.dirs).unwrap_or_default();
@@ -337,7 +374,10 @@ impl Driver {
                 results.results.into_iter().for_each(|result| self.on_result(seat, result));
             }
             worker_message::Message::Appeared(word) => self.appearances.on_word(worker, word),
-            worker_message::Message::Draining(_) => self.step(Input::WorkerDraining { worker }),
+            worker_message::Message::Draining(_) => {
+                self.resting.insert(worker);
+                self.step(Input::WorkerDraining { worker });
+            }
             worker_message::Message::Goodbye(_) => {
                 self.dispatch.note_goodbye(worker);
                 self.step(Input::WorkerGone { worker });
@@ -418,4 +458,10 @@ fn fresh_incarnation() -> Incarnation {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("getrandom(2) works on every Linux that runs this");
     Incarnation::from_bytes(bytes)
+}
+
+/// The time of day in microseconds since 1970.
+fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

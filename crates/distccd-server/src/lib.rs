@@ -12,6 +12,7 @@
 pub mod appearances;
 pub mod audits;
 pub mod books;
+pub mod clocks;
 pub mod config;
 pub mod directory_book;
 pub mod dispatch;

@@ -408,6 +408,7 @@ impl Agent {
             memory_available: facts::memory_available(),
             foreign_load_centi,
             dirs_touched: self.warmth.take_changes(),
+            clock_us: facts::clock_us(),
         }));
         self.lease.on_heartbeat_sent(rhythm.last_sequence, sent);
     }

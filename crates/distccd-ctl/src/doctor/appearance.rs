@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cluster_file::probe::is_seen;
+use cluster_file::probe::time_of;
 use serde::{Deserialize, Serialize};
 
+use super::trial::MOST_SKEW_MS;
 use super::{Finding, Severity};
 use crate::cli::Task;
 use crate::helper;
@@ -27,15 +28,27 @@ pub struct Look {
     mount: PathBuf,
     name: String,
     patience: Duration,
+    /// It was not there then.
+    since: SystemTime,
 }
 
-/// Looks until it is seen; how long that took, nothing if it was not seen. May hang as the filesystem does.
+/// What was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// How long that took.
+    took: Duration,
+    /// By how many milliseconds at least its time is later than this machine's, or earlier.
+    ahead_ms: i64,
+}
+
+/// Looks until it is seen; nothing if it was not. May hang as the filesystem does.
 #[must_use]
-pub fn run(look: &Look) -> Option<Duration> {
+pub fn run(look: &Look) -> Option<Seen> {
     let began = Instant::now();
     loop {
-        if is_seen(&look.mount, &look.name) {
-            return Some(began.elapsed());
+        if let Some(time) = time_of(&look.mount, &look.name) {
+            let ahead_ms = ahead_ms(time, look.since, SystemTime::now());
+            return Some(Seen { took: began.elapsed(), ahead_ms });
         }
         if began.elapsed() >= look.patience {
             return None;
@@ -44,7 +57,17 @@ pub fn run(look: &Look) -> Option<Duration> {
     }
 }
 
-/// Has the server make a file, and these workers; how long it takes to see each.
+/// How far the time of a file is off that was made between two moments of this machine.
+fn ahead_ms(time: SystemTime, since: SystemTime, until: SystemTime) -> i64 {
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    match (time.duration_since(until), since.duration_since(time)) {
+        (Ok(late), _) => millis(late),
+        (_, Ok(early)) => -millis(early),
+        _ => 0,
+    }
+}
+
+/// Has the server make a file, and these workers; how long it takes to see each, and whose clock it bears.
 pub async fn examine(server: &mut Server, mount: &Path, workers: &[&str]) -> Vec<Finding> {
     let makers = std::iter::once(None).chain(workers.iter().take(MOST_WORKERS).map(|&worker| Some(worker)));
     let (mut findings, mut quick) = (Vec::new(), Quick::default());
@@ -52,8 +75,14 @@ pub async fn examine(server: &mut Server, mount: &Path, workers: &[&str]) -> Vec
         let subject = mount.display().to_string();
         let who = maker.unwrap_or("the server");
         match measure(server, mount, maker).await {
-            Ok(Some(time)) if time < SLOW => quick.note(who, time),
-            Ok(seen) => findings.push(slow(&subject, who, seen)),
+            Ok(Some(seen)) => {
+                findings.extend(of_clock(&subject, who, seen.ahead_ms));
+                match seen.took < SLOW {
+                    true => quick.note(who, seen.took),
+                    false => findings.push(slow(&subject, who, Some(seen.took))),
+                }
+            }
+            Ok(None) => findings.push(slow(&subject, who, None)),
             Err(why) => findings.push(unmeasured(&subject, who, &why)),
         }
     }
@@ -61,16 +90,25 @@ pub async fn examine(server: &mut Server, mount: &Path, workers: &[&str]) -> Vec
     findings
 }
 
-/// How long it takes to see what somebody makes; nothing if it is not seen.
-async fn measure(server: &mut Server, mount: &Path, maker: Option<&str>) -> Result<Option<Duration>, String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// What is seen of what somebody makes; nothing if it is not.
+async fn measure(server: &mut Server, mount: &Path, maker: Option<&str>) -> Result<Option<Seen>, String> {
+    let since = SystemTime::now();
+    let now = since.duration_since(UNIX_EPOCH).unwrap_or_default();
     let name = format!("{:x}x{:x}", std::process::id(), now.as_nanos());
-    let look = |patience| Look { mount: mount.to_owned(), name: name.clone(), patience };
+    let look = |patience| Look { mount: mount.to_owned(), name: name.clone(), patience, since };
     // In vain.
-    let ask = |patience, limit| helper::ask::<Option<Duration>>(Task::Look, &look(patience), limit);
+    let ask = |patience, limit| helper::ask::<Option<Seen>>(Task::Look, &look(patience), limit);
     ask(Duration::ZERO, LONGEST).map_err(|error| error.to_string())?;
     server.appear(mount, &name, maker).await?;
     ask(LONGEST, LONGEST * 2).map_err(|error| error.to_string())
+}
+
+fn of_clock(subject: &str, who: &str, ahead_ms: i64) -> Option<Finding> {
+    let way = if ahead_ms > 0 { "ahead of" } else { "behind" };
+    let seconds = Duration::from_millis(ahead_ms.unsigned_abs()).as_secs_f64();
+    let text = format!("what {who} makes bears a time {seconds:.1} s {way} this machine's");
+    let remedy = "have chrony or systemd-timesyncd keep the time on all machines, the filesystem's servers included";
+    (ahead_ms.abs() > MOST_SKEW_MS).then(|| Finding::new(Severity::Warning, subject, text, remedy))
 }
 
 /// Those whose files are seen soon enough.
@@ -124,11 +162,11 @@ mod tests {
     #[test]
     fn what_appears_is_seen_and_what_does_not_is_given_up() {
         let mount = tempfile::tempdir().unwrap();
-        let look =
-            |name: &str| Look { mount: mount.path().to_owned(), name: name.to_owned(), patience: Duration::ZERO };
+        let (mount_path, patience, since) = (mount.path(), Duration::ZERO, SystemTime::now());
+        let look = |name: &str| Look { mount: mount_path.to_owned(), name: name.to_owned(), patience, since };
         cluster_file::probe::appear(mount.path(), "a").unwrap();
 
-        assert!(run(&look("a")).is_some());
+        assert!(run(&look("a")).unwrap().ahead_ms.abs() < MOST_SKEW_MS);
         assert!(run(&look("b")).is_none());
     }
 
@@ -145,6 +183,16 @@ mod tests {
         let many = quick.finding("/x").unwrap();
         assert_eq!(many.text, "what 2 machines make is seen here after at most 3.0ms (ash)");
         assert!(Quick::default().finding("/x").is_none());
+    }
+
+    #[test]
+    fn a_time_from_before_or_after_is_off_by_what_is_certain() {
+        let at = |second| UNIX_EPOCH + Duration::from_secs(second);
+        assert_eq!(ahead_ms(at(15), at(10), at(20)), 0);
+        assert_eq!(ahead_ms(at(25), at(10), at(20)), 5_000);
+        assert_eq!(ahead_ms(at(7), at(10), at(20)), -3_000);
+        assert!(of_clock("/x", "ash", 5_000).unwrap().text.contains("5.0 s ahead of"));
+        assert!(of_clock("/x", "ash", -900).is_none());
     }
 
     #[test]

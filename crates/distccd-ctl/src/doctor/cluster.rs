@@ -94,6 +94,10 @@ fn workers(status: &Status) -> Vec<Finding> {
                 "mend the mount on that machine; run doctor there",
             ));
         }
+        if let Some(off) = show::clock_trouble(worker) {
+            let remedy = "have chrony or systemd-timesyncd keep the time there";
+            findings.push(Finding::new(Severity::Warning, "clock", format!("{}: {off}", worker.name), remedy));
+        }
         if matches!(worker.state.as_str(), "benched" | "silent") {
             let text = format!("{} is {}", worker.name, worker.state);
             findings.push(Finding::new(Severity::Warning, "workers", text, "see its log, and run doctor there"));

@@ -3,6 +3,7 @@
 pub mod cgroup;
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cgroup::Cgroup;
 use model::ids::CpuClass;
@@ -62,6 +63,13 @@ pub fn usable_cpus() -> u32 {
 pub fn memory_available() -> u64 {
     let machine = meminfo("MemAvailable").unwrap_or(0);
     Cgroup::of_this_process().memory_left().map_or(machine, |left| left.min(machine))
+}
+
+/// The time of day, in microseconds since 1970. Nothing here goes by it: it is told, for others to see whether it is right.
+#[must_use]
+pub fn clock_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn meminfo(field: &str) -> Option<u64> {
