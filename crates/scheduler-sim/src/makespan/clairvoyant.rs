@@ -35,6 +35,15 @@ pub fn lower_bound(graph: &BuildGraph, work: &[Duration], fleet: &Fleet) -> Dura
     remote.max(local).max(path.into_iter().max().unwrap_or_default())
 }
 
+/// The longest way to the end from the start of each edge, itself included, on machines of usual speed.
+pub(super) fn ranks(graph: &BuildGraph, work: &[Duration], fleet: &Fleet) -> Vec<Duration> {
+    let usual_speed = u32::try_from((fleet.power() * 100.0 / fleet.slots() as f64) as u64).unwrap_or(100).max(1);
+    to_the_end(graph, work, |edge, work| match edge.kind {
+        EdgeKind::Remote(_) => work * 100 / usual_speed + fleet.client_one_way * 4,
+        EdgeKind::Local | EdgeKind::Phony => work,
+    })
+}
+
 fn to_the_end(graph: &BuildGraph, work: &[Duration], cost: impl Fn(&Edge, Duration) -> Duration) -> Vec<Duration> {
     let mut longest = vec![Duration::ZERO; graph.edges.len()];
     for (index, edge) in graph.edges.iter().enumerate().rev() {
@@ -82,11 +91,7 @@ impl<'a> Plan<'a> {
         caches: Caches,
         order: Order,
     ) -> (Duration, Caches) {
-        let usual_speed = u32::try_from((fleet.power() * 100.0 / fleet.slots() as f64) as u64).unwrap_or(100).max(1);
-        let rank = to_the_end(graph, work, |edge, work| match edge.kind {
-            EdgeKind::Remote(_) => work * 100 / usual_speed + fleet.client_one_way * 4,
-            EdgeKind::Local | EdgeKind::Phony => work,
-        });
+        let rank = ranks(graph, work, fleet);
         let mut waiters = vec![Vec::new(); graph.edges.len()];
         for (index, edge) in graph.edges.iter().enumerate() {
             edge.needs.iter().for_each(|&need| waiters[need].push(index));

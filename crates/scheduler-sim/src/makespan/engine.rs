@@ -240,10 +240,12 @@ impl Engine<'_> {
                 self.start_local();
             }
             Event::AtClient(edge) => self.on_done(edge),
-            Event::Wake => {
+            // An earlier wake has come before it otherwise, and made a new appointment.
+            Event::Wake if self.wake_at == Some(self.now) => {
                 self.wake_at = None;
                 self.tell_policy(News::Wake);
             }
+            Event::Wake => {}
         }
     }
 
@@ -310,8 +312,9 @@ impl Engine<'_> {
         if let Some(wake) = self.policy.next_wake()
             && self.wake_at.is_none_or(|planned| wake < planned)
         {
+            let wake = wake.max(self.now);
             self.wake_at = Some(wake);
-            self.at(wake.max(self.now), Event::Wake);
+            self.at(wake, Event::Wake);
         }
     }
 

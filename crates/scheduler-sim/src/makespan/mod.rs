@@ -21,6 +21,7 @@ use crate::rng::Rng;
 use engine::{Effort, Policy, Run};
 use fleet::{Caches, Fleet};
 use policies::central::{Central, Pick};
+use policies::foresight::{Foresight, Patience};
 use policies::ours::Ours;
 
 /// Who decides.
@@ -67,6 +68,9 @@ pub type Twice<T> = [T; 2];
 pub struct Yardstick {
     /// See [`clairvoyant::best_plan`].
     pub plan: Twice<Duration>,
+    /// The same by one who knows as much and is asked by the same client, over the same ways, as everybody: the
+    /// better of two, see [`policies::foresight`].
+    pub list: Twice<Duration>,
     /// See [`clairvoyant::lower_bound`].
     pub bound: Twice<Duration>,
 }
@@ -119,7 +123,27 @@ impl<'a> Trial<'a> {
         let (first, warm) = clairvoyant::best_plan(self.graph, &self.work[0], &self.fleet, &cold);
         let (second, _) = clairvoyant::best_plan(self.graph, &self.work[1], &self.fleet, &warm);
         let bound = [0, 1].map(|time: usize| clairvoyant::lower_bound(self.graph, &self.work[time], &self.fleet));
-        Yardstick { plan: [first, second], bound }
+        Yardstick { plan: [first, second], list: self.list(), bound }
+    }
+
+    /// What a list schedule makes of it whose jobs come as ninja sends them. Nobody strikes a bad moment there.
+    fn list(&self) -> Twice<Duration> {
+        let mut caches = Caches::cold(self.fleet.machines.len());
+        [0, 1].map(|time: usize| {
+            let runs = [Patience::EarliestEnd, Patience::NeverIdle].map(|patience| {
+                let mut touched = caches.clone();
+                let work = &self.work[time];
+                let mut policy = Foresight::new(self.graph, work, &self.fleet, caches.clone(), patience);
+                let effort = Effort { work, unlucky: &BTreeSet::new() };
+                let start = Timestamp::from_millis(1_000);
+                let run = engine::build(self.graph, effort, &self.fleet, &mut touched, self.jobs, start, &mut policy);
+                (run.makespan, touched)
+            });
+            let [patient, busy] = runs;
+            let (makespan, touched) = if patient.0 <= busy.0 { patient } else { busy };
+            caches = touched;
+            makespan
+        })
     }
 
     /// What it is.
