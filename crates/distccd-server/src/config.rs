@@ -187,6 +187,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| quoted_list(c.fs_mount.iter().map(|mount| mount.display())),
     },
     Key {
+        name: "gather",
+        set: |c, raw| raw.as_grace().map(|it| c.scheduler.gather = it),
+        show: |c| shown_duration(c.scheduler.gather),
+    },
+    Key {
         name: "heartbeat",
         set: |c, raw| raw.as_duration().map(|it| c.heartbeat = it),
         show: |c| shown_duration(c.heartbeat),

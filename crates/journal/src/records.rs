@@ -100,7 +100,7 @@ structure! {
     BatchHint { size, timeout }
     Config {
         lease, max_attempts, max_losses, prefetch, fleet_grace, max_queued, max_queued_per_user, ask_again, retain,
-        max_retained, user_weights, urgent_users, interactive_jobs, ageing, look_ahead, cold_directory,
+        max_retained, user_weights, urgent_users, interactive_jobs, ageing, look_ahead, cold_directory, gather,
         writers_per_dir, history_entries,
         bench_after, bench_time, max_bench_time, speculation, speculation_factor, speculation_after, speculation_share,
         audit_rate, hash_seed,

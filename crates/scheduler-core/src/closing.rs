@@ -251,7 +251,8 @@ mod tests {
         }
 
         fn of_nobody() -> Self {
-            let scheduler = Scheduler::new(Config::default()).expect("the usual settings");
+            let config = Config { gather: core::time::Duration::ZERO, ..Config::default() };
+            let scheduler = Scheduler::new(config).expect("the usual settings");
             Self { scheduler, running: Vec::new(), jobs: 0 }
         }
 

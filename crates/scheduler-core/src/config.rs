@@ -45,6 +45,9 @@ pub struct Config {
     /// Jobs that are looked at, beyond the one whose turn it is, for one whose directory is warm on the worker that
     /// has a slot. They must be of the same build and kind and at least half as long; 0 takes turns strictly.
     pub look_ahead: usize,
+    /// How long a job may wait beside an idle slot for others of its build that come at the same time: so that the
+    /// longest of them gets the fastest slot. A job whose build has nothing else at workers does not wait; 0: none does.
+    pub gather: Duration,
     /// What fetching a directory is taken to cost a worker that is cold for it: names, attributes and capabilities of a
     /// shared filesystem. 0: warmth counts for nothing.
     pub cold_directory: Duration,
@@ -91,7 +94,8 @@ impl Default for Config {
             urgent_users: BTreeSet::new(),
             interactive_jobs: 4,
             ageing: Duration::from_secs(60),
-            look_ahead: 4,
+            look_ahead: 8,
+            gather: Duration::from_millis(1),
             cold_directory: Duration::from_millis(100),
             writers_per_dir: 8,
             history_entries: 100_000,

@@ -15,7 +15,7 @@ use crate::placement::{self, Candidate};
 use crate::queue::{Asking, Readiness};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::{ClassId, Demand, Worker};
+use crate::workers::{ClassId, Demand, Worker, pace};
 
 /// Candidates laid before the ranking for their room, of each group of workers.
 const MAX_ROOMY: usize = 8;
@@ -25,6 +25,8 @@ const MAX_WARM: usize = 16;
 const MAX_DIRS: usize = 4;
 /// Warm workers looked at for one directory, and workers with room for one memory need, busy ones included.
 pub(crate) const MAX_LOOKS: usize = 64;
+/// Eighths of an octave by which a worker must be slower than the fastest to be no place for a long job.
+const SLOW: i8 = 1;
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
@@ -32,8 +34,17 @@ const FEW_IDLE: usize = MAX_ROOMY;
 type Sending = Vec<(WorkerId, Vec<Attempt>)>;
 
 impl Scheduler {
-    /// Gives out what can be given out. Afterwards no job waits that a worker with an idle slot could take.
+    /// Whether jobs that came at the same time are kept back until they are together.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.timers.is_set(Timer::Gathered)
+    }
+
+    /// Gives out what can be given out. Afterwards no job waits that a worker with an idle slot could take, unless more
+    /// like it are expected within [`crate::Config::gather`].
     pub(crate) fn place_ready_jobs(&mut self, out: &mut Vec<Action>) {
+        if self.is_gathering() {
+            return;
+        }
         let mut sending = Sending::new();
         self.fill_idle_slots(&mut sending);
         while self.let_go_of_kept() {
@@ -109,7 +120,8 @@ impl Scheduler {
     fn send_ahead(&mut self, sending: &mut Sending) {
         let mut refused = BTreeSet::new();
         while self.workers.roomy() > 0 && self.has_memory_for_any(Readiness::Ripe) {
-            let Some((id, worker)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
+            let Some((first, worker)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
+            let id = self.suited_like(first, worker);
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
             let room = self.room_for_batch(worker, class, size);
@@ -161,16 +173,39 @@ impl Scheduler {
     /// The job whose turn it is, or an equal of it that suits the only idle worker better; and its place.
     fn match_up(&self, first: JobId) -> Option<(JobId, (WorkerId, Placement))> {
         let best = self.best_idle(first)?;
-        if self.workers.idle() > 1 || self.config.look_ahead == 0 || self.suits(first, best.0) == (false, true) {
+        if self.workers.idle() > 1 {
             return Some((first, best));
+        }
+        let chosen = self.suited_like(first, best.0);
+        Some((chosen, (best.0, Placement { out_of_turn: chosen != first, ..best.1 })))
+    }
+
+    /// A job that is half as long, if the worker is slow and this one shall go to a faster one: it waits for that as
+    /// long as it gains by it, and the slot does not.
+    fn spared(&self, first: JobId, worker: WorkerId) -> Option<JobId> {
+        let fastest = self.workers.fastest();
+        let pace = &self.workers.get(worker).filter(|worker| worker.pace.eighths_slow() > fastest + SLOW)?.pace;
+        let job = self.jobs.get(first)?;
+        let usual = job.prediction.duration;
+        let loss = pace.time_for(usual).saturating_sub(pace::time_at(fastest, usual));
+        if self.now.since(job.arrived) >= loss / 2 {
+            return None;
+        }
+        self.queue.shorter_than(first, usual / 2, self.now)
+    }
+
+    /// This job, or an equal of it that suits the worker better.
+    fn suited_like(&self, first: JobId, worker: WorkerId) -> JobId {
+        let first = self.spared(first, worker).unwrap_or(first);
+        if self.config.look_ahead == 0 || self.suits(first, worker) == (false, true) {
+            return first;
         }
         let equals = self.queue.equals_of(first, self.config.look_ahead, self.now);
         let suiting = |&(place, id): &(usize, JobId)| {
-            let (crowds, is_warm) = self.suits(id, best.0);
+            let (crowds, is_warm) = self.suits(id, worker);
             (crowds, !is_warm, place)
         };
-        let chosen = equals.into_iter().enumerate().min_by_key(suiting).map_or(first, |(_, id)| id);
-        Some((chosen, (best.0, Placement { out_of_turn: chosen != first, ..best.1 })))
+        equals.into_iter().enumerate().min_by_key(suiting).map_or(first, |(_, id)| id)
     }
 
     /// Whether the job would crowd its output directory there, and whether the worker is warm for it.
@@ -243,7 +278,8 @@ impl Scheduler {
         let charge = self.queue.serve(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.last_number += 1;
-        job.turn = Some(Turn { charge, began: self.now, started: false });
+        let missing = self.affinity.missing(worker, &job.facts.dirs);
+        job.turn = Some(Turn { charge, began: self.now, started: false, missing });
         let hold = Hold { worker, number: job.last_number, progress: Progress::Sent, placement };
         job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(worker, dir));
         let class = job.class;

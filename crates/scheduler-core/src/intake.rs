@@ -96,11 +96,22 @@ impl Scheduler {
         // What an earlier server, or this one before it forgot the job, did with it is not known any more.
         job.half_done = resubmitted;
         job.inherited = self.is_adoption_open() && (resubmitted || is_orphan);
+        self.gather_for(&job);
         self.jobs.insert(id, job);
         if is_orphan {
             self.claim_orphan(id, end, out);
         } else if !may_run_unheard {
             self.settle(id, Next::Queue { in_front: false }, out);
+        }
+    }
+
+    /// Its build sends many at once, perhaps, and slots idle: whoever comes within a moment is placed together, the
+    /// longest first.
+    fn gather_for(&mut self, job: &Job) {
+        let comes_alone = !self.queue.is_serving(job.facts.user, job.facts.build);
+        let is_of_use = self.queue.is_empty() && self.workers.idle() > 0 && !comes_alone;
+        if is_of_use && !self.config.gather.is_zero() && !self.is_gathering() {
+            self.timers.set(Timer::Gathered, self.now + self.config.gather);
         }
     }
 

@@ -104,9 +104,12 @@ impl Scheduler {
         }
     }
 
-    /// No job waits that a worker with an idle slot could take; nobody waits in a stopping server.
+    /// No job waits that a worker with an idle slot could take, but for the others of a burst; nobody waits in a stopping server.
     fn check_nobody_waits_in_vain(&self) {
         assert!(!self.stopping || self.queue.is_empty(), "jobs are queued in a stopping server");
+        if self.is_gathering() {
+            return;
+        }
         for id in self.queue.jobs() {
             let Some(job) = self.jobs.get(id) else { panic!("{id:?} is queued and unknown") };
             let Some(class) = job.class else { panic!("{id:?} is queued and demands nothing") };
@@ -123,7 +126,7 @@ impl Scheduler {
                 Timer::AdoptionOver | Timer::FleetGraceOver => true,
                 Timer::Company(job) => self.queue.contains(job),
                 Timer::Orphan(job) => self.jobs.get(job).is_none(),
-                Timer::Retention | Timer::Ageing | Timer::Stragglers => true,
+                Timer::Retention | Timer::Ageing | Timer::Gathered | Timer::Stragglers => true,
                 Timer::BenchOver(worker) => self.workers.get(worker).is_some_and(|it| it.health.is_benched()),
             };
             assert!(has_owner, "{timer:?} is about nothing");

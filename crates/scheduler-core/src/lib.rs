@@ -47,7 +47,8 @@
 //!   commit, its job waits for that and nothing else happens to it.
 //! - An attempt number is never used again for a job while anybody may remember it.
 //! - A submission is answered once, to the launcher that asked last, unless that launcher took it back.
-//! - No job waits while a worker that could take it has an idle slot: neither for warmth nor for company. (A worker
+//! - No job waits longer than [`Config::gather`] while a worker that could take it has an idle slot, and so long only
+//!   for others of its build that come at the same time: neither for warmth nor for company. (A worker
 //!   that is kept free for a job which has waited too long for memory counts as able to take that one only.)
 //! - What is reserved of a worker's memory is the sum of what its attempts are predicted to need, and nothing is sent
 //!   to a worker that has less than that left.

@@ -123,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn a_cancellation_counts_and_is_no_reason_to_avoid_the_worker() {
+        assert!(counts(&AttemptFailure::Cancelled));
+        assert_eq!(POLICY.judge(&AttemptFailure::Cancelled, record(1, true), true), Verdict::Again { avoid: false });
+        assert_eq!(POLICY.judge(&AttemptFailure::Cancelled, record(3, true), true), Verdict::GiveUp);
+    }
+
+    #[test]
     fn what_cannot_be_repeated_is_given_up_once_it_may_have_begun() {
         assert_eq!(POLICY.judge(&AttemptFailure::WorkerLost, record(1, false), false), Verdict::GiveUp);
         assert_eq!(POLICY.judge(&AttemptFailure::Cancelled, record(1, false), true), Verdict::GiveUp);

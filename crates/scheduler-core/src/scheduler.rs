@@ -160,6 +160,7 @@ impl Scheduler {
                 Timer::Retention => self.on_retention_over(out),
                 Timer::BenchOver(worker) => self.on_bench_over(worker),
                 Timer::Ageing => self.keep_for_the_overdue(),
+                Timer::Gathered => {} // What it kept back is placed in the same step.
                 Timer::Stragglers => self.stragglers.on_time(),
             }
         }

@@ -66,7 +66,7 @@ impl Job {
 impl Scheduler {
     /// Gives idle slots that nobody waits for to jobs that need a second attempt, when it is time to look for them.
     pub(crate) fn make_second_attempts(&mut self, out: &mut Vec<Action>) {
-        if !self.stragglers.take_due() {
+        if self.is_gathering() || !self.stragglers.take_due() {
             return;
         }
         self.sift_stragglers();

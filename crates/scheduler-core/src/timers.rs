@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     BenchOver(WorkerId),
     /// Jobs that wait for memory may have waited too long.
     Ageing,
+    /// The jobs that came at the same time are together.
+    Gathered,
     /// Jobs may have run too long, and slots for second attempts be idle.
     Stragglers,
 }
@@ -43,6 +45,7 @@ impl Identity for Timer {
             Self::Retention => (0, 5),
             Self::Ageing => (0, 6),
             Self::Stragglers => (0, 7),
+            Self::Gathered => (0, 8),
         }
     }
 }

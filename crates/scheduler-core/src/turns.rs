@@ -43,10 +43,14 @@ impl Scheduler {
         }
         // A command that fails ends early, and says nothing about how long it takes when it does not.
         let took = took.filter(|_| outcome.exit.is_success());
+        // What it waited for directories there, another worker need not wait for.
+        let fetching = turn.map_or(Duration::ZERO, |turn| self.config.cold_directory * turn.missing);
+        let took = took.map(|took| took.saturating_sub(fetching).max(took / 4));
         // What was only guessed when it came, others of its kind may have shown since.
         let known = job.prediction.basis == Basis::Output;
         let prediction = if known { job.prediction } else { self.history.predict(&job.facts) };
-        self.history.learn(&job.facts, took, outcome.usage.peak_memory.min(MAX_MEMORY));
+        let usually = took.map(|took| self.workers.get(worker).map_or(took, |it| it.pace.usual_time(took)));
+        self.history.learn(&job.facts, usually, outcome.usage.peak_memory.min(MAX_MEMORY));
         if let Some(took) = took {
             if self.config.speculation {
                 let build = (job.facts.user, job.facts.build);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use journal::Writer;
-use model::ids::{Attempt, Incarnation, WorkerId};
+use model::ids::{Attempt, Incarnation, JobId, WorkerId};
 use model::time::Timestamp;
 use scheduler_core::{Action, AuditRate, ClientId, Config, Input, Scheduler, Snapshot};
 
@@ -38,6 +38,8 @@ pub(crate) struct Driver {
     links: BTreeMap<WorkerId, LinkId>,
     next_worker: u32,
     outcomes: BTreeSet<Attempt>,
+    /// Answers given since the launcher last asked.
+    given: BTreeSet<(ClientId, JobId)>,
     ledger: Ledger,
     rate: AuditRate,
     pub(crate) audits: Audits,
@@ -52,7 +54,7 @@ impl Driver {
         let journal = recorded.then(|| Writer::start(Vec::new(), &config, &[])).transpose();
         let journal = journal.unwrap_or_else(|error| panic!("memory takes everything: {error}"));
         let lease = config.lease;
-        let waiting = Waiting::new(lease);
+        let waiting = Waiting::new(lease, config.gather);
         let ahead = u64::from(config.prefetch).max(if config.prefetch > 0 { MAX_BATCH } else { 0 });
         let rate = AuditRate(config.audit_rate);
         let share = config.speculation_share as usize;
@@ -68,6 +70,7 @@ impl Driver {
             links: BTreeMap::new(),
             next_worker: 1,
             outcomes: BTreeSet::new(),
+            given: BTreeSet::new(),
             ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0), share),
             rate,
             audits: Audits::default(),
@@ -97,6 +100,7 @@ impl Driver {
         let input = match what {
             LauncherSays::Submit(jobs) => {
                 self.waiting.on_submitted(&jobs);
+                self.given.retain(|(asker, given)| *asker != client || jobs.iter().all(|job| job.id != *given));
                 Input::JobsSubmitted { client, jobs }
             }
             LauncherSays::Cancel(jobs) => Input::JobsCancelled { client, jobs },
@@ -278,9 +282,11 @@ impl Driver {
                 self.ledger.on_decided(attempt.job);
                 self.waiting.on_closed(attempt.job);
                 assert!(self.outcomes.contains(&attempt), "{attempt} is to be completed without an outcome");
+                self.give(client, attempt.job);
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
             }
             Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
+                self.give(client, job);
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
             }
             Action::KeepForAudit { of } => {
@@ -313,6 +319,12 @@ impl Driver {
                 self.links.remove(&worker).map(Wish::Close)
             }
         }
+    }
+
+    /// Whoever asked is answered once.
+    fn give(&mut self, client: ClientId, job: JobId) {
+        self.ledger.on_settled(job);
+        assert!(self.given.insert((client, job)), "{job:?} is answered twice to {client:?}, which asked once");
     }
 
     fn tell(&self, worker: WorkerId, order: Order) -> Option<Wish> {

@@ -23,6 +23,8 @@ pub(crate) struct Turn {
     /// When it was sent, or started if that was heard.
     pub(crate) began: Timestamp,
     pub(crate) started: bool,
+    /// Directories that its worker was believed not to have touched before.
+    pub(crate) missing: u32,
 }
 
 /// A place in a list that runs through the jobs.

@@ -35,6 +35,11 @@ impl Rank {
         MOST_EXPECTED - (self.merit & MOST_EXPECTED)
     }
 
+    /// The first that could be its kin and is expected to take no more than this.
+    pub(crate) fn no_longer_than(self, micros: u64) -> Self {
+        Self { merit: (self.merit & !MOST_EXPECTED) | (MOST_EXPECTED - micros.min(MOST_EXPECTED)), arrival: 0 }
+    }
+
     pub(crate) fn nice(self) -> i32 {
         i32::from((self.merit >> (EXPECTED_BITS + 1)) as u8) - 128
     }
@@ -142,6 +147,12 @@ impl Lane {
     /// When the oldest job came.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.oldest.map(|(since, _, _)| since)
+    }
+
+    /// The longest of its kin that is expected to take no more than this.
+    pub(crate) fn shorter(&self, rank: Rank, micros: u64) -> Option<JobId> {
+        let (&next, entry) = self.jobs.range(rank.no_longer_than(micros)..).next()?;
+        next.is_kin_of(rank).then_some(entry.job)
     }
 
     /// The jobs by rank.

@@ -202,6 +202,11 @@ impl ReadyQueue {
         self.places.contains(job)
     }
 
+    /// Whether jobs of this build had their turn and are at workers.
+    pub(crate) fn is_serving(&self, user: UserId, build: BuildId) -> bool {
+        self.users.get(user).and_then(|user| user.builds.get(build)).is_some_and(|build| build.held > 0)
+    }
+
     /// How many jobs of this user wait.
     pub(crate) fn len_of(&self, user: UserId) -> usize {
         self.users.get(user).map_or(0, |user| user.waiting)
@@ -302,6 +307,17 @@ impl ReadyQueue {
         let Some(place) = self.places.get(job).filter(|_| most > 0) else { return Vec::new() };
         let others = self.lane(place).into_iter().flat_map(Lane::jobs).map(|(_, other)| other);
         others.filter(|&other| other != job).take(most).collect()
+    }
+
+    /// The longest job of its build, kind and urgency that is expected to take no more than this; none if the job has
+    /// waited too long or came back.
+    pub(crate) fn shorter_than(&self, job: JobId, limit: Duration, now: Timestamp) -> Option<JobId> {
+        let place = self.places.get(job).filter(|place| place.rank.is_newcomer())?;
+        if place.since < self.overdue(now) {
+            return None;
+        }
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        self.lane(place)?.shorter(place.rank, micros)
     }
 
     /// This job and up to `most` more that could as well go in its place: those behind it that are of its kind, as

@@ -23,6 +23,8 @@ pub(crate) struct Listing {
     free_memory: Option<(u64, WorkerId)>,
     room: Option<(u64, WorkerId)>,
     present: Option<(u64, WorkerId)>,
+    /// In eighths of an octave, of those that may be given something.
+    slowness: Option<i8>,
 }
 
 impl Listing {
@@ -36,7 +38,12 @@ impl Listing {
             free_memory: is_idle.then(|| (worker.free_memory(), id)),
             room: has_room.then(|| (worker.fullness(), id)),
             present: worker.is_present().then(|| (worker.memory(), id)),
+            slowness: worker.is_placeable().then(|| worker.pace.eighths_slow()),
         }
+    }
+
+    pub(crate) fn slowness(&self) -> Option<i8> {
+        self.slowness
     }
 
     pub(crate) fn is_idle(&self) -> bool {

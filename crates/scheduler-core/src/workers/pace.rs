@@ -6,21 +6,22 @@ use crate::history::{exp2, log2};
 
 /// Steps of the logarithm in an octave.
 const OCTAVE: i32 = 256;
-/// Measurements before a worker's speed is believed.
-const ENOUGH: u32 = 4;
-/// A worker's first measurements count as if so many before them had said that it is as fast as others.
-const DOUBT: u32 = 3;
-/// So many measurements make an average; from then on the older ones fade.
-const WINDOW: u32 = 8;
-/// How much less is believed of what was compared with other jobs' times, and not with the job's own.
-const NEIGHBOURS: u32 = 3;
+/// What a measurement weighs that is compared with the job's own times.
+const OWN: u32 = 10;
+/// What one weighs that is compared with other jobs' times: they differ by far more.
+const NEIGHBOURS: u32 = 1;
+/// A worker's first measurements count as if others of this weight had said that it is as fast as all.
+const DOUBT: u32 = 10;
+/// Measurements of this weight make an average; from then on the older ones fade.
+const WINDOW: u32 = 16 * OWN;
 
 /// Running averages of one worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
-    /// Logarithm of measured time over predicted time, in 256ths of an octave.
+    /// Logarithm of measured time over predicted time, in 256ths of 256ths of an octave.
     slowness: i32,
-    measured: u32,
+    /// Of the measurements so far.
+    weight: u32,
     /// From sending an attempt for an idle slot to hearing that it started, in microseconds; 0 when unknown.
     round_trip: u64,
     /// How long attempts run, in microseconds; 0 when unknown.
@@ -38,9 +39,10 @@ impl Pace {
         if let Some((predicted, is_its_own)) = predicted {
             let off = i32::from(log2(took)) - i32::from(log2(micros(predicted)));
             let most = if is_its_own { 2 * OCTAVE } else { OCTAVE };
-            let count = (self.measured.min(WINDOW - DOUBT) + DOUBT) * if is_its_own { 1 } else { NEIGHBOURS };
-            self.slowness += (off.clamp(-most, most) - self.slowness) / count.cast_signed().max(1);
-            self.measured = self.measured.saturating_add(1);
+            let weight = if is_its_own { OWN } else { NEIGHBOURS };
+            self.weight = (self.weight + weight).min(WINDOW - DOUBT);
+            let share = OCTAVE * weight.cast_signed() / (DOUBT + self.weight).cast_signed();
+            self.slowness += (off.clamp(-most, most) - self.slowness()) * share;
         }
     }
 
@@ -64,8 +66,21 @@ impl Pace {
         Duration::from_micros(exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX)))
     }
 
+    /// So much more work as it takes longer here.
+    pub(crate) fn stretched(&self, work: u64) -> u64 {
+        let logarithm = i32::from(log2(work)) + i32::from(self.eighths_slow()) * (OCTAVE / 8);
+        exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX))
+    }
+
+    /// What a job that took so long here takes elsewhere.
+    pub(crate) fn usual_time(&self, took: Duration) -> Duration {
+        let logarithm = i32::from(log2(micros(took))) - self.slowness();
+        Duration::from_micros(exp2(u16::try_from(logarithm.max(1)).unwrap_or(u16::MAX)))
+    }
+
+    /// Logarithm of measured time over predicted time, in 256ths of an octave.
     fn slowness(&self) -> i32 {
-        if self.measured < ENOUGH { 0 } else { self.slowness }
+        self.slowness / OCTAVE
     }
 
     /// Attempts that must lie ready for the slots never to wait for the round trip; at least one, at most `most`.
@@ -77,6 +92,12 @@ impl Pace {
         let ends = u64::from(slots).saturating_mul(2).saturating_mul(self.round_trip).div_ceil(self.length);
         u32::try_from(ends).unwrap_or(most).clamp(most.min(1), most)
     }
+}
+
+/// What so long a job takes on a worker that is so many eighths of an octave slow.
+pub(crate) fn time_at(eighths_slow: i8, expected: Duration) -> Duration {
+    let logarithm = i32::from(log2(micros(expected))) + i32::from(eighths_slow) * (OCTAVE / 8);
+    Duration::from_micros(exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX)))
 }
 
 fn averaged(before: u64, next: u64) -> u64 {
@@ -105,10 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn a_few_measurements_say_nothing_about_speed() {
+    fn one_measurement_is_believed_by_half_and_what_others_took_by_a_tenth() {
+        let (mut own, mut others) = (Pace::default(), Pace::default());
+        own.on_ran(Some((SECOND, true)), SECOND * 2);
+        others.on_ran(Some((SECOND, false)), SECOND * 2);
+
+        assert_eq!((own.eighths_slow(), others.eighths_slow()), (4, 1));
+    }
+
+    #[test]
+    fn what_took_long_on_a_slow_worker_is_known_to_take_less_elsewhere() {
         let mut pace = Pace::default();
-        (0..3).for_each(|_| pace.on_ran(Some((MS, true)), SECOND));
-        assert_eq!(pace.octaves_slow(), 0);
+        (0..40).for_each(|_| pace.on_ran(Some((SECOND, true)), SECOND * 2));
+
+        assert!(pace.usual_time(SECOND * 8).abs_diff(SECOND * 4) < MS * 200);
+        assert!(pace.time_for(SECOND).abs_diff(SECOND * 2) < MS * 100);
+        assert!(time_at(8, SECOND).abs_diff(SECOND * 2) < MS * 100, "an octave is eight eighths");
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Worker {
 
     /// Held attempts a slot, in 2^20ths, so that workers of different size compare without floating point.
     pub(crate) fn fullness(&self) -> u64 {
-        (u64::from(self.held) << 20) / u64::from(self.slots())
+        self.pace.stretched(u64::from(self.held) << 20) / u64::from(self.slots())
     }
 
     fn usable_slots(&self) -> u32 {
@@ -172,6 +172,8 @@ pub(crate) struct WorkerTable {
     prefetch: u32,
     idle: usize,
     roomy: usize,
+    /// How many workers are how slow, in eighths of an octave.
+    paces: BTreeMap<i8, usize>,
     /// Since they were last asked for.
     gains: Vec<Gain>,
 }
@@ -181,7 +183,8 @@ impl WorkerTable {
     pub(crate) fn new(prefetch: u32) -> Self {
         // The server numbers workers itself: nobody can choose numbers that are slow to look up.
         let (workers, groups, by_abilities) = (IdMap::with_seed(0), BTreeMap::new(), BTreeMap::new());
-        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0, gains: Vec::new() }
+        let (paces, gains) = (BTreeMap::new(), Vec::new());
+        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0, paces, gains }
     }
 
     pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
@@ -242,6 +245,11 @@ impl WorkerTable {
             let group = worker.group;
             self.relist(group, before, after);
         }
+    }
+
+    /// How slow the fastest of all workers is, in eighths of an octave.
+    pub(crate) fn fastest(&self) -> i8 {
+        self.paces.first_key_value().map_or(0, |(&slowness, _)| slowness)
     }
 
     /// One of the gains since the last call.
@@ -341,6 +349,21 @@ impl WorkerTable {
         if let Some(group) = self.groups.get_mut(&group) {
             group.relist(before, after);
         }
+        if before.slowness() != after.slowness() {
+            self.recount_paces(before.slowness(), after.slowness());
+        }
+    }
+
+    fn recount_paces(&mut self, before: Option<i8>, after: Option<i8>) {
+        if let Some(after) = after {
+            *self.paces.entry(after).or_default() += 1;
+        }
+        let Some(before) = before else { return };
+        let Some(count) = self.paces.get_mut(&before) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.paces.remove(&before);
+        }
     }
 
     /// The standing answers are the ones that asking everybody would give.
@@ -355,6 +378,11 @@ impl WorkerTable {
             group.relist(Listing::default(), Listing::of(id, worker, self.prefetch));
         }
         assert_eq!(expected, self.groups, "the groups' lists");
+        let mut paces = BTreeMap::new();
+        self.iter()
+            .filter_map(|(_, worker)| worker.listing.slowness())
+            .for_each(|it| *paces.entry(it).or_default() += 1);
+        assert_eq!(paces, self.paces, "how slow workers are");
         let listings = || self.iter().map(|(id, worker)| Listing::of(id, worker, self.prefetch));
         assert_eq!(self.idle, listings().filter(Listing::is_idle).count(), "idle workers");
         assert_eq!(self.roomy, listings().filter(Listing::has_room).count(), "roomy workers");

@@ -52,6 +52,12 @@ impl World {
 
     /// A server whose scheduler is told this before anything else.
     pub(crate) fn told_first(config: Config, first: Input) -> Self {
+        // Stories are told one job at a time.
+        Self::gathering(Config { gather: Duration::ZERO, ..config }, first)
+    }
+
+    /// The same, whose scheduler may keep jobs back for others that come at the same time.
+    pub(crate) fn gathering(config: Config, first: Input) -> Self {
         let scheduler = Scheduler::new(config).expect("the story's settings are possible");
         let mut world = Self {
             scheduler,

@@ -118,6 +118,16 @@ impl Ledger {
         }
     }
 
+    /// The job's launcher is answered: whatever is still at a worker that is not lost has to wait for a permission that
+    /// never comes.
+    pub(crate) fn on_settled(&self, job: JobId) {
+        for (&holder, account) in &self.accounts {
+            let mut held = account.held.keys().filter(|held| held.job == job);
+            let live = held.find(|&&it| !self.unpermitted.contains(&(holder, it)));
+            assert_eq!(live, None, "{job:?} is settled while {holder:?} has an attempt of it that may commit");
+        }
+    }
+
     /// One other, elsewhere, and both isolated; and not too many of them.
     fn check_second(&self, worker: WorkerId, attempt: Attempt, others: &[(WorkerId, bool)]) {
         let isolates = self.accounts.get(&worker).is_some_and(|account| account.facts.isolates);
@@ -166,5 +176,44 @@ impl Ledger {
         let (has, needed) = (account.facts.memory, account.held.values().sum::<u64>());
         let fits = has == 0 || reserved == 0 || needed <= has;
         assert!(fits, "{attempt} goes to {worker:?} of {has} bytes, which then holds what needs {needed}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::ids::Incarnation;
+
+    use super::*;
+
+    const ASH: WorkerId = WorkerId::new(1);
+
+    /// What the ledger says of an attempt at a worker when its job is answered.
+    fn settled_with(commit: Commit) {
+        let attempt = Attempt { job: JobId::from_bytes([7; 16]), number: 1 };
+        let facts = WorkerFacts {
+            incarnation: Incarnation::from_bytes([1; 16]),
+            slots: 1,
+            linking: true,
+            toolchains: vec![],
+            mounts: vec![],
+            only_user: None,
+            memory: 0,
+            cpu_class: None,
+            isolates: true,
+        };
+        let mut ledger = Ledger::new(0, 10);
+        ledger.on_registered(ASH, &facts, &[HeldAttempt { attempt, commit }]);
+        ledger.on_settled(attempt.job);
+    }
+
+    #[test]
+    #[should_panic(expected = "is settled while")]
+    fn a_job_is_not_settled_while_an_attempt_of_it_may_commit() {
+        settled_with(Commit::WhenDone);
+    }
+
+    #[test]
+    fn an_attempt_that_waits_for_permission_hinders_nobody() {
+        settled_with(Commit::WhenPermitted);
     }
 }

@@ -11,10 +11,6 @@ use scheduler_core::{Condition, Scheduler, SubmittedJob, WorkerFacts};
 
 use super::ledger::Ledger;
 
-/// How long a job may wait beside an idle slot that it could use: not at all. The scheduler gives warmth and company
-/// no time while a slot is idle.
-const DELAY: Duration = Duration::ZERO;
-
 #[derive(Debug)]
 struct Wait {
     facts: JobFacts,
@@ -28,13 +24,16 @@ pub(crate) struct Waiting {
     open: BTreeMap<JobId, Wait>,
     /// Where jobs failed, those included that nobody has submitted to this server yet: they need not go there again.
     failed: BTreeSet<(JobId, WorkerId)>,
+    /// How long a job may wait beside an idle slot that it could use, for others that come at the same time. Warmth and
+    /// company get no time while a slot is idle.
+    delay: Duration,
     /// Before this, jobs of an earlier server may have to wait for news of them.
     from: Timestamp,
 }
 
 impl Waiting {
-    pub(crate) fn new(lease: Duration) -> Self {
-        Self { open: BTreeMap::new(), failed: BTreeSet::new(), from: Timestamp::ZERO + lease }
+    pub(crate) fn new(lease: Duration, delay: Duration) -> Self {
+        Self { open: BTreeMap::new(), failed: BTreeSet::new(), delay, from: Timestamp::ZERO + lease }
     }
 
     pub(crate) fn on_submitted(&mut self, jobs: &[SubmittedJob]) {
@@ -75,7 +74,7 @@ impl Waiting {
             let since = *wait.in_vain_since.get_or_insert(now);
             let waited = now.since(since);
             let why = scheduler.explain(*job);
-            assert!(waited <= DELAY, "{job:?} has waited {waited:?} beside idle slots of {takers:?}: {why:?}");
+            assert!(waited <= self.delay, "{job:?} has waited {waited:?} beside idle slots of {takers:?}: {why:?}");
         }
         self.open.iter_mut().filter(|(job, _)| held.contains(job)).for_each(|(_, wait)| wait.in_vain_since = None);
     }
