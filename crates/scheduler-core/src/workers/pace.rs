@@ -9,7 +9,7 @@ const OCTAVE: i32 = 256;
 /// What a measurement weighs that is compared with the job's own times.
 const OWN: u32 = 10;
 /// What one weighs that is compared with other jobs' times: they differ by far more.
-const NEIGHBOURS: u32 = 1;
+const NEIGHBOURS: u32 = 2;
 /// A worker's first measurements count as if others of this weight had said that it is as fast as all.
 const DOUBT: u32 = 10;
 /// Measurements of this weight make an average; from then on the older ones fade.
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn one_measurement_is_believed_by_half_and_what_others_took_by_a_tenth() {
+    fn one_measurement_is_believed_by_half_and_what_others_took_by_far_less() {
         let (mut own, mut others) = (Pace::default(), Pace::default());
         own.on_ran(Some((SECOND, true)), SECOND * 2);
         others.on_ran(Some((SECOND, false)), SECOND * 2);
