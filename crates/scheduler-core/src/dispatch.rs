@@ -43,6 +43,8 @@ impl Scheduler {
     /// like it are expected within [`crate::Config::gather`].
     pub(crate) fn place_ready_jobs(&mut self, out: &mut Vec<Action>) {
         if self.is_gathering() {
+            // What workers have got room for meanwhile is not to be forgotten.
+            self.reopen_by_room();
             return;
         }
         let mut sending = Sending::new();

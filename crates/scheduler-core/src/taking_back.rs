@@ -76,13 +76,18 @@ impl Scheduler {
             return;
         }
         self.list_spare();
+        self.reopen_by_room();
+        for class in self.spare.open.iter().copied().collect::<Vec<_>>() {
+            self.recall_for_class(class, out);
+        }
+    }
+
+    /// Opens what may be taken again: workers have got room, or less is on its way to them.
+    pub(crate) fn reopen_by_room(&mut self) {
         while let Some(worker) = self.recalls.pop_freed() {
             self.workers.note_freed(worker);
         }
         self.reopen_by_gains();
-        for class in self.spare.open.iter().copied().collect::<Vec<_>>() {
-            self.recall_for_class(class, out);
-        }
     }
 
     /// Takes back what there is to spare of the class, as far as somebody idle can take it.
