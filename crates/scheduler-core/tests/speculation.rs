@@ -334,6 +334,27 @@ fn second_attempts_are_a_share_of_what_runs() {
 }
 
 #[test]
+fn a_second_attempt_that_nobody_wants_any_more_is_none_though_no_worker_can_be_told() {
+    let names = ["ash", "birch", "cedar", "dogwood"];
+    let mut world = cluster(names.map(|name| (name, 1)));
+    let jobs = [straggler(&mut world), straggler(&mut world)];
+    jobs.iter().for_each(|&job| world.start(job));
+    world.pass(seconds(4));
+    assert_eq!(world.seconds.len(), 1, "one is what is allowed");
+    let (first, other) = if world.seconds.contains_key(&jobs[0]) { (jobs[0], jobs[1]) } else { (jobs[1], jobs[0]) };
+    let its_workers = [world.sent[&first].0, world.seconds[&first].0];
+    for name in names.into_iter().filter(|name| its_workers.contains(&world.id(name))).collect::<Vec<_>>() {
+        world.disconnect(name);
+    }
+
+    let orders = world.cancel(LAUNCHER, first);
+    world.pass(seconds(1));
+
+    assert_eq!(orders, [], "there is nobody to tell");
+    assert!(world.seconds.contains_key(&other));
+}
+
+#[test]
 fn a_build_whose_jobs_all_take_longer_than_predicted_has_no_stragglers() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);
     for number in 0..10 {

@@ -40,6 +40,8 @@ pub(crate) struct Driver {
     outcomes: BTreeSet<Attempt>,
     /// Answers given since the launcher last asked.
     given: BTreeSet<(ClientId, JobId)>,
+    /// Who asked last for each job that a worker has, or that waits.
+    askers: BTreeMap<JobId, ClientId>,
     ledger: Ledger,
     rate: AuditRate,
     pub(crate) audits: Audits,
@@ -71,6 +73,7 @@ impl Driver {
             next_worker: 1,
             outcomes: BTreeSet::new(),
             given: BTreeSet::new(),
+            askers: BTreeMap::new(),
             ledger: Ledger::new(usize::try_from(ahead).unwrap_or(0), share),
             rate,
             audits: Audits::default(),
@@ -101,15 +104,27 @@ impl Driver {
             LauncherSays::Submit(jobs) => {
                 self.waiting.on_submitted(&jobs);
                 self.given.retain(|(asker, given)| *asker != client || jobs.iter().all(|job| job.id != *given));
+                self.askers.extend(jobs.iter().map(|job| (job.id, client)));
                 Input::JobsSubmitted { client, jobs }
             }
-            LauncherSays::Cancel(jobs) => Input::JobsCancelled { client, jobs },
+            LauncherSays::Cancel(jobs) => {
+                self.on_unwanted(client, |job| jobs.contains(&job));
+                Input::JobsCancelled { client, jobs }
+            }
         };
         self.feed(now, input)
     }
 
     pub(crate) fn on_launcher_link_lost(&mut self, now: Timestamp, link: LinkId) -> Vec<Wish> {
-        self.feed(now, Input::ClientGone { client: ClientId(link.0) })
+        let client = ClientId(link.0);
+        self.on_unwanted(client, |_| true);
+        self.feed(now, Input::ClientGone { client })
+    }
+
+    /// Neither attempt of such a job is to go on, though workers that are out of reach cannot be told.
+    fn on_unwanted(&mut self, client: ClientId, is_meant: impl Fn(JobId) -> bool) {
+        let its = self.askers.iter().filter(|&(&job, &asker)| asker == client && is_meant(job));
+        its.for_each(|(&job, _)| self.ledger.on_decided(job));
     }
 
     pub(crate) fn on_worker_link_lost(&mut self, now: Timestamp, link: LinkId) -> Vec<Wish> {
@@ -303,6 +318,7 @@ impl Driver {
                 None
             }
             Action::Forget { job } => {
+                self.askers.remove(&job);
                 self.ledger.on_decided(job);
                 self.waiting.on_closed(job);
                 self.outcomes.retain(|attempt| attempt.job != job);
