@@ -1,6 +1,7 @@
 //! The tables of `cargo xtask bench makespan`, as Markdown.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::engine::BAD_MOMENT;
@@ -41,19 +42,24 @@ pub struct Row {
 }
 
 impl Row {
-    /// Runs everybody on so many fleets of this size.
+    /// Runs everybody on a fleet of this size for each seed.
     #[must_use]
-    pub fn measure(graph: &BuildGraph, workers: usize, seeds: u64) -> Self {
+    pub fn measure(graph: &BuildGraph, workers: usize, seeds: Range<u64>) -> Self {
         Self::of(graph, workers, seeds, |trial| trial)
     }
 
     /// The same, with some commands that take far too long.
     #[must_use]
-    pub fn unlucky(graph: &BuildGraph, workers: usize, seeds: u64) -> Self {
+    pub fn unlucky(graph: &BuildGraph, workers: usize, seeds: Range<u64>) -> Self {
         Self::of(graph, workers, seeds, |trial| trial.with_one_unlucky_in(ONE_IN))
     }
 
-    fn of<'a>(graph: &'a BuildGraph, workers: usize, seeds: u64, change: impl Fn(Trial<'a>) -> Trial<'a>) -> Self {
+    fn of<'a>(
+        graph: &'a BuildGraph,
+        workers: usize,
+        seeds: Range<u64>,
+        change: impl Fn(Trial<'a>) -> Trial<'a>,
+    ) -> Self {
         let mut row = Self {
             graph: graph.name.clone(),
             workers,
@@ -64,8 +70,8 @@ impl Row {
             ratio: vec![[0.0; 2]; Who::ALL.len()],
             warm: vec![[0.0; 2]; Who::ALL.len()],
         };
-        let share = 1.0 / seeds as f64;
-        for seed in 0..seeds {
+        let share = 1.0 / (seeds.end - seeds.start).max(1) as f64;
+        for seed in seeds {
             let trial = change(Trial::new(graph, workers, seed));
             let yardstick = trial.yardstick();
             row.slots += share * trial.slots() as f64;
@@ -93,12 +99,13 @@ impl Row {
     }
 }
 
-/// Everything, with so many fleets of each size.
+/// Everything, with a fleet of each size for each seed.
 #[must_use]
-pub fn tables(graphs: &[BuildGraph], seeds: u64) -> String {
+pub fn tables(graphs: &[BuildGraph], seeds: Range<u64>) -> String {
     let rows: Vec<Row> =
-        graphs.iter().flat_map(|graph| FLEETS.map(|workers| Row::measure(graph, workers, seeds))).collect();
-    let stragglers: Vec<Row> = graphs.iter().map(|graph| Row::unlucky(graph, STRAGGLERS_FLEET, seeds)).collect();
+        graphs.iter().flat_map(|graph| FLEETS.map(|workers| Row::measure(graph, workers, seeds.clone()))).collect();
+    let stragglers: Vec<Row> =
+        graphs.iter().map(|graph| Row::unlucky(graph, STRAGGLERS_FLEET, seeds.clone())).collect();
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
@@ -164,7 +171,7 @@ fn warmth_table(rows: &[Row]) -> String {
 fn straggler_table(rows: &[Row]) -> String {
     let mut out = format!(
         "Second build, one command in {ONE_IN} taking {BAD_MOMENT} times as long where it runs first: makespan over the \
-         clairvoyant's of a build without such.\n\n"
+         list schedule's of a build without such.\n\n"
     );
     let names: Vec<&str> = STRUCK.iter().map(|who| who.name()).collect();
     let _ = writeln!(out, "| build | workers (slots) | {} |", names.join(" | "));
