@@ -167,3 +167,39 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_must_be_positive_may_be_zero() {
+        let none = Duration::ZERO;
+        let usual = Config::default;
+        let zeroes = [
+            ("lease", Config { lease: none, ..usual() }),
+            ("max_attempts", Config { max_attempts: 0, ..usual() }),
+            ("max_losses", Config { max_losses: 0, ..usual() }),
+            ("max_queued", Config { max_queued: 0, ..usual() }),
+            ("max_queued_per_user", Config { max_queued_per_user: 0, ..usual() }),
+            ("ask_again", Config { ask_again: none, ..usual() }),
+            ("ageing", Config { ageing: none, ..usual() }),
+            ("bench_time", Config { bench_time: none, ..usual() }),
+            ("speculation_after", Config { speculation_after: none, ..usual() }),
+            ("user_weights", Config { user_weights: [(UserId::new(1), 0)].into(), ..usual() }),
+        ];
+
+        for (field, config) in zeroes {
+            assert_eq!(config.check(), Err(ConfigError::MustBePositive { field }));
+        }
+    }
+
+    #[test]
+    fn ones_are_enough_and_the_usual_settings_are_possible() {
+        let ones = Config { max_attempts: 1, max_losses: 1, max_queued: 1, max_queued_per_user: 1, ..Config::default() };
+
+        assert_eq!(ones.check(), Ok(()));
+        assert_eq!(Config { speculation_factor: 100, ..Config::default() }.check(), Ok(()));
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+}

@@ -153,6 +153,39 @@ fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
 }
 
 #[test]
+fn who_waits_for_memory_is_kept_a_worker_though_nobody_else_ever_waited() {
+    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..Config::default() });
+    join(&mut world, "ash", 2, 8 * GIB);
+    let running = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    let starving = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    world.pass(seconds(31));
+    world.finish(running);
+
+    let placed = world.explain(starving).map(|it| it.state);
+    let Some(Condition::Placed { placement, .. }) = placed else { panic!("{placed:?}") };
+    assert_eq!(placement.kind, PlacementKind::KeptFree);
+}
+
+#[test]
+fn a_worker_that_has_just_what_a_job_needs_is_not_too_small() {
+    let mut world = world_that_knows(1, 7 * GIB, Config::default());
+    join(&mut world, "ash", 2, 64 * GIB);
+    let probe = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    let need = reserved(&world, "ash");
+    world.finish(probe);
+    world.lose("ash");
+    join(&mut world, "birch", 2, need);
+
+    let links = world.submit_all(LAUNCHER, vec![link(1); 2]);
+
+    assert_eq!(world.host_of(links[0]), "birch");
+    let state = world.explain(links[1]).map(|it| it.state);
+    let Some(Condition::Waiting { obstacles, .. }) = state else { panic!("{state:?}") };
+    assert_eq!((obstacles.too_small, obstacles.memory), (0, 1));
+}
+
+#[test]
 fn a_worker_that_does_not_say_what_it_has_takes_anything() {
     let mut world = world_that_knows(1, 20 * GIB, Config::default());
     join(&mut world, "ash", 4, 0);

@@ -70,6 +70,16 @@ fn what_was_learned_outlives_the_server() {
 }
 
 #[test]
+fn an_output_is_no_directory_though_both_have_the_same_digest() {
+    let in_dir = JobFacts { output: None, ..made(0, 7) };
+    let mut world = taught(Config::default(), &[(in_dir, done_in(seconds(8)))]);
+
+    let other = JobFacts { output: Some(OutputKey::new(7)), dirs: vec![], input_bytes: 0, ..facts_of_a_job() };
+
+    assert_eq!(expected(&mut world, other).basis, Basis::Guess);
+}
+
+#[test]
 fn memory_of_the_past_is_bounded() {
     let lessons: Vec<_> = (0..500).map(|output| (made(output, output), done_in(seconds(1)))).collect();
 

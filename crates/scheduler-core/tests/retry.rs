@@ -112,6 +112,20 @@ fn what_cannot_be_repeated_goes_home_once_it_may_have_begun() {
 }
 
 #[test]
+fn what_a_worker_still_has_when_it_comes_back_may_have_begun() {
+    let mut world = World::with_workers([("ash", 1), ("birch", 1)]);
+    let job = world.submit_with(|job| job.repeatable = false);
+    let attempt = world.attempt_of(job);
+    world.disconnect("ash");
+    world.reconnect("ash", 1, &[attempt]);
+
+    world.lose("ash");
+
+    let exhausted = LocalReason::AttemptsExhausted(AttemptFailure::WorkerLost);
+    assert_eq!(world.answers_for(job), [Answer::Local(exhausted)]);
+}
+
+#[test]
 fn what_cannot_be_repeated_is_tried_again_while_it_has_not_begun() {
     let mut world = World::with_workers([("ash", 1), ("birch", 1)]);
     let job = world.submit_with(|job| job.repeatable = false);
