@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn ones_are_enough_and_the_usual_settings_are_possible() {
-        let ones = Config { max_attempts: 1, max_losses: 1, max_queued: 1, max_queued_per_user: 1, ..Config::default() };
+        let ones =
+            Config { max_attempts: 1, max_losses: 1, max_queued: 1, max_queued_per_user: 1, ..Config::default() };
 
         assert_eq!(ones.check(), Ok(()));
         assert_eq!(Config { speculation_factor: 100, ..Config::default() }.check(), Ok(()));

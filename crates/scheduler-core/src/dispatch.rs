@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use model::ids::{Attempt, JobId, WorkerId};
 use model::job::JobKind;
@@ -27,6 +28,8 @@ const MAX_DIRS: usize = 4;
 pub(crate) const MAX_LOOKS: usize = 64;
 /// Eighths of an octave by which a worker must be slower than the fastest to be no place for a long job.
 const SLOW: i8 = 1;
+/// What a job must lose on a slow worker not to be sent ahead to it: much more than the round trip that it saves.
+const LONG_WAIT: Duration = Duration::from_millis(500);
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
@@ -126,6 +129,11 @@ impl Scheduler {
             let id = self.suited_like(first, worker);
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
+            if self.loss(id, worker).is_some_and(|loss| loss >= LONG_WAIT) {
+                // It need not go yet, for no slot is idle, and had better wait for a faster one.
+                refused.insert(class);
+                continue;
+            }
             let room = self.room_for_batch(worker, class, size);
             let company = self.queue.company_of(id, room.saturating_sub(1));
             let placement = Placement { kind: PlacementKind::AheadOfSlots, ..Placement::default() };
@@ -182,17 +190,22 @@ impl Scheduler {
         Some((chosen, (best.0, Placement { out_of_turn: chosen != first, ..best.1 })))
     }
 
+    /// What a job loses on a worker that is slow, compared with the fastest: none if it has waited for that for as long
+    /// as it gains by it.
+    fn loss(&self, id: JobId, worker: WorkerId) -> Option<Duration> {
+        let fastest = self.workers.fastest();
+        let pace = &self.workers.get(worker).filter(|worker| worker.pace.eighths_slow() > fastest + SLOW)?.pace;
+        let job = self.jobs.get(id)?;
+        let usual = job.prediction.duration;
+        let loss = pace.time_for(usual).saturating_sub(pace::time_at(fastest, usual));
+        (self.now.since(job.arrived) < loss / 2).then_some(loss)
+    }
+
     /// A job that is half as long, if the worker is slow and this one shall go to a faster one: it waits for that as
     /// long as it gains by it, and the slot does not.
     fn spared(&self, first: JobId, worker: WorkerId) -> Option<JobId> {
-        let fastest = self.workers.fastest();
-        let pace = &self.workers.get(worker).filter(|worker| worker.pace.eighths_slow() > fastest + SLOW)?.pace;
-        let job = self.jobs.get(first)?;
-        let usual = job.prediction.duration;
-        let loss = pace.time_for(usual).saturating_sub(pace::time_at(fastest, usual));
-        if self.now.since(job.arrived) >= loss / 2 {
-            return None;
-        }
+        self.loss(first, worker)?;
+        let usual = self.jobs.get(first)?.prediction.duration;
         self.queue.shorter_than(first, usual / 2, self.now)
     }
 

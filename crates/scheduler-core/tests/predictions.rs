@@ -89,8 +89,8 @@ fn memory_of_the_past_is_bounded() {
 }
 
 /// A slow worker and a fast one with a slot each, both known for what they are, and a build with long jobs and short.
-fn world_with_a_slow_worker() -> World {
-    let mut world = World::configured(Config { prefetch: 0, ..Config::default() }, [("slow", 1), ("fast", 1)]);
+fn world_with_a_slow_worker(prefetch: u32) -> World {
+    let mut world = World::configured(Config { prefetch, ..Config::default() }, [("slow", 1), ("fast", 1)]);
     for _ in 0..30 {
         for job in world.submit_all(LAUNCHER, vec![made(1, 1), made(2, 1)]) {
             let took = if world.host_of(job) == "fast" { seconds(10) } else { seconds(40) };
@@ -109,7 +109,7 @@ fn end(world: &mut World, job: JobId, took: std::time::Duration) {
 
 #[test]
 fn a_slow_worker_gets_a_short_job_and_the_long_one_waits_for_a_fast_worker() {
-    let mut world = world_with_a_slow_worker();
+    let mut world = world_with_a_slow_worker(0);
     let running = world.submit_all(LAUNCHER, vec![made(1, 1), made(2, 1)]);
     let (on_slow, on_fast) = match world.host_of(running[0]) {
         "slow" => (running[0], running[1]),
@@ -125,7 +125,7 @@ fn a_slow_worker_gets_a_short_job_and_the_long_one_waits_for_a_fast_worker() {
 
 #[test]
 fn a_long_job_does_not_wait_for_a_fast_worker_longer_than_it_gains() {
-    let mut world = world_with_a_slow_worker();
+    let mut world = world_with_a_slow_worker(0);
     let running = world.submit_all(LAUNCHER, vec![made(1, 1), made(2, 1)]);
     let on_slow = if world.host_of(running[0]) == "slow" { running[0] } else { running[1] };
     let waiting = world.submit_all(LAUNCHER, vec![made(1, 1), made(3, 1)]);
@@ -135,6 +135,22 @@ fn a_long_job_does_not_wait_for_a_fast_worker_longer_than_it_gains() {
 
     assert_eq!(world.host_of(waiting[0]), "slow");
     assert!(!world.is_sent(waiting[1]));
+}
+
+#[test]
+fn a_long_job_is_not_sent_ahead_to_a_slow_worker_while_it_gains_by_waiting() {
+    let mut world = world_with_a_slow_worker(1);
+    let long = |output| vec![made(output, 1)];
+    let running = [world.submit_all(LAUNCHER, long(1)), world.submit_all(LAUNCHER, long(2))].concat();
+    let ahead = world.submit_all(LAUNCHER, long(1))[0];
+    let waiting = world.submit_all(LAUNCHER, long(2))[0];
+    assert!(running.iter().all(|&job| world.is_sent(job)));
+    assert_eq!(world.host_of(ahead), "fast");
+    assert!(!world.is_sent(waiting), "only the slow worker has room");
+
+    world.pass(seconds(30));
+
+    assert_eq!(world.host_of(waiting), "slow", "it would gain nothing by waiting longer");
 }
 
 #[test]
