@@ -27,6 +27,8 @@ impl Publisher<'_> {
                 let to_do = directory.filled || directory.opaque || now.mode != left.facts.mode;
                 if now.mode & 0o700 != 0o700 && to_do {
                     self.change_mode(directory, now.mode | 0o700)?;
+                } else if now.mode == self.mode_wanted(left.place, left.facts.mode, &now) {
+                    self.right.insert(directory.number);
                 }
                 if directory.opaque { self.empty(directory) } else { Ok(()) }
             }
@@ -75,6 +77,10 @@ impl Publisher<'_> {
 
     fn finish_directory(&mut self, directory: &LeftDirectory) -> Result<(), CommitError> {
         let left = &directory.left;
+        // As most commands leave them: a second look would only find what others have done since.
+        if self.right.contains(&directory.number) {
+            return Ok(());
+        }
         let parent = self.real_dir(left.place)?;
         let Some(now) = self.look(&parent, left)? else { return Ok(()) };
         let wanted = self.mode_wanted(left.place, left.facts.mode, &now);

@@ -34,7 +34,9 @@ impl Publisher<'_> {
     pub(crate) fn publish_file(&mut self, file: &LeftFile) -> Result<(), CommitError> {
         let left = &file.left;
         let dir = self.real_dir(left.place)?;
-        let now = self.make_room(&dir, left)?;
+        // A new file of one name takes the place of whatever is there; only a directory refuses.
+        let is_new = file.origin == Origin::Made && left.facts.links == 1;
+        let now = if is_new { None } else { self.make_room(&dir, left)? };
         if self.follow_leader(&dir, left, now.as_ref())? {
             return Ok(());
         }
@@ -43,7 +45,13 @@ impl Publisher<'_> {
         let content = Content { left, file: opened.map_err(|errno| self.unreadable(left, errno))? };
         match self.base(&dir, file, now)? {
             Some(base) => self.update(&dir, &content, &base)?,
-            None => self.replace(&dir, &content, None)?,
+            None => match self.replace(&dir, &content, None) {
+                Err(error) if is_new && error.errno.is_some_and(may_be_a_directory) => {
+                    self.make_room(&dir, left)?;
+                    self.replace(&dir, &content, None)?;
+                }
+                replaced => replaced?,
+            },
         }
         self.lead(left);
         Ok(())
@@ -195,7 +203,7 @@ impl Publisher<'_> {
         let left = content.left;
         let now = Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
         self.check("chmod", left.place, &left.name)?;
-        let changed = self.set_attributes(content, file, Some(&now))?;
+        let changed = self.set_attributes(content, file, Some(&now))?.is_none();
         let written = now.modified != left.facts.modified;
         if written {
             self.check("utimensat", left.place, &left.name)?;
@@ -218,7 +226,8 @@ impl Publisher<'_> {
             Strategy::Link => self.link(dir, left, &temporary, &made)?,
             Strategy::Rename => self.rename(dir, left, &temporary, &made)?,
         }
-        self.on_published(dir, left)
+        self.on_published_as(left, &made);
+        Ok(())
     }
 
     /// Creates a temporary. One of the name is left of an earlier try.
@@ -245,9 +254,10 @@ impl Publisher<'_> {
     /// Writes, gives attributes, and closes.
     fn fill(&mut self, content: &Content<'_>, file: OwnedFd, base: Option<&Facts>) -> Result<Facts, CommitError> {
         self.copy_into_new(content, &file)?;
-        self.set_attributes(content, &file, base)?;
+        let now = self.set_attributes(content, &file, base)?;
         self.set_times(content, &file, false)?;
-        self.sync_and_close(content, file)
+        let is_as_written = now.filter(|_| !self.is_time_chosen(content.left.facts.modified));
+        self.sync_and_close(content, file, is_as_written)
     }
 
     /// Fences as [`Self::rename`] does: a temporary that the next attempt has removed cannot be linked.
@@ -299,8 +309,11 @@ impl Publisher<'_> {
     }
 
     fn try_to_rename(&mut self, dir: &Opened<'_>, left: &Left, from: &CStr, made: &Facts) -> Result<(), CommitError> {
-        // Of a file that was removed the inode number is soon another file's; a handle knows their generations apart.
-        let handle = handle_of(dir.as_fd(), from);
+        // Of a file that was removed the inode number is soon another file's. By its time of writing it is told from that
+        // one, for the next attempt begins when the lease of this one is over; a time that the command chose is the same
+        // in both, and then a handle knows their generations apart.
+        let is_chosen = self.is_time_chosen(left.facts.modified);
+        let handle = is_chosen.then(|| handle_of(dir.as_fd(), from));
         self.check("rename", left.place, &left.name)?;
         match self.calls.rename(dir.as_fd(), from, &left.name) {
             Ok(()) => Ok(()),
@@ -313,7 +326,7 @@ impl Publisher<'_> {
                     Ok(Some(now))
                         if now.is_same_file(made)
                             && (now.size, now.modified) == (made.size, made.modified)
-                            && handle_of(dir.as_fd(), &left.name) == handle =>
+                            && handle.is_none_or(|handle| handle_of(dir.as_fd(), &left.name) == handle) =>
                     {
                         Ok(())
                     }
@@ -324,6 +337,12 @@ impl Publisher<'_> {
             Err(errno) => Err(self.failed("rename", left.place, &left.name, errno)),
         }
     }
+}
+
+/// Whether this may be what `rename(2)` or `unlink(2)` says of a directory that is in the way; which of these is up to the
+/// server.
+fn may_be_a_directory(errno: Errno) -> bool {
+    matches!(errno, Errno::ISDIR | Errno::PERM | Errno::EXIST | Errno::NOTEMPTY)
 }
 
 /// Whether `link(2)` says that there is no linking here.

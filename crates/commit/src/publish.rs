@@ -94,6 +94,8 @@ pub(crate) struct Publisher<'a> {
     pub(crate) elsewhere: Option<BTreeMap<Vec<u8>, Elsewhere>>,
     /// Directories in which names have changed.
     touched: BTreeSet<usize>,
+    /// Directories that had the mode that they are to have, by their numbers as places.
+    pub(crate) right: BTreeSet<usize>,
     pub(crate) buffer: Vec<u8>,
     pub(crate) began: Time,
     now: Time,
@@ -114,6 +116,7 @@ impl<'a> Publisher<'a> {
             leaders: BTreeMap::new(),
             elsewhere: None,
             touched: BTreeSet::new(),
+            right: BTreeSet::new(),
             buffer: Vec::new(),
             began: request.began.into(),
             now: clock_gettime(ClockId::Realtime).into(),
@@ -213,13 +216,19 @@ impl<'a> Publisher<'a> {
 
     /// Notes how a published file looks, for whoever waits to see it so.
     pub(crate) fn on_published(&mut self, dir: &Opened<'_>, left: &Left) -> Result<(), CommitError> {
+        let failed = |errno| self.failed("stat", left.place, &left.name, errno);
+        let facts = Facts::at(dir.as_fd(), &left.name).map_err(failed)?;
+        self.on_published_as(left, &facts);
+        Ok(())
+    }
+
+    /// The same of a file of which is known how it looks.
+    pub(crate) fn on_published_as(&mut self, left: &Left, facts: &Facts) {
         self.on_name_changed(left.place);
         let path = self.plan.tree.path_of(left.place, &left.name);
         if !self.has_room(&path) && !self.is_primary(left) {
-            return Ok(());
+            return;
         }
-        let failed = |errno| self.failed("stat", left.place, &left.name, errno);
-        let facts = Facts::at(dir.as_fd(), &left.name).map_err(failed)?;
         self.done.stamps.push(Stamp {
             layer: self.plan.tree.place(left.place).layer,
             path,
@@ -228,8 +237,8 @@ impl<'a> Publisher<'a> {
             mtime_ns: i64::try_from(facts.modified.0).unwrap_or(i64::MAX),
             fresh: !self.is_time_chosen(left.facts.modified),
         });
-        Ok(())
     }
+
     /// Notes that a name is gone, for whoever waits to see it so.
     pub(crate) fn on_removed(&mut self, left: &Left) {
         let path = self.plan.tree.path_of(left.place, &left.name);

@@ -98,7 +98,7 @@ impl Publisher<'_> {
         truncated.map_err(|errno| self.failed("truncate", left.place, &left.name, errno))?;
         self.set_attributes(content, &file, Some(&now))?;
         self.set_times(content, &file, false)?;
-        self.sync_and_close(content, file)?;
+        self.sync_and_close(content, file, None)?;
         self.on_published(dir, left)
     }
 
@@ -153,14 +153,14 @@ impl Publisher<'_> {
         usize::try_from(size).unwrap_or(BLOCK).clamp(1, BLOCK)
     }
 
-    /// Gives a file the attributes that the command left it, apart from times; says whether any had to be changed. Modes
-    /// come last, for a change of the group takes set-id bits away.
+    /// Gives a file the attributes that the command left it, apart from times; says how it looks if none had to be changed.
+    /// Modes come last, for a change of the group takes set-id bits away.
     pub(crate) fn set_attributes(
         &mut self,
         content: &Content<'_>,
         to: &OwnedFd,
         base: Option<&Facts>,
-    ) -> Result<bool, CommitError> {
+    ) -> Result<Option<Facts>, CommitError> {
         let left = content.left;
         let failed = |errno| CommitError::of(crate::error::Side::Real, "stat", left.name.to_bytes(), errno);
         let now = Facts::of(to.as_fd()).map_err(failed)?;
@@ -175,7 +175,7 @@ impl Publisher<'_> {
             set.map_err(|errno| self.failed("chmod", left.place, &left.name, errno))?;
             changed = true;
         }
-        Ok(changed)
+        Ok((!changed).then_some(now))
     }
 
     /// The group that a file must have, if not the one that its directory gives to new files.
@@ -224,14 +224,20 @@ impl Publisher<'_> {
         set.map_err(|errno| self.failed("utimensat", left.place, &left.name, errno))
     }
 
-    /// Says how the finished file looks.
-    pub(crate) fn sync_and_close(&mut self, content: &Content<'_>, file: OwnedFd) -> Result<Facts, CommitError> {
+    /// Says how the finished file looks; `known` is that, if somebody has looked since it was changed last.
+    pub(crate) fn sync_and_close(
+        &mut self,
+        content: &Content<'_>,
+        file: OwnedFd,
+        known: Option<Facts>,
+    ) -> Result<Facts, CommitError> {
         let left = content.left;
         if self.request.durability == Durability::Fsync {
             let synced = self.calls.sync(file.as_fd());
             synced.map_err(|errno| self.failed("fsync", left.place, &left.name, errno))?;
         }
-        let facts = Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno))?;
+        let look = || Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno));
+        let facts = known.map_or_else(look, Ok)?;
         let closed = self.calls.close(file);
         closed.map_err(|errno| self.failed("close", left.place, &left.name, errno))?;
         Ok(facts)
