@@ -78,7 +78,8 @@ pub(crate) fn spawn(
                 return;
             }
         };
-        if let Err(what) = stamps::await_inputs(&cwd, &task.inputs, || watch.is_cancelled()) {
+        let may_hide = |path: &Path| executor.revalidation.may_hide(path);
+        if let Err(what) = stamps::await_inputs(&cwd, &task.inputs, may_hide, || watch.is_cancelled()) {
             let failure = AttemptFailure::InputsNotVisible(what);
             let _ = events.blocking_send(Event::Ended(attempt, failed(&failure), Slot::Free));
             return;

@@ -2,13 +2,14 @@
 //!
 //! A shared filesystem may show this machine an older state than the launcher's saw (design.md section 8). Opening a
 //! file makes close-to-open filesystems ask their server; opening and reading the parent gets rid of a name remembered
-//! as missing. What stays stale after that is another worker's job.
+//! as missing. What stays stale after that is another worker's job. Where nothing is hidden one `stat` is enough, and what
+//! a commit has made is not looked at again.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,12 +23,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Waits until all inputs look as they looked to the launcher; the error names the first that does not. Blocks.
-/// `given_up` is asked between two looks.
-pub(crate) fn await_inputs(cwd: &Path, inputs: &[v1::Stamp], given_up: impl Fn() -> bool) -> Result<(), String> {
+/// `may_hide` says where a look may show an old state; `given_up` is asked between two looks.
+pub(crate) fn await_inputs(
+    cwd: &Path,
+    inputs: &[v1::Stamp],
+    may_hide: impl Fn(&Path) -> bool,
+    given_up: impl Fn() -> bool,
+) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
     for wanted in inputs {
         let path = resolve(cwd, &wanted.path);
+        if !may_hide(&path) && fs::metadata(&path).is_ok_and(|facts| differs(&facts, wanted).is_none()) {
+            continue;
+        }
         while let Some(difference) = difference(&path, wanted) {
             if Instant::now() >= deadline || given_up() {
                 return Err(format!("{}: {difference}", path.display()));
@@ -80,15 +89,14 @@ fn of_outputs(cwd: &Path, outputs: &[Bytes], span: &Span) -> Vec<v1::Stamp> {
 /// appeared last.
 pub(crate) fn of_written(cwd: &Path, outputs: &[Bytes], committed: &[v1::Stamp], span: &Span) -> Vec<v1::Stamp> {
     let named: Vec<PathBuf> = outputs.iter().map(|output| resolve(cwd, output)).collect();
-    let is_named = |stamp: &&v1::Stamp| named.iter().any(|path| path.as_os_str().as_bytes() == stamp.path);
-    let others = committed.iter().filter(|stamp| !is_named(stamp)).cloned();
+    let names = |path: &Path, stamp: &v1::Stamp| path.as_os_str().as_bytes() == stamp.path;
+    let others = committed.iter().filter(|stamp| !named.iter().any(|path| names(path, stamp))).cloned();
     let mut stamps: Vec<v1::Stamp> = others.collect();
-    let whole = |stamp: &v1::Stamp| resolve(cwd, &stamp.path).into_os_string().into_vec();
-    let as_committed = |stamp: v1::Stamp| match committed.iter().rfind(|known| known.path == whole(&stamp)) {
-        Some(known) => v1::Stamp { fresh: known.fresh, ..stamp },
-        None => stamp,
+    let look = |(output, path): (&Bytes, &PathBuf)| match committed.iter().rfind(|stamp| names(path, stamp)) {
+        Some(known) => Some(v1::Stamp { path: output.clone(), ..known.clone() }),
+        None => of_outputs(cwd, std::slice::from_ref(output), span).pop(),
     };
-    stamps.extend(of_outputs(cwd, outputs, span).into_iter().rev().map(as_committed));
+    stamps.extend(outputs.iter().zip(&named).rev().filter_map(look));
     stamps
 }
 
@@ -100,25 +108,29 @@ fn resolve(cwd: &Path, path: &[u8]) -> PathBuf {
 /// them up on each client. A file that only the user may open is looked at without opening it.
 fn difference(path: &Path, wanted: &v1::Stamp) -> Option<String> {
     match look(path) {
-        Ok(facts) if facts.len() != wanted.size => {
-            Some(format!("has {} bytes here and {} for the launcher", facts.len(), wanted.size))
-        }
-        Ok(facts) if mtime_ns(&facts) != wanted.mtime_ns => Some("has another modification time here".to_owned()),
-        Ok(_) => None,
+        Ok(facts) => differs(&facts, wanted),
         // Not ours to see, as root on a server that squashes root: the command itself will.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
         Err(error) => Some(error.to_string()),
     }
 }
 
-fn look(path: &Path) -> io::Result<Metadata> {
-    let facts = fs::metadata(path)?;
-    if !facts.is_file() {
-        return Ok(facts); // opening a FIFO would wait for its other end
+fn differs(facts: &Metadata, wanted: &v1::Stamp) -> Option<String> {
+    if facts.len() != wanted.size {
+        return Some(format!("has {} bytes here and {} for the launcher", facts.len(), wanted.size));
     }
-    match File::open(path) {
+    (mtime_ns(facts) != wanted.mtime_ns).then(|| "has another modification time here".to_owned())
+}
+
+fn look(path: &Path) -> io::Result<Metadata> {
+    // Should a FIFO have taken its place: to open it would wait for its other end.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file.metadata(),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(facts),
+        // What is not ours to open, or is a socket, can be looked at all the same.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(libc::ENXIO) => {
+            fs::metadata(path).map_err(|_| error)
+        }
         Err(error) => Err(error),
     }
 }
@@ -148,7 +160,7 @@ mod tests {
         let seen = of_outputs(dir.path(), &[Bytes::from_static(b"a.c"), Bytes::from_static(b"missing")], &ever());
 
         assert_eq!(seen.len(), 1);
-        assert_eq!(await_inputs(dir.path(), &seen, || panic!("nothing to wait for")), Ok(()));
+        assert_eq!(await_inputs(dir.path(), &seen, |_| true, || panic!("nothing to wait for")), Ok(()));
     }
 
     #[test]
@@ -156,9 +168,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let wanted = v1::Stamp { path: Bytes::from_static(b"a.c"), inode: 1, size: 9, mtime_ns: 1, fresh: false };
 
-        let missing = await_inputs(dir.path(), std::slice::from_ref(&wanted), || true).unwrap_err();
+        let missing = await_inputs(dir.path(), std::slice::from_ref(&wanted), |_| true, || true).unwrap_err();
         fs::write(dir.path().join("a.c"), "int a;").unwrap();
-        let stale = await_inputs(dir.path(), &[wanted], || true).unwrap_err();
+        let stale = await_inputs(dir.path(), &[wanted], |_| false, || true).unwrap_err();
 
         assert!(missing.contains("a.c: No such file"), "{missing}");
         assert!(stale.contains("has 6 bytes here and 9"), "{stale}");
@@ -193,7 +205,7 @@ mod tests {
             let _ = fs::rename(&hidden, &file);
             false
         };
-        assert_eq!(await_inputs(dir.path(), &wanted, appear), Ok(()));
+        assert_eq!(await_inputs(dir.path(), &wanted, |_| false, appear), Ok(()));
     }
 
     #[test]
@@ -209,8 +221,8 @@ mod tests {
         put("old.o", began - Duration::from_secs(1));
         put("ahead.o", began + Duration::from_secs(3600));
         // As the commit knows and its time does not tell.
-        let copied = dir.path().join("copied.o").into_os_string().into_vec();
-        let committed = v1::Stamp { path: copied.into(), ..v1::Stamp::default() };
+        let copied = Bytes::copy_from_slice(dir.path().join("copied.o").as_os_str().as_bytes());
+        let committed = v1::Stamp { path: copied, ..v1::Stamp::default() };
         let names = ["new.o", "old.o", "ahead.o", "copied.o"].map(Bytes::from);
 
         let told = of_written(dir.path(), &names, &[committed], &Span::since(began));

@@ -6,13 +6,13 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use commit::{Blame, CommitError, Committed, Durability, Family, Fence, LeaseOver, Primary, Strategy, User};
 use model::outcome::AttemptFailure;
 use proto::v1;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{CWD, Mode, OFlags, Timespec, open, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, open, openat, openat2};
 
 use super::conversation::{Published, Request};
 use super::unfinished::Noting;
@@ -100,11 +100,28 @@ fn publisher(request: &Request) -> User {
 
 /// On which layer a file is and its path there, links followed, as the command left it.
 fn placed(layers: &[Layer], output: &Path) -> Option<(usize, PathBuf)> {
+    if let Some(found) = placed_by_name(layers, output) {
+        return Some(found);
+    }
     let file = openat(CWD, output, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
     let on = |(number, layer): (usize, &Layer)| Some((number, path.strip_prefix(&layer.path).ok()?.to_owned()));
     // The inner mounts come last.
     layers.iter().enumerate().filter_map(on).next_back()
+}
+
+/// The same where no link is on the way, without a question to the shared filesystem: the file is in the upper layer then,
+/// and so are all directories that lead to it.
+fn placed_by_name(layers: &[Layer], output: &Path) -> Option<(usize, PathBuf)> {
+    let on = |(number, layer): (usize, &Layer)| Some((number, output.strip_prefix(&layer.path).ok()?.to_owned()));
+    // The inner mounts come last.
+    let (number, path) = layers.iter().enumerate().filter_map(on).next_back()?;
+    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let (flags, ways) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
+    let opened = openat2(&layers[number].upper, &path, flags, Mode::empty(), ways).ok().filter(|_| is_plain)?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&opened).ok()?.st_mode);
+    // The text of a path may have `//` and `.` in it, which the commit's has not.
+    (kind == FileType::RegularFile).then(|| (number, path.components().collect()))
 }
 
 /// The lease, and the worker's interest: one who has hung up or wants everything killed is not published for.
