@@ -22,6 +22,7 @@ mod leftovers;
 pub mod link;
 pub mod list;
 pub mod log;
+mod mount_table;
 pub mod output;
 mod patience;
 pub mod places;
@@ -131,7 +132,7 @@ fn with_settings(
     };
     let log = Log::open(name, &settings);
     let places = Places::new(&settings.fs_mounts, &settings.system_dirs);
-    let cwd = places::working_directory(environment.get("PWD").as_deref().map(Path::new)).ok();
+    let cwd = places.working_directory(environment.get("PWD").as_deref().map(Path::new)).ok();
     let discovery = Discovery::of(&mut settings, &places, cwd.as_deref());
     discovery.doubt.iter().for_each(|doubt| log.note(|| doubt.clone()));
     let runtime_dir = environment.get("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);

@@ -1,30 +1,43 @@
 //! Where things really are: decided by the kernel's own resolution of a path and by `st_dev`, never by text alone.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
+use commit::Sight;
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statx};
 
-/// A shared mount as configured, and where it really is.
+use crate::mount_table::MountTable;
+
+/// A shared mount as configured.
 #[derive(Clone, Debug)]
 struct Mount {
     configured: PathBuf,
-    real: PathBuf,
-    on: Filesystem,
+    /// Whether something was found there that proves the path to go through no symbolic link.
+    is_direct: Cell<bool>,
+    /// Where the path leads if it is a symbolic link, or goes through one, once somebody has asked.
+    link: OnceCell<Option<Resolved>>,
 }
 
 /// Which filesystem something lies on, and through which of its mounts: a directory of one may be mounted over another
 /// (`mount --bind`), here and nowhere else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Filesystem {
     device: u64,
     /// 0 from a kernel before 5.8, which does not tell.
     mount: u64,
+}
+
+impl Filesystem {
+    /// A mount is of one filesystem; within it, device numbers may differ (btrfs).
+    fn is(self, other: Self) -> bool {
+        let both_tell = self.mount != 0 && other.mount != 0;
+        if both_tell { self.mount == other.mount } else { self.device == other.device }
+    }
 }
 
 /// Where a path leads.
@@ -40,10 +53,13 @@ pub enum Place {
 
 /// Resolves paths against the configured mounts, and remembers the directories it has seen: the files of one command
 /// share few.
+///
+/// Nothing is asked of a mount that no path leads to, for it may hang, and every look costs a shared filesystem something:
+/// where the mounts are, the kernel's own table says.
 pub struct Places {
     mounts: Vec<Mount>,
-    missing: Vec<PathBuf>,
     system: Vec<PathBuf>,
+    table: RefCell<Option<MountTable>>,
     seen: RefCell<BTreeMap<PathBuf, Option<Resolved>>>,
 }
 
@@ -51,24 +67,66 @@ pub struct Places {
 struct Resolved {
     real: PathBuf,
     on: Filesystem,
+    is_dir: bool,
+}
+
+/// What a path names.
+pub(crate) enum Found {
+    Missing,
+    /// A symbolic link that leads nowhere.
+    Dangling(io::Error),
+    There(Looked),
+}
+
+/// How something looks from here, symbolic links followed; one look has it all.
+pub(crate) struct Looked {
+    facts: Statx,
+    on: Filesystem,
+    /// Where it really is, if its name is a symbolic link.
+    led: Option<PathBuf>,
+}
+
+impl Looked {
+    pub(crate) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.facts.stx_mode.into())
+    }
+
+    /// `/dev/null` is the same everywhere: character device 1:3 (Linux admin-guide/devices.txt).
+    pub(crate) fn is_dev_null(&self) -> bool {
+        let number = (self.facts.stx_rdev_major, self.facts.stx_rdev_minor);
+        self.kind() == FileType::CharacterDevice && number == (1, 3)
+    }
+
+    pub(crate) fn inode(&self) -> u64 {
+        self.facts.stx_ino
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.facts.stx_size
+    }
+
+    /// In nanoseconds since 1970.
+    pub(crate) fn mtime_ns(&self) -> i64 {
+        let time = &self.facts.stx_mtime;
+        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into())
+    }
 }
 
 impl Places {
-    /// Looks at the configured mounts. A mount that is not there is no error: nothing lies on it, so all stays local.
+    /// For these configured mounts. One that is not there is no error: nothing lies on it, so all stays local.
     #[must_use]
     pub fn new(mounts: &[PathBuf], system: &[PathBuf]) -> Self {
-        let mut places =
-            Self { mounts: Vec::new(), missing: Vec::new(), system: system.to_vec(), seen: RefCell::default() };
-        for configured in mounts {
-            match resolve(configured) {
-                Ok(at) => {
-                    let mount = Mount { configured: configured.clone(), real: at.real, on: at.on };
-                    places.mounts.push(mount);
-                }
-                Err(_) => places.missing.push(configured.clone()),
-            }
+        let mount = |configured: &PathBuf| Mount {
+            configured: configured.clone(),
+            is_direct: Cell::default(),
+            link: OnceCell::new(),
+        };
+        Self {
+            mounts: mounts.iter().map(mount).collect(),
+            system: system.to_vec(),
+            table: RefCell::default(),
+            seen: RefCell::default(),
         }
-        places
     }
 
     /// The configured path of a mount.
@@ -77,10 +135,42 @@ impl Places {
         &self.mounts[index].configured
     }
 
-    /// Configured mounts that are not there.
+    /// Configured mounts that are not there, as far as that can be told without asking a filesystem that may hang.
     #[must_use]
-    pub fn missing(&self) -> &[PathBuf] {
-        &self.missing
+    pub fn missing(&self) -> Vec<&Path> {
+        let configured = self.mounts.iter().map(|mount| mount.configured.as_path());
+        configured.filter(|path| self.answers_at_once(path) && resolve(path).is_err()).collect()
+    }
+
+    /// The working directory as the user sees it: `PWD` where it truly names this directory, as compilers record it, else
+    /// what the kernel says. Where these are the same text no filesystem is asked.
+    ///
+    /// # Errors
+    /// When the directory has vanished.
+    pub fn working_directory(&self, pwd: Option<&Path>) -> io::Result<PathBuf> {
+        let here = std::env::current_dir()?;
+        if !here.is_absolute() {
+            return Err(io::ErrorKind::NotFound.into()); // on a filesystem that was unmounted: "(unreachable)/..."
+        }
+        if let Some(holding) = self.table(0).holding(&here) {
+            let on = Filesystem { device: 0, mount: holding.id };
+            self.seen.borrow_mut().insert(here.clone(), Some(Resolved { real: here.clone(), on, is_dir: true }));
+        }
+        let is_here = |pwd: &&Path| *pwd == here || self.resolved(pwd).is_some_and(|at| at.real == here);
+        let pwd = pwd.filter(|pwd| pwd.is_absolute()).filter(is_here).map(Path::to_owned);
+        Ok(pwd.unwrap_or(here))
+    }
+
+    /// What this machine sees of what others do where this absolute path leads; names are taken as if no symbolic link
+    /// led elsewhere.
+    #[must_use]
+    pub fn sight(&self, path: &Path) -> Sight {
+        self.table(0).holding(path).map_or(Sight::MayBeOld, |entry| entry.sight())
+    }
+
+    /// Whether this directory is there.
+    pub(crate) fn is_dir(&self, dir: &Path) -> bool {
+        self.resolved(dir).is_some_and(|at| at.is_dir)
     }
 
     /// Where an existing directory lies. `path` is absolute, or relative to `cwd`.
@@ -96,26 +186,43 @@ impl Places {
     /// Where a file lies, or would lie once it exists: the kernel follows it if it is a symbolic link.
     #[must_use]
     pub fn of_file(&self, cwd: &Path, path: &Path) -> Place {
-        let whole = cwd.join(path);
-        let itself = look(CWD, &whole, AtFlags::SYMLINK_NOFOLLOW).ok();
-        if itself.is_some_and(|(kind, _)| kind == FileType::Symlink) {
-            return match resolve(&whole) {
-                Ok(at) => self.judge(cwd, path, &at),
-                Err(error) => Place::Private(format!("is a symbolic link that cannot be followed ({error})")),
-            };
-        }
-        let parent = whole.parent().unwrap_or(Path::new("/"));
-        match self.resolved(parent) {
-            Some(at) if itself.is_some_and(|(_, on)| on.mount != at.on.mount) && self.is_on_a_mount(&at) => {
-                Place::Private("is mounted over by a file of this machine's own".into())
-            }
-            Some(at) => self.judge(cwd, path, &at),
-            None => self.of_missing(parent),
+        self.of_found(cwd, path, &Self::find(&cwd.join(path)))
+    }
+
+    /// Looks at what an absolute path names, once, and twice if it is a symbolic link.
+    pub(crate) fn find(path: &Path) -> Found {
+        match look(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(_) => Found::Missing,
+            Ok(looked) if looked.kind() == FileType::Symlink => match follow(path) {
+                Ok((real, looked)) => Found::There(Looked { led: Some(real), ..looked }),
+                Err(error) => Found::Dangling(error),
+            },
+            Ok(looked) => Found::There(looked),
         }
     }
 
-    fn is_on_a_mount(&self, at: &Resolved) -> bool {
-        self.mounts.iter().any(|mount| mount.holds(at))
+    /// Where something lies that was found under this path.
+    pub(crate) fn of_found(&self, cwd: &Path, path: &Path, found: &Found) -> Place {
+        let itself = match found {
+            Found::Dangling(error) => {
+                return Place::Private(format!("is a symbolic link that cannot be followed ({error})"));
+            }
+            Found::There(looked) => Some(looked),
+            Found::Missing => None,
+        };
+        if let Some(Looked { led: Some(real), on, .. }) = itself {
+            return self.judge(cwd, path, &Resolved { real: real.clone(), on: *on, is_dir: false });
+        }
+        let whole = cwd.join(path);
+        let parent = whole.parent().unwrap_or(Path::new("/"));
+        let Some(at) = self.resolved(parent) else { return self.of_missing(parent) };
+        let is_mounted_over = itself.is_some_and(|looked| !looked.on.is(at.on));
+        match self.judge(cwd, path, &at) {
+            Place::Shared(_) if is_mounted_over => {
+                Place::Private("is mounted over by a file of this machine's own".into())
+            }
+            place => place,
+        }
     }
 
     /// Of something that does not exist only the text can be judged, and in doubt it is private.
@@ -123,8 +230,10 @@ impl Places {
         if path.components().any(|part| part == Component::ParentDir) {
             return Place::Private("does not exist".into());
         }
-        let on = |mount: &Mount| path.starts_with(&mount.configured) || path.starts_with(&mount.real);
-        match self.mounts.iter().position(on) {
+        let is_there = |mount: &Mount| {
+            mount.is_direct.get() || self.is_mount_point(&mount.configured) || self.link(mount, path).is_some()
+        };
+        match self.mounts.iter().position(|mount| self.is_named(mount, path) && is_there(mount)) {
             Some(index) => Place::Shared(index),
             None if self.system.iter().any(|dir| path.starts_with(dir)) => Place::System,
             None => Place::Private("does not exist, and its place is not on a shared mount".into()),
@@ -133,7 +242,7 @@ impl Places {
 
     /// The verdict over something that exists at `at` and was named by `path`.
     fn judge(&self, cwd: &Path, path: &Path, at: &Resolved) -> Place {
-        let Some(index) = self.mounts.iter().position(|mount| mount.holds(at)) else {
+        let Some(index) = self.holder(&cwd.join(path), at) else {
             if self.system.iter().any(|dir| at.real.starts_with(dir)) {
                 return Place::System;
             }
@@ -141,11 +250,68 @@ impl Places {
         };
         // Named by an absolute path through a private symbolic link, it exists here and nowhere else.
         let named = path.is_absolute() || cwd.as_os_str().is_empty();
-        let reached = |mount: &Mount| path.starts_with(&mount.configured) || path.starts_with(&mount.real);
+        let reached = |mount: &Mount| self.is_named(mount, path);
         if named && !self.mounts.iter().any(reached) && !self.system.iter().any(|dir| path.starts_with(dir)) {
             return Place::Private("leads to a shared mount through a name that only this machine has".into());
         }
         Place::Shared(index)
+    }
+
+    /// The shared mount that holds what lies at `at` and was named so.
+    fn holder(&self, named: &Path, at: &Resolved) -> Option<usize> {
+        // What leads through no symbolic link begins with the very text, and then the configured path is no link either.
+        let direct = self.mounts.iter().position(|mount| self.holds(mount, at));
+        direct.or_else(|| {
+            self.mounts.iter().position(|mount| {
+                let link = self.link(mount, named);
+                link.is_some_and(|link| at.on.is(link.on) && at.real.starts_with(&link.real))
+            })
+        })
+    }
+
+    fn holds(&self, mount: &Mount, at: &Resolved) -> bool {
+        if !at.real.starts_with(&mount.configured) {
+            return false;
+        }
+        mount.is_direct.set(true);
+        if at.on.mount == 0 {
+            return self.resolved(&mount.configured).is_some_and(|root| root.on.is(at.on));
+        }
+        self.table(at.on.mount).holding(&mount.configured).is_some_and(|entry| entry.id == at.on.mount)
+    }
+
+    /// Whether a path begins with the name of a mount.
+    fn is_named(&self, mount: &Mount, path: &Path) -> bool {
+        let begins = path.starts_with(&mount.configured);
+        begins || self.link(mount, path).is_some_and(|link| path.starts_with(&link.real))
+    }
+
+    /// Where a configured path leads that is no mount point: it may be a symbolic link to one. Asked is only what somebody
+    /// has just come through, or what no server has to answer for.
+    fn link<'a>(&self, mount: &'a Mount, named: &Path) -> Option<&'a Resolved> {
+        let may_ask = named.starts_with(&mount.configured) || self.answers_at_once(&mount.configured);
+        let is_no_link = || mount.is_direct.get() || self.is_mount_point(&mount.configured);
+        if mount.link.get().is_none() && (!may_ask || is_no_link()) {
+            return None;
+        }
+        mount.link.get_or_init(|| resolve(&mount.configured).ok()).as_ref()
+    }
+
+    fn is_mount_point(&self, path: &Path) -> bool {
+        self.table(0).holding(path).is_some_and(|entry| entry.point == path)
+    }
+
+    fn answers_at_once(&self, path: &Path) -> bool {
+        self.table(0).holding(path).is_none_or(|entry| entry.sight() == Sight::OneMachine)
+    }
+
+    /// The mount table; read again when it does not know the mount with this id, which was then mounted since (autofs).
+    fn table(&self, id: u64) -> Ref<'_, MountTable> {
+        let is_old = |table: &MountTable| id != 0 && table.by_id(id).is_none();
+        if self.table.borrow().as_ref().is_none_or(is_old) {
+            *self.table.borrow_mut() = Some(MountTable::read());
+        }
+        Ref::map(self.table.borrow(), |table| table.as_ref().unwrap_or(&NO_MOUNTS))
     }
 
     fn resolved(&self, dir: &Path) -> Option<Resolved> {
@@ -158,26 +324,25 @@ impl Places {
     }
 }
 
-/// Lets the kernel follow a path to its end, whatever lies there: `O_PATH` opens nothing and asks no server for data.
+static NO_MOUNTS: MountTable = MountTable::none();
+
 fn resolve(path: &Path) -> io::Result<Resolved> {
+    follow(path).map(|(real, looked)| Resolved { real, on: looked.on, is_dir: looked.kind() == FileType::Directory })
+}
+
+/// Lets the kernel follow a path to its end, whatever lies there: `O_PATH` opens nothing and asks no server for data.
+fn follow(path: &Path) -> io::Result<(PathBuf, Looked)> {
     let file: File = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
     let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let (_, on) = look(&file, Path::new(""), AtFlags::EMPTY_PATH)?;
-    Ok(Resolved { real, on })
+    Ok((real, look(&file, Path::new(""), AtFlags::EMPTY_PATH)?))
 }
 
 /// What something is, and what it lies on.
-fn look(dir: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<(FileType, Filesystem)> {
-    let seen = statx(dir, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
-    let mount = if seen.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { seen.stx_mnt_id };
-    let device = makedev(seen.stx_dev_major, seen.stx_dev_minor);
-    Ok((FileType::from_raw_mode(seen.stx_mode.into()), Filesystem { device, mount }))
-}
-
-impl Mount {
-    fn holds(&self, at: &Resolved) -> bool {
-        at.on == self.on && at.real.starts_with(&self.real)
-    }
+fn look(dir: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<Looked> {
+    let facts = statx(dir, path, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+    let mount = if facts.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { facts.stx_mnt_id };
+    let on = Filesystem { device: makedev(facts.stx_dev_major, facts.stx_dev_minor), mount };
+    Ok(Looked { facts, on, led: None })
 }
 
 /// The canonical path of something that exists.
@@ -185,23 +350,7 @@ impl Mount {
 /// # Errors
 /// Those of `open(2)`.
 pub fn canonical(path: &Path) -> io::Result<PathBuf> {
-    resolve(path).map(|at| at.real)
-}
-
-/// The working directory as the user sees it: `PWD` where it truly names this directory, as compilers record it, else
-/// what the kernel says.
-///
-/// # Errors
-/// When the directory has vanished.
-pub fn working_directory(pwd: Option<&Path>) -> io::Result<PathBuf> {
-    let here = std::fs::metadata(".")?;
-    if let Some(pwd) = pwd.filter(|pwd| pwd.is_absolute()) {
-        let same = std::fs::metadata(pwd).is_ok_and(|there| there.dev() == here.dev() && there.ino() == here.ino());
-        if same {
-            return Ok(pwd.to_owned());
-        }
-    }
-    std::env::current_dir()
+    follow(path).map(|(real, _)| real)
 }
 
 #[cfg(test)]
@@ -267,7 +416,40 @@ mod tests {
     fn a_missing_mount_holds_nothing() {
         let places = Places::new(&[PathBuf::from("/no/such/mount")], &[]);
 
-        assert_eq!(places.missing(), [PathBuf::from("/no/such/mount")]);
+        assert_eq!(places.missing(), [Path::new("/no/such/mount")]);
         assert!(matches!(places.of_dir(Path::new("/"), Path::new("/no/such/mount/x")), Place::Private(_)));
+    }
+
+    #[test]
+    fn a_link_to_a_mount_is_the_mount_by_either_name() {
+        let land = land();
+        let link = land.private.join("cluster");
+        symlink(&land.mount, &link).unwrap();
+        let places = Places::new(std::slice::from_ref(&link), &[]);
+
+        assert_eq!(places.of_dir(Path::new(""), &link.join("src")), Place::Shared(0));
+        assert_eq!(places.of_dir(Path::new(""), &land.mount.join("src")), Place::Shared(0));
+        assert_eq!(places.of_file(&link, Path::new("src/new.o")), Place::Shared(0));
+        assert!(matches!(places.of_dir(Path::new(""), &land.private), Place::Private(_)));
+    }
+
+    #[test]
+    fn a_mount_that_nothing_leads_to_is_not_asked() {
+        // On `/dead` a server is silent; what is on this machine's own filesystem may be looked at.
+        let table = MountTable::of_text(
+            b"20 1 8:1 / / rw - ext4 /dev/sda rw\n\
+              31 20 0:40 / /dead rw - nfs4 server:/ rw\n",
+        );
+        let places = Places::new(&[PathBuf::from("/dead"), PathBuf::from("/dead/below"), PathBuf::from("/bin")], &[]);
+        *places.table.borrow_mut() = Some(table);
+        let asked = |index: usize, named: &str| {
+            let mount: &Mount = &places.mounts[index];
+            places.link(mount, Path::new(named));
+            mount.link.get().is_some()
+        };
+
+        assert!(!asked(0, "/home/a") && !asked(1, "/home/a") && !asked(1, "/dead/beside"));
+        assert!(asked(2, "/home/a") && asked(1, "/dead/below/a"), "a link, and what somebody came through");
+        assert!(!places.answers_at_once(Path::new("/dead/below")) && places.answers_at_once(Path::new("/bin")));
     }
 }

@@ -1,16 +1,16 @@
 //! A command's files, one after the other: where each really is, and how it looks.
 
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use commit::Sight;
 use proto::v1;
+use rustix::fs::FileType;
 
 use crate::decide::{Stays, stays};
 use crate::leftovers;
-use crate::places::{Place, Places, canonical};
+use crate::places::{Found, Looked, Place, Places, canonical};
 
 /// What was found on the way through a command's files.
 pub(crate) struct Survey<'a> {
@@ -61,15 +61,19 @@ impl<'a> Survey<'a> {
         let path = Path::new(OsStr::from_bytes(input));
         // What is not there has no stamp. It may be found on a search path (`-include config.h`, `-specs=`), be made by
         // the command itself (`ar rcs new.a`), or be missing on the worker too, and then the tool says so.
-        let metadata = std::fs::metadata(self.cwd.join(path)).ok();
-        let Some(metadata) = metadata.filter(|metadata| !is_dev_null(metadata)) else { return Ok(()) };
-        if metadata.is_dir() {
+        let whole = self.cwd.join(path);
+        let found = Places::find(&whole);
+        let Found::There(looked) = &found else { return Ok(()) };
+        if looked.is_dev_null() {
+            return Ok(());
+        }
+        if looked.kind() == FileType::Directory {
             return self.visit_dir(input);
         }
-        if !metadata.is_file() {
+        if looked.kind() != FileType::RegularFile {
             return Err(stays(format!("the input {} is not a regular file", shown(path))));
         }
-        match self.places.of_file(self.cwd, path) {
+        match self.places.of_found(self.cwd, path, &found) {
             Place::Shared(mount) => {
                 self.touch(mount);
                 // Where `#include "..."` looks first.
@@ -78,7 +82,7 @@ impl<'a> Survey<'a> {
             Place::System => {}
             Place::Private(why) => return Err(stays(format!("the input {} {why}", shown(path)))),
         }
-        self.inputs.push((input.to_vec(), stamp(&self.cwd.join(path), &metadata)));
+        self.inputs.push((input.to_vec(), stamp(&whole, looked)));
         Ok(())
     }
 
@@ -89,18 +93,21 @@ impl<'a> Survey<'a> {
     pub(crate) fn visit_output(&mut self, output: &[u8]) -> Result<(), Stays> {
         let path = Path::new(OsStr::from_bytes(output));
         let whole = self.cwd.join(path);
-        if let Ok(metadata) = std::fs::metadata(&whole) {
-            if is_dev_null(&metadata) {
+        // A name that is looked at before it exists may stay missing for a while in this machine's view (NFS). But whether
+        // it is a link or a device has to be known, and one look is the least.
+        let found = Places::find(&whole);
+        if let Found::There(looked) = &found {
+            if looked.is_dev_null() {
                 return Ok(());
             }
-            if !metadata.is_file() {
+            if looked.kind() != FileType::RegularFile {
                 return Err(stays(format!("the output {} is not a regular file", shown(path))));
             }
         }
-        if !whole.parent().is_some_and(Path::is_dir) {
+        if !whole.parent().is_some_and(|parent| self.places.is_dir(parent)) {
             return Err(stays(format!("the directory of the output {} does not exist", shown(path))));
         }
-        match self.places.of_file(self.cwd, path) {
+        match self.places.of_found(self.cwd, path, &found) {
             Place::Shared(mount) => self.touch(mount),
             Place::System => return Err(stays(format!("the output {} is not on a shared mount", shown(path)))),
             Place::Private(why) => return Err(stays(format!("the output {} {why}", shown(path)))),
@@ -133,10 +140,15 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// How the directories that the command searches look from here, those that are there.
+    /// How the directories that the command searches look from here, those that are there; of one that hides nothing from
+    /// any of its clients (CephFS) nobody would want to know. A local filesystem may be an NFS server's.
     pub(crate) fn searched(&self) -> Vec<v1::Stamp> {
-        let look = |dir: &PathBuf| Some(stamp(dir, &std::fs::metadata(dir).ok()?));
-        self.searched.iter().filter_map(look).collect()
+        let look = |dir: &PathBuf| match Places::find(dir) {
+            Found::There(looked) => Some(stamp(dir, &looked)),
+            Found::Missing | Found::Dangling(_) => None,
+        };
+        let may_differ = |dir: &&PathBuf| self.places.sight(dir) != Sight::Leases;
+        self.searched.iter().filter(may_differ).filter_map(look).collect()
     }
 
     fn note_searched(&mut self, dir: &Path) {
@@ -161,19 +173,14 @@ fn shown(path: impl AsRef<OsStr>) -> String {
     path.as_ref().to_string_lossy().into_owned()
 }
 
-/// `/dev/null` is the same everywhere: character device 1:3 (Linux admin-guide/devices.txt).
-fn is_dev_null(metadata: &Metadata) -> bool {
-    metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 3)
-}
-
 /// How a file looks from here.
 #[must_use]
-pub(crate) fn stamp(path: &Path, metadata: &Metadata) -> v1::Stamp {
+pub(crate) fn stamp(path: &Path, looked: &Looked) -> v1::Stamp {
     v1::Stamp {
         path: path.as_os_str().as_bytes().to_vec().into(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        mtime_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+        inode: looked.inode(),
+        size: looked.size(),
+        mtime_ns: looked.mtime_ns(),
         fresh: false,
     }
 }

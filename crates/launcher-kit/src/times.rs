@@ -63,6 +63,8 @@ mod tests {
     use std::path::PathBuf;
     use std::time::{Duration, SystemTime};
 
+    use bytes::Bytes;
+
     use super::*;
 
     fn stamp(mtime_ns: i64, fresh: bool) -> Stamp {
@@ -94,7 +96,9 @@ mod tests {
             let age_of = Duration::from_secs(age.unsigned_abs());
             let time = if age < 0 { SystemTime::now() + age_of } else { SystemTime::now() - age_of };
             File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-            Stamp { fresh, ..crate::survey::stamp(&path, &fs::metadata(&path).unwrap()) }
+            let name = Bytes::copy_from_slice(path.as_os_str().as_bytes());
+            let since = fs::metadata(&path).unwrap().modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            Stamp { path: name, mtime_ns: i64::try_from(since.as_nanos()).unwrap(), fresh, ..Stamp::default() }
         };
         ages.iter().map(make).collect()
     }

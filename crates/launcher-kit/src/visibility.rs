@@ -1,9 +1,10 @@
 //! A job is done when this machine sees what the worker wrote: the answer overtakes the filesystem's caches
 //! (design.md section 8; filesystems.md section 2 for what helps where).
 //!
-//! Where nothing is stale this is one `open` and one `fstat` for each file that was written and one `open` for each name
-//! that was removed, and no question of the filesystem's kind: on CephFS and NFS `statfs` is a round trip of its own.
-//! Only a look that differs asks, and then does what helps there.
+//! Where nothing is stale this is one `stat` for each file that was written, and on filesystems that may show old things
+//! one `open` and one `fstat`; one `open` for each name that was removed; and no question of the filesystem's kind: on
+//! CephFS and NFS `statfs` is a round trip of its own, and the mount table has the name. Only a look that differs asks,
+//! and then does what helps there.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,6 +18,8 @@ use bytes::Bytes;
 use proto::v1::Stamp;
 use rustix::fs::{Mode, OFlags, open, statfs};
 use tokio::time::Instant;
+
+use crate::mount_table::MountTable;
 
 /// The first pause before looking again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -82,6 +85,7 @@ enum Look {
 /// The first file that still does not after `timeout`.
 pub async fn wait(stamps: &[Stamp], removed: &[Bytes], timeout: Duration) -> Result<Duration, String> {
     let began = Instant::now();
+    let table = MountTable::read();
     // First, for a name may have come back as a file.
     for name in removed {
         let newest = stamps.iter().map(|stamp| stamp.mtime_ns).max().unwrap_or(i64::MAX);
@@ -90,7 +94,8 @@ pub async fn wait(stamps: &[Stamp], removed: &[Bytes], timeout: Duration) -> Res
     }
     for stamp in stamps {
         let path = path_of(&stamp.path);
-        let seen = |manners: Option<Manners>| match look(stamp) {
+        let is_honest = table.holding(path).is_some_and(|entry| !entry.sight().may_be_old());
+        let seen = |manners: Option<Manners>| match look(stamp, is_honest && manners.is_none()) {
             Look::AsLeft => true,
             Look::Stale => false,
             Look::OtherInode => {
@@ -131,15 +136,17 @@ fn path_of(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(path))
 }
 
-/// Opens the file and looks at it: on NFS only `open(2)` must ask the server (close-to-open).
+/// Opens the file and looks at it: on NFS only `open(2)` must ask the server (close-to-open). Or, where that is no
+/// question, looks at its name.
 ///
 /// A file that is newer than the worker left it was written since, by another command that has the same output; what
 /// this one wrote is not to be seen any more, by nobody. The time of an old file may lie in the future, so that does not
 /// count as newer. A file that we are not allowed to look at is not shown by waiting either.
-fn look(stamp: &Stamp) -> Look {
+fn look(stamp: &Stamp, by_name: bool) -> Look {
     let path = path_of(&stamp.path);
+    let open = || File::open(path).and_then(|file| file.metadata());
     // A file that we may not read can still be looked at.
-    let metadata = File::open(path).and_then(|file| file.metadata()).or_else(|_| std::fs::metadata(path));
+    let metadata = if by_name { std::fs::metadata(path) } else { open().or_else(|_| std::fs::metadata(path)) };
     match metadata {
         Ok(seen) => {
             let mtime_ns = mtime_ns(&seen);
@@ -190,7 +197,10 @@ mod tests {
     use super::*;
 
     fn stamp_of(path: &Path) -> Stamp {
-        crate::survey::stamp(path, &std::fs::metadata(path).unwrap())
+        match crate::places::Places::find(path) {
+            crate::places::Found::There(looked) => crate::survey::stamp(path, &looked),
+            _ => panic!("{} is not there", path.display()),
+        }
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -266,9 +276,9 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let stamp = stamp_of(&file);
 
-        assert_eq!(look(&stamp), Look::AsLeft);
-        assert_eq!(look(&Stamp { inode: stamp.inode + 1, ..stamp.clone() }), Look::OtherInode);
-        assert_eq!(look(&Stamp { inode: 0, ..stamp }), Look::AsLeft);
+        assert_eq!(look(&stamp, false), Look::AsLeft);
+        assert_eq!(look(&Stamp { inode: stamp.inode + 1, ..stamp.clone() }, true), Look::OtherInode);
+        assert_eq!(look(&Stamp { inode: 0, ..stamp }, false), Look::AsLeft);
         assert!(Manners::of(0x6969).inodes_tell, "nfs");
         assert!(!Manners::of(0x6573_5546).inodes_tell, "fuse");
         assert!(!Manners::of(0x00c3_6400).read_parent, "ceph");
