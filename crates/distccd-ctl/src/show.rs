@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use proto::v1::{Explanation, JobKind, JobLine, JobList, MountReport, Status, WorkerStatus};
+use proto::v1::{Explanation, JobKind, JobLine, JobList, MountReport, Status, Visibility, WorkerStatus};
 use serde_json::{Value, json};
 
 use crate::cli::Format;
@@ -22,6 +22,7 @@ pub fn status(status: &Status, format: Format) -> String {
             },
             "workers": status.workers.len(), "slots": slots, "held": held,
             "jobs_waiting": status.jobs_waiting, "jobs_running": status.jobs_running,
+            "visibility": status.visibility.iter().map(visibility_json).collect::<Vec<_>>(),
         }));
     }
     let mut states: Vec<(&str, usize)> = Vec::new();
@@ -38,7 +39,44 @@ pub fn status(status: &Status, format: Format) -> String {
     // Writing into a text cannot fail.
     let _ = writeln!(text, "workers  {workers}; {held} of {slots} slots held");
     let _ = writeln!(text, "jobs     {} waiting, {} with workers", status.jobs_waiting, status.jobs_running);
+    for visibility in &status.visibility {
+        let _ = writeln!(text, "outputs  {}", seen(visibility));
+    }
     text
+}
+
+/// Classes of waits that are longer than 100 ms; see admin.proto.
+const LONG_FROM: usize = 3;
+
+/// How long launchers waited to see what was written on one mount.
+fn seen(visibility: &Visibility) -> String {
+    let jobs: u64 = visibility.waits.iter().sum();
+    let long: u64 = visibility.waits.iter().skip(LONG_FROM).sum();
+    let waited = jobs - visibility.waits.first().copied().unwrap_or(0);
+    let mount = String::from_utf8_lossy(&visibility.mount);
+    if waited == 0 {
+        return format!("on {mount}: all of {jobs} jobs' seen at once");
+    }
+    let share = |part: u64| format!("{:.1} %", share_of(part, jobs));
+    let (filesystem, longest) = (&visibility.filesystem, seconds(visibility.longest_us));
+    let lost = visibility.given_up;
+    let lost = if lost == 0 { String::new() } else { format!(", {lost} never") };
+    let (waited, long) = (share(waited), share(long));
+    format!(
+        "on {mount} ({filesystem}): of {jobs} jobs {waited} waited, {long} more than 100 ms, at most {longest:.1}s{lost}"
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn share_of(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+fn visibility_json(visibility: &Visibility) -> Value {
+    json!({
+        "mount": String::from_utf8_lossy(&visibility.mount), "filesystem": visibility.filesystem,
+        "waits": visibility.waits, "longest_s": seconds(visibility.longest_us), "given_up": visibility.given_up,
+    })
 }
 
 /// `workers`.
@@ -207,12 +245,24 @@ mod tests {
             ..Default::default()
         };
         let birch = WorkerStatus { mounts: vec![bad], ..worker("birch", "up") };
-        Status { workers: vec![worker("ash", "draining"), birch], jobs_waiting: 3, ..Default::default() }
+        let slow = Visibility {
+            mount: "/shared".into(),
+            filesystem: "nfs4".to_owned(),
+            waits: vec![190, 5, 2, 3, 0, 0],
+            longest_us: 740_000,
+            given_up: 0,
+        };
+        let quick = Visibility { mount: "/quick".into(), waits: vec![7, 0, 0, 0, 0, 0], ..Default::default() };
+        let visibility = vec![slow, quick];
+        Status { workers: vec![worker("ash", "draining"), birch], jobs_waiting: 3, visibility, ..Default::default() }
     }
 
     #[test]
     fn people_see_states_and_what_is_wrong() {
         assert!(status(&sample(), Format::Text).contains("1 draining, 1 up; 2 of 8 slots held"));
+        let text = status(&sample(), Format::Text);
+        let slow = "on /shared (nfs4): of 200 jobs 5.0 % waited, 1.5 % more than 100 ms, at most 0.7s\n";
+        assert!(text.contains(slow) && text.contains("on /quick: all of 7 jobs' seen at once"), "{text}");
         let text = workers(&sample(), Format::Text);
         assert!(text.starts_with("NAME   STATE     HELD"), "{text}");
         assert!(text.ends_with("birch: no jobs of /shared: it is mounted read-only\n"), "{text}");
@@ -224,6 +274,7 @@ mod tests {
         assert_eq!(parsed[1]["mounts"][0]["problem"], "is mounted read-only");
         let parsed: Value = serde_json::from_str(&status(&sample(), Format::Json)).unwrap();
         assert_eq!(parsed["jobs_waiting"], 3);
+        assert_eq!(parsed["visibility"][0]["waits"][3], 3);
         let parsed: Value = serde_json::from_str(&jobs(&JobList::default(), Format::Json)).unwrap();
         assert_eq!(parsed["more"], 0);
     }

@@ -22,6 +22,7 @@ use crate::peer;
 use crate::roster::Roster;
 use crate::session::outbox::Outbox;
 use crate::toolchains::{self, Clients, Comparison};
+use crate::visibility::Visibility;
 
 /// Directories remembered per worker between its full reports.
 const MAX_DIRS: usize = 4096;
@@ -45,6 +46,7 @@ pub struct Dispatch {
     roster: Arc<Roster>,
     audits: Audits,
     directories: DirectoryBook,
+    visibility: Visibility,
 }
 
 struct Client {
@@ -94,6 +96,7 @@ impl Dispatch {
             roster,
             audits: Audits::new(rate),
             directories: DirectoryBook::new(horizon, Timestamp::ZERO),
+            visibility: Visibility::default(),
         }
     }
 
@@ -211,6 +214,7 @@ impl Dispatch {
         let Some(entry) = self.books.get_mut(job) else { return };
         let taken = entry.job.take();
         let kind = taken.as_ref().map(|job| job.kind);
+        let mount = taken.as_ref().and_then(|job| job.mounts.first().cloned());
         if let Some(taken) = taken {
             self.audits.offer(job, taken);
         }
@@ -222,9 +226,15 @@ impl Dispatch {
         if let Some(kind) = kind {
             *self.done.entry(outcome.worker.clone()).or_default().entry(kind).or_default() += 1;
         }
+        mount.iter().for_each(|mount| self.visibility.on_done(mount));
         tracing::debug!(%attempt, worker = outcome.worker, "done");
         let done = v1::JobDone { attempt: Some(attempt_ref(attempt)), outcome: Some(outcome) };
         self.reply(client, launcher_reply::Message::Done(done));
+    }
+
+    /// A launcher says how long it waited to see what a job left.
+    pub fn note_seen(&mut self, seen: v1::Seen) {
+        self.visibility.on_seen(seen);
     }
 
     fn send_home(&mut self, client: ClientId, job: JobId, reason: &LocalReason) {
@@ -646,6 +656,7 @@ impl Dispatch {
             workers: workers.collect(),
             jobs_waiting: snapshot.waiting as u64,
             audits: Some(self.audits.told()),
+            visibility: self.visibility.told(),
             jobs_running: (snapshot.sent + snapshot.running + snapshot.cancelling) as u64,
         }
     }

@@ -219,6 +219,7 @@ impl Driver {
                 self.dispatch.note_cancelled(client, &jobs);
                 self.step(Input::JobsCancelled { client, jobs });
             }
+            Fact::Seen { seen } => self.dispatch.note_seen(seen),
             Fact::ClientLeft { client } => {
                 if self.dispatch.dismiss_client(client) {
                     self.step(Input::ClientGone { client });

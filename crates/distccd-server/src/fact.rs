@@ -33,6 +33,11 @@ pub enum Fact {
         /// Which.
         jobs: Vec<JobId>,
     },
+    /// A launcher has seen what a job left, after a while or never.
+    Seen {
+        /// How long that took.
+        seen: v1::Seen,
+    },
     /// A launcher's conversation ended.
     ClientLeft {
         /// Who.

@@ -31,6 +31,7 @@ pub mod session;
 pub mod state_dir;
 pub mod status;
 pub mod toolchains;
+pub mod visibility;
 
 use std::io;
 use std::net::SocketAddr;

@@ -25,7 +25,7 @@ use crate::program;
 use crate::session::{Done, Session};
 use crate::settings::Fallback;
 use crate::signals::Signals;
-use crate::single::{Missed, seen, unseen};
+use crate::single::{Look, Missed, seen, unseen};
 use crate::slots::LocalSlots;
 
 /// Most jobs at the server at once: enough for a large cluster, bounded for ours and the server's memory.
@@ -82,7 +82,12 @@ async fn run_list(launch: &Launch<'_>, mut source: Source, explain: bool) -> io:
                 let patience = context.settings.visibility_timeout;
                 desk.looked_for.spawn(async move { (id, seen(answer, patience).await) });
             }
-            Some(Ok((id, answer))) = desk.looked_for.join_next() => desk.on_answer(id, answer),
+            Some(Ok((id, (answer, report)))) = desk.looked_for.join_next() => {
+                if let Some(report) = report {
+                    desk.session.report(report).await;
+                }
+                desk.on_answer(id, answer);
+            }
             Some(ended) = desk.locals.join_next() => desk.on_local_end(ended),
             next = source.next(), if room && !source.is_exhausted() => match next {
                 Ok(Some(listed)) => desk.on_command(listed),
@@ -136,7 +141,7 @@ struct Desk<'a> {
     due: Option<Instant>,
     remote: BTreeMap<JobId, Remote>,
     /// Jobs whose outputs this machine is to see yet.
-    looked_for: JoinSet<(JobId, Result<Done, Missed>)>,
+    looked_for: JoinSet<(JobId, Look)>,
     locals: JoinSet<(usize, io::Result<ExitStatus>)>,
     verdict: Verdict,
     count: usize,

@@ -22,6 +22,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Its type.
+    pub(crate) fn filesystem(&self) -> String {
+        String::from_utf8_lossy(&self.filesystem).into_owned()
+    }
+
     /// What this machine sees there of what others do.
     pub(crate) fn sight(&self) -> Sight {
         sight_of(&self.filesystem)

@@ -40,6 +40,9 @@ const PROVEN: Duration = Duration::from_secs(1);
 /// How long a cancelled job's end is waited for: the server acts on the cancellation in any case.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Turns that the connection's task has for a last message: to take it, to frame it, to write it; and some more.
+const TURNS: usize = 8;
+
 /// What became of a job.
 pub enum Answer {
     /// A worker ran it.
@@ -62,6 +65,8 @@ pub struct Done {
     pub worker: String,
     /// When the command was handed over, as this machine stamps files: nanoseconds since 1970.
     pub handed_over: i64,
+    /// The first mount that it touches.
+    pub mount: bytes::Bytes,
     /// How long this machine took to see the files; nothing before it has looked.
     pub waited: Duration,
     /// How far the files' times were off, in nanoseconds, before they were put right; or why they are not.
@@ -215,6 +220,16 @@ impl<'a> Session<'a> {
                     () = until(self.proven_at) => self.on_proven(),
                 },
             }
+        }
+    }
+
+    /// Tells the server how long what a job left took to be seen. Lost if nobody speaks to us any more.
+    pub async fn report(&mut self, seen: v1::Seen) {
+        let Some(link) = &self.link else { return };
+        link.send(launcher_message::Message::Seen(seen));
+        // This may be the last that the process does: the connection's own task is to have its turn.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -423,9 +438,9 @@ impl<'a> Session<'a> {
     fn on_done(&mut self, done: v1::JobDone) {
         let Ok(attempt) = attempt_from(done.attempt.as_ref()) else { return };
         let Some(pending) = self.pending.get_mut(&attempt.job) else { return };
-        let handed_over = pending.handed_over;
+        let (handed_over, mount) = (pending.handed_over, pending.job.mounts.first().cloned().unwrap_or_default());
         let answer = match finish(attempt, done, std::mem::take(&mut pending.output)) {
-            Ok(done) => Answer::Done(Done { handed_over, ..done }),
+            Ok(done) => Answer::Done(Done { handed_over, mount, ..done }),
             Err(problem) => Answer::Locally(problem),
         };
         self.answer(attempt.job, answer);
@@ -447,8 +462,8 @@ fn finish(attempt: Attempt, done: v1::JobDone, mut output: Output) -> Result<Don
     let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
     let exit = ExitStatus::try_from(exit).map_err(|error| error.to_string())?;
     let (stamps, removed) = (outcome.outputs, outcome.removed);
-    let (worker, waited) = (outcome.worker, Duration::ZERO);
-    Ok(Done { exit, output, stamps, removed, worker, handed_over: 0, waited, times: Ok(None) })
+    let (worker, mount, waited) = (outcome.worker, bytes::Bytes::new(), Duration::ZERO);
+    Ok(Done { exit, output, stamps, removed, worker, mount, handed_over: 0, waited, times: Ok(None) })
 }
 
 /// Whether asking again cannot help: the server knows us and does not want us.

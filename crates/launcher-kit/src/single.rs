@@ -143,7 +143,12 @@ async fn at_cluster(context: &Context<'_>, travels: Travels) -> Ending {
                 session.cancel().await;
                 return Ending::Interrupted(number);
             }
-            answer = next_seen(context, &mut session) => answer,
+            (id, (answer, report)) = next_seen(context, &mut session) => {
+                if let Some(report) = report {
+                    session.report(report).await;
+                }
+                (id, answer)
+            }
         };
         match answer {
             Ok(done) => drop(parts.insert(id, done)),
@@ -164,7 +169,7 @@ fn ids(jobs: &[v1::Job]) -> Vec<JobId> {
     jobs.iter().filter_map(|job| job_id_from(&job.id).ok()).collect()
 }
 
-async fn next_seen(context: &Context<'_>, session: &mut Session<'_>) -> (JobId, Result<Done, Missed>) {
+async fn next_seen(context: &Context<'_>, session: &mut Session<'_>) -> (JobId, Look) {
     let (id, answer) = session.next().await;
     (id, seen(answer, context.settings.visibility_timeout).await)
 }
@@ -178,17 +183,22 @@ pub enum Missed {
     Unseen(String),
 }
 
-/// Turns an answer into what this machine can vouch for: an outcome whose files it sees.
-///
-/// # Errors
-/// When there is none.
-pub async fn seen(answer: Answer, patience: Duration) -> Result<Done, Missed> {
-    match answer {
-        Answer::Done(done) => match visibility::wait(&done.stamps, &done.removed, patience).await {
-            Ok(waited) => Ok(Done { waited, times: times::put_right(&done.stamps, done.handed_over), ..done }),
-            Err(why) => Err(Missed::Unseen(why)),
-        },
-        Answer::Locally(why) => Err(Missed::Locally(why)),
+/// What this machine can vouch for, and what the server is to be told of how long that took.
+pub type Look = (Result<Done, Missed>, Option<v1::Seen>);
+
+/// Turns an answer into what this machine can vouch for: an outcome whose files it sees; or says that there is none.
+pub async fn seen(answer: Answer, patience: Duration) -> Look {
+    let done = match answer {
+        Answer::Done(done) => done,
+        Answer::Locally(why) => return (Err(Missed::Locally(why)), None),
+    };
+    match visibility::wait(&done.stamps, &done.removed, patience).await {
+        Ok(waited) => {
+            let report = visibility::report(&done.mount, waited, false);
+            let times = times::put_right(&done.stamps, done.handed_over);
+            (Ok(Done { waited, times, ..done }), report)
+        }
+        Err(why) => (Err(Missed::Unseen(why)), visibility::report(&done.mount, patience, true)),
     }
 }
 

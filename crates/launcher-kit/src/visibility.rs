@@ -15,11 +15,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use proto::v1::Stamp;
+use proto::v1::{Seen, Stamp};
 use rustix::fs::{Mode, OFlags, open, statfs};
 use tokio::time::Instant;
 
-use crate::mount_table::MountTable;
+use crate::mount_table::{Entry, MountTable};
 
 /// The first pause before looking again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -76,6 +76,21 @@ enum Look {
     /// The size and time that it was left with, and another inode number.
     OtherInode,
     Stale,
+}
+
+/// A wait that is not worth a message: the first class of `Visibility` in admin.proto.
+const NO_WAIT: Duration = Duration::from_millis(1);
+
+/// What the server is told of a wait that ended now.
+#[must_use]
+pub fn report(mount: &Bytes, waited: Duration, given_up: bool) -> Option<Seen> {
+    if waited <= NO_WAIT && !given_up {
+        return None;
+    }
+    let table = MountTable::read();
+    let filesystem = table.holding(path_of(mount)).map(Entry::filesystem).unwrap_or_default();
+    let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+    Some(Seen { mount: mount.clone(), filesystem, waited_us, given_up })
 }
 
 /// Waits until every file looks from here as the worker reported it, and until the names that were removed are gone.
@@ -235,6 +250,16 @@ mod tests {
         let future = std::fs::FileTimes::new().set_modified(SystemTime::now() + Duration::from_secs(3600));
         File::options().write(true).open(&file).unwrap().set_times(future).unwrap();
         assert!(block_on(wait(&[earlier], &[], Duration::ZERO)).is_err());
+    }
+
+    #[test]
+    fn only_a_wait_is_worth_a_message() {
+        let mount = Bytes::from_static(b"/");
+
+        assert_eq!(report(&mount, Duration::from_micros(900), false), None);
+        let told = report(&mount, Duration::from_millis(7), false).unwrap();
+        assert_eq!((told.waited_us, told.given_up), (7_000, false));
+        assert!(!told.filesystem.is_empty() && report(&mount, Duration::ZERO, true).is_some());
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn translate(client: ClientId, proof: Proof, message: v1::LauncherMessage) -> Re
             let jobs = cancel.jobs.iter().map(|id| job_id_from(id)).collect::<Result<_, _>>();
             Ok(Some(Fact::Cancelled { client, jobs: jobs.map_err(|error| status::of_decode(&error))? }))
         }
+        Some(launcher_message::Message::Seen(seen)) => Ok(Some(Fact::Seen { seen })),
         // A second hello, or something that a newer minor version added, is passed over.
         Some(launcher_message::Message::Hello(_)) | None => Ok(None),
     }
