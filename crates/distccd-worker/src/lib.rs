@@ -50,7 +50,7 @@ use tokio::sync::Notify;
 
 use crate::agent::Agent;
 use crate::config::{Config, IsolationWish};
-use crate::exec::{Executor, OomWatch};
+use crate::exec::{Congestion, Executor, OomWatch};
 use crate::facts::Host;
 use crate::obituary::LastWords;
 use crate::probe::Probe;
@@ -130,6 +130,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         users: Users::of_this_machine(),
         oom: OomWatch::start(),
         isolation: probe.isolation(&config),
+        congestion: Congestion::default(),
         revalidation: Revalidation::new(config.coherence),
     };
     let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on());

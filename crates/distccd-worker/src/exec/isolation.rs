@@ -1,5 +1,6 @@
 //! Which attempts are isolated, and how.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -49,6 +50,14 @@ impl Isolation {
         published.stamps.retain(|stamp| same(&stamp.path));
         published.removed.retain(|path| same(path));
         published
+    }
+
+    /// The mount that the work's main output is on; of work without any, the one that it is done on.
+    pub(super) fn mount_of<'a>(&'a self, work: &'a Work) -> &'a Path {
+        let cwd = Path::new(OsStr::from_bytes(&work.command.cwd));
+        let place = work.outputs.first().map_or(cwd, PathBuf::as_path);
+        let around = self.mounts.iter().filter(|mount| place.starts_with(mount));
+        around.max_by_key(|mount| mount.as_os_str().len()).map_or(Path::new("/"), PathBuf::as_path)
     }
 
     /// Whether attempts are isolated at all; single ones may still have to work in place.

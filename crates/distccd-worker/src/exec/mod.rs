@@ -4,6 +4,7 @@
 //! Everything here is blocking and belongs to one thread per running attempt.
 
 mod cancel;
+mod congestion;
 mod drain;
 mod identity;
 mod isolation;
@@ -30,6 +31,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 pub use cancel::Canceller;
 pub(crate) use cancel::Word;
 use cancel::{CancelWatch, Urgency};
+pub use congestion::Congestion;
 use drain::Pipes;
 pub use isolation::Isolation;
 use last_words::Circumstances;
@@ -63,6 +65,8 @@ pub struct Executor {
     pub oom: OomWatch,
     /// What attempts see.
     pub isolation: Isolation,
+    /// How many publish at a time.
+    pub congestion: Congestion,
     /// Looks afresh at what others have changed.
     pub(crate) revalidation: Revalidation,
 }
@@ -167,6 +171,17 @@ impl Executor {
         }
     }
 
+    /// Has what the command wrote published, when the filesystem has room for one more who does that.
+    fn commit(&self, running: &mut Running, work: &Work, watch: &CancelWatch) -> Result<Published, AttemptFailure> {
+        let is_wanted = || watch.urgency() != Some(Urgency::Now);
+        let turn = self.congestion.turn(self.isolation.mount_of(work), is_wanted);
+        let mut turn = turn.ok_or(AttemptFailure::Cancelled)?;
+        let published = running.until_committed(watch)?;
+        let bytes = published.stamps.iter().map(|stamp| stamp.size).sum();
+        turn.on_done(published.stamps.len() + published.removed.len(), bytes);
+        Ok(self.isolation.said(published))
+    }
+
     fn start(&self, work: &Work, identity: Option<Identity>) -> Result<Running, AttemptFailure> {
         let failed = |what: &str, error: io::Error| AttemptFailure::SpawnFailed(format!("cannot {what}: {error}"));
         let ends = Ends::open(&work.command)
@@ -234,7 +249,7 @@ impl Executor {
             return Ok(outcome);
         }
         match watch.await_word() {
-            Word::Commit => running.published = self.isolation.said(running.until_committed(watch)?),
+            Word::Commit => running.published = self.commit(running, work, watch)?,
             Word::Discard => return Err(AttemptFailure::Cancelled),
         }
         Ok(outcome)
