@@ -114,6 +114,37 @@ fn a_directory_or_file_of_this_machine_mounted_over_a_shared_one_keeps_a_command
 }
 
 #[test]
+fn a_mount_that_hangs_and_has_nothing_to_do_with_a_command_does_not_hold_it_up() {
+    if !is_root() {
+        return; // who may open /dev/fuse differs
+    }
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    let dead = tempfile::tempdir().unwrap();
+    // A FUSE mount whose daemon, the shell, never says a word. It is gone with the shell; what hangs on it dies of SIGKILL.
+    let dead_mount = |line: &str| {
+        format!(
+            "unshare --mount sh -c 'exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 \
+             dead {} && {line}'",
+            dead.path().display()
+        )
+    };
+    let within = |line: &str| format!("timeout --signal=KILL 60 {line} 3<&-");
+
+    let asked =
+        shell(&cluster, &dir, &dead_mount(&format!("timeout --signal=KILL 1 ls {} 3<&-", dead.path().display())));
+    let mounts = format!("{}:{}", dead.path().display(), cluster.mount().display());
+    let line = format!("{} --fs-mount={mounts} gcc -c a.c -o a.o", launcher());
+    let seen = shell(&cluster, &dir, &dead_mount(&within(&line)));
+
+    assert_eq!(asked.exit, 137, "the mount does not hang: {}", asked.err());
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    let notes = cluster.take_notes();
+    assert!(notes.contains("ran on ash"), "{notes}");
+}
+
+#[test]
 fn root_without_its_capabilities_is_nobody_special_on_a_worker_either() {
     let cluster = Cluster::start(&[("ash", 1)]);
     let dir = cluster.dir("build");

@@ -79,7 +79,7 @@ impl<'a> Looks<'a> {
         }
         let after: Vec<_> = paths().map(|path| Revalidation::changed_at_the_server(path)).collect();
         // What was missing and is there may have come into view before we looked.
-        before != after || after[dirs.len()..].iter().any(Option::is_some)
+        before != after || after[dirs.len()..].iter().any(Option::is_some) || speaks_of_stale_files(said)
     }
 
     /// Below each searched directory, where a file that was not found would be.
@@ -101,6 +101,13 @@ impl<'a> Looks<'a> {
     }
 }
 
+/// Whether a tool has met a file that is another by now (ESTALE): on GlusterFS one that somebody has removed or replaced is
+/// known for a moment still. The archiver has no words for that error (`bfd_errmsg` of binutils).
+fn speaks_of_stale_files(said: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(said);
+    ["Stale file handle", "cause of error unknown"].iter().any(|words| text.contains(words))
+}
+
 /// Files that a compiler says it has not found.
 fn missing_in(said: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let text = String::from_utf8_lossy(said).into_owned();
@@ -115,6 +122,13 @@ fn missing_in(said: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_another_by_now_is_no_fault_of_the_commands() {
+        assert!(speaks_of_stale_files(b"ar: shelf2/libarchive0.a: cause of error unknown\n"));
+        assert!(speaks_of_stale_files(b"as: can't create main.o: Stale file handle\n"));
+        assert!(!speaks_of_stale_files(b"ar: shelf2/libarchive0.a: No such file or directory\n"));
+    }
 
     #[test]
     fn compilers_name_what_they_did_not_find() {
