@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use commit::Sight;
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 
 use crate::mount_table::MountTable;
 
@@ -80,36 +80,16 @@ pub(crate) enum Found {
 
 /// How something looks from here, symbolic links followed; one look has it all.
 pub(crate) struct Looked {
-    facts: Statx,
+    pub(crate) kind: FileType,
+    /// `/dev/null` is the same everywhere.
+    pub(crate) is_dev_null: bool,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    /// In nanoseconds since 1970.
+    pub(crate) mtime_ns: i64,
     on: Filesystem,
     /// Where it really is, if its name is a symbolic link.
     led: Option<PathBuf>,
-}
-
-impl Looked {
-    pub(crate) fn kind(&self) -> FileType {
-        FileType::from_raw_mode(self.facts.stx_mode.into())
-    }
-
-    /// `/dev/null` is the same everywhere: character device 1:3 (Linux admin-guide/devices.txt).
-    pub(crate) fn is_dev_null(&self) -> bool {
-        let number = (self.facts.stx_rdev_major, self.facts.stx_rdev_minor);
-        self.kind() == FileType::CharacterDevice && number == (1, 3)
-    }
-
-    pub(crate) fn inode(&self) -> u64 {
-        self.facts.stx_ino
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.facts.stx_size
-    }
-
-    /// In nanoseconds since 1970.
-    pub(crate) fn mtime_ns(&self) -> i64 {
-        let time = &self.facts.stx_mtime;
-        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into())
-    }
 }
 
 impl Places {
@@ -193,7 +173,7 @@ impl Places {
     pub(crate) fn find(path: &Path) -> Found {
         match look(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
             Err(_) => Found::Missing,
-            Ok(looked) if looked.kind() == FileType::Symlink => match follow(path) {
+            Ok(looked) if looked.kind == FileType::Symlink => match follow(path) {
                 Ok((real, looked)) => Found::There(Looked { led: Some(real), ..looked }),
                 Err(error) => Found::Dangling(error),
             },
@@ -327,7 +307,7 @@ impl Places {
 static NO_MOUNTS: MountTable = MountTable::none();
 
 fn resolve(path: &Path) -> io::Result<Resolved> {
-    follow(path).map(|(real, looked)| Resolved { real, on: looked.on, is_dir: looked.kind() == FileType::Directory })
+    follow(path).map(|(real, looked)| Resolved { real, on: looked.on, is_dir: looked.kind == FileType::Directory })
 }
 
 /// Lets the kernel follow a path to its end, whatever lies there: `O_PATH` opens nothing and asks no server for data.
@@ -341,8 +321,18 @@ fn follow(path: &Path) -> io::Result<(PathBuf, Looked)> {
 fn look(dir: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<Looked> {
     let facts = statx(dir, path, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
     let mount = if facts.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { facts.stx_mnt_id };
-    let on = Filesystem { device: makedev(facts.stx_dev_major, facts.stx_dev_minor), mount };
-    Ok(Looked { facts, on, led: None })
+    let kind = FileType::from_raw_mode(facts.stx_mode.into());
+    let time = &facts.stx_mtime;
+    Ok(Looked {
+        kind,
+        // Character device 1:3 (Linux admin-guide/devices.txt).
+        is_dev_null: kind == FileType::CharacterDevice && (facts.stx_rdev_major, facts.stx_rdev_minor) == (1, 3),
+        inode: facts.stx_ino,
+        size: facts.stx_size,
+        mtime_ns: time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into()),
+        on: Filesystem { device: makedev(facts.stx_dev_major, facts.stx_dev_minor), mount },
+        led: None,
+    })
 }
 
 /// The canonical path of something that exists.

@@ -64,13 +64,13 @@ impl<'a> Survey<'a> {
         let whole = self.cwd.join(path);
         let found = Places::find(&whole);
         let Found::There(looked) = &found else { return Ok(()) };
-        if looked.is_dev_null() {
+        if looked.is_dev_null {
             return Ok(());
         }
-        if looked.kind() == FileType::Directory {
+        if looked.kind == FileType::Directory {
             return self.visit_dir(input);
         }
-        if looked.kind() != FileType::RegularFile {
+        if looked.kind != FileType::RegularFile {
             return Err(stays(format!("the input {} is not a regular file", shown(path))));
         }
         match self.places.of_found(self.cwd, path, &found) {
@@ -97,10 +97,10 @@ impl<'a> Survey<'a> {
         // it is a link or a device has to be known, and one look is the least.
         let found = Places::find(&whole);
         if let Found::There(looked) = &found {
-            if looked.is_dev_null() {
+            if looked.is_dev_null {
                 return Ok(());
             }
-            if looked.kind() != FileType::RegularFile {
+            if looked.kind != FileType::RegularFile {
                 return Err(stays(format!("the output {} is not a regular file", shown(path))));
             }
         }
@@ -178,9 +178,9 @@ fn shown(path: impl AsRef<OsStr>) -> String {
 pub(crate) fn stamp(path: &Path, looked: &Looked) -> v1::Stamp {
     v1::Stamp {
         path: path.as_os_str().as_bytes().to_vec().into(),
-        inode: looked.inode(),
-        size: looked.size(),
-        mtime_ns: looked.mtime_ns(),
+        inode: looked.inode,
+        size: looked.size,
+        mtime_ns: looked.mtime_ns,
         fresh: false,
     }
 }
