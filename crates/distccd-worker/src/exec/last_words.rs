@@ -19,8 +19,10 @@ const SIGNALS: [(&str, libc::c_int); 5] = [
     ("Hangup", libc::SIGHUP),
 ];
 
-/// Errors of a filesystem that this machine reaches and others may reach better.
-const FILESYSTEM: [&str; 3] = ["Input/output error", "Stale file handle", "Transport endpoint is not connected"];
+/// Errors of a filesystem that this machine reaches and others may reach better. The archiver has no words for a stale file
+/// (`bfd_errmsg` of binutils).
+const FILESYSTEM: [&str; 4] =
+    ["Input/output error", "Stale file handle", "cause of error unknown", "Transport endpoint is not connected"];
 
 /// Errors of one who has no room for what it writes.
 const SPACE: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
@@ -161,7 +163,11 @@ mod tests {
             Some(AttemptFailure::NoSpace(_))
         ));
         assert!(matches!(failure("as: can't write a.o: 'No space left on device'"), Some(AttemptFailure::NoSpace(_))));
-        for said in ["cc1: fatal error: a.c: Input/output error\n", "ld: cannot open b.o: Stale file handle\n"] {
+        for said in [
+            "cc1: fatal error: a.c: Input/output error\n",
+            "ld: cannot open b.o: Stale file handle\n",
+            "ar: shelf2/libarchive0.a: cause of error unknown\n",
+        ] {
             assert!(matches!(failure(said), Some(AttemptFailure::InputsNotVisible(_))), "{said}");
         }
     }

@@ -237,9 +237,14 @@ impl Executor {
         if let Some(why) = ended.full.filter(|_| !evidence.cancelled) {
             return Err(AttemptFailure::NoSpace(why));
         }
-        let outcome = report::judge(ended.exit, ended.usage, &evidence)?;
-        running.digests = ended.digests;
         let is_isolated = running.circumstances.is_isolated;
+        let outcome = report::judge(ended.exit, ended.usage, &evidence).inspect_err(|failure| {
+            // A second look may be all that it takes, sooner than another worker.
+            if is_isolated && matches!(failure, AttemptFailure::InputsNotVisible(_)) {
+                witness.is_void(running.stderr_tail.text());
+            }
+        })?;
+        running.digests = ended.digests;
         if is_isolated && outcome.exit != ExitStatus::Code(0) && witness.is_void(running.stderr_tail.text()) {
             return Err(AttemptFailure::InputsNotVisible("what it read was out of date".to_owned()));
         }
