@@ -46,7 +46,7 @@ const TURNS: usize = 8;
 /// What became of a job.
 pub enum Answer {
     /// A worker ran it.
-    Done(Done),
+    Done(Box<Done>),
     /// The cluster does not take it; why.
     Locally(String),
 }
@@ -440,7 +440,7 @@ impl<'a> Session<'a> {
         let Some(pending) = self.pending.get_mut(&attempt.job) else { return };
         let (handed_over, mount) = (pending.handed_over, pending.job.mounts.first().cloned().unwrap_or_default());
         let answer = match finish(attempt, done, std::mem::take(&mut pending.output)) {
-            Ok(done) => Answer::Done(Done { handed_over, mount, ..done }),
+            Ok(done) => Answer::Done(Box::new(Done { handed_over, mount, ..done })),
             Err(problem) => Answer::Locally(problem),
         };
         self.answer(attempt.job, answer);

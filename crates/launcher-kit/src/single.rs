@@ -189,7 +189,7 @@ pub type Look = (Result<Done, Missed>, Option<v1::Seen>);
 /// Turns an answer into what this machine can vouch for: an outcome whose files it sees; or says that there is none.
 pub async fn seen(answer: Answer, patience: Duration) -> Look {
     let done = match answer {
-        Answer::Done(done) => done,
+        Answer::Done(done) => *done,
         Answer::Locally(why) => return (Err(Missed::Locally(why)), None),
     };
     match visibility::wait(&done.stamps, &done.removed, patience).await {

@@ -97,7 +97,8 @@ mod tests {
             let time = if age < 0 { SystemTime::now() + age_of } else { SystemTime::now() - age_of };
             File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
             let name = Bytes::copy_from_slice(path.as_os_str().as_bytes());
-            let since = fs::metadata(&path).unwrap().modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let since =
+                fs::metadata(&path).unwrap().modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
             Stamp { path: name, mtime_ns: i64::try_from(since.as_nanos()).unwrap(), fresh, ..Stamp::default() }
         };
         ages.iter().map(make).collect()
