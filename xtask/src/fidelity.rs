@@ -16,6 +16,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Fidelity) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--quiet", "--package", "e2e", "--bin", "fidelity", "--"]);
     cargo.env("DISTCCD_BIN_DIR", workspace.target().join("debug"));
+    cargo.args(["--isolation", &flags.isolation]);
     if let Some(only) = &flags.only {
         cargo.args(["--only", only]);
     }

@@ -205,6 +205,9 @@ pub(crate) struct Fidelity {
     /// Only the cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+    /// How the worker keeps what commands write from others: its own setting
+    #[arg(long, value_name = "auto|overlay|redirect|off", default_value = "auto")]
+    pub(crate) isolation: String,
 }
 
 /// Flags of `install`.

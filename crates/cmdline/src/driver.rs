@@ -11,7 +11,7 @@ use crate::ledger::{Ledger, spelled};
 use crate::parse::{CommandLine, Spoken, Word};
 use crate::response_file::Expansion;
 use crate::tool::{Family, Tool};
-use crate::{Files, Job, LocalReason, grammars, outputs, path, split};
+use crate::{Files, Job, LocalReason, grammars, outputs, path, redirect, split};
 
 /// The meaning of a call of a driver. `args` is the command as given, `expansion` as the tool sees it.
 pub(crate) fn understand(
@@ -30,9 +30,12 @@ pub(crate) fn understand(
     let kind = driver.kind();
     outputs::enter(&mut driver);
     driver.ledger.writes_unlisted |= driver.renames;
-    let mut job = driver.ledger.close(kind);
+    let mut job = std::mem::take(&mut driver.ledger).close(kind);
     job.repeatable &= !job.in_place;
     job.units = units;
+    if job.outputs_complete && !job.in_place && expansion.files.is_empty() {
+        job.redirects = redirect::words(&driver, &line, args, &job.outputs);
+    }
     Ok(job)
 }
 

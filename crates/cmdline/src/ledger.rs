@@ -135,6 +135,7 @@ impl Ledger {
             native: false,
             repeatable: !self.once_only,
             units: Vec::new(),
+            redirects: Vec::new(),
             inputs,
             outputs,
             dirs,

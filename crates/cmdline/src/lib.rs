@@ -42,6 +42,7 @@ mod meaning;
 mod outputs;
 mod parse;
 mod path;
+mod redirect;
 mod response_file;
 mod split;
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub struct Job {
     /// it writes (`ld -r a.o -o a.o`). So, although in place: `ar r`, `d`, `m`, `s`, `ranlib` and `strip`, whose result
     /// is a fixed point, provided that the file is whole: who cannot tell runs them on a copy.
     pub repeatable: bool,
+    /// For each of `outputs`, in order, the place among the arguments (`argv[0]` not counted) of the word that names it:
+    /// another name there changes nothing but where the output goes. Empty when that cannot be said.
+    pub redirects: Vec<usize>,
     /// The units of a command with several sources that can be run as several commands without a difference that
     /// anyone could observe, **provided that all sources exist** (Clang compiles none if it misses one), if what they
     /// print is kept in order, all of them are run, and the command fails if one of them does. Empty when it must

@@ -677,6 +677,7 @@ fn assignment_of(job: &v1::Job, worker: WorkerId, directories: &mut DirectoryBoo
         dirs: job.dirs.clone(),
         inputs: job.inputs.clone(),
         outputs: job.outputs.clone(),
+        redirects: job.redirects.clone(),
         ..v1::Assignment::default()
     }
 }

@@ -82,8 +82,8 @@ pub struct Cli {
     /// Where output of commands beyond 1 MiB is kept until the server has it [default: TMPDIR, or /tmp].
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<String>,
-    /// Whether attempts are isolated [default: auto].
-    #[arg(long, value_name = "auto|overlay|off")]
+    /// How what attempts write is kept from others until they have ended [default: auto].
+    #[arg(long, value_name = "auto|overlay|redirect|off")]
     pub isolation: Option<String>,
     /// What an isolated attempt may write, in memory, before it is published [default: a quarter of the memory].
     #[arg(long, value_name = "SIZE")]

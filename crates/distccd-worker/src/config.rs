@@ -63,12 +63,14 @@ pub enum IsolationWish {
     Auto,
     /// Always: a machine that cannot takes no work.
     Overlay,
+    /// No overlays; plain compiles are told other names for their outputs, all else writes in place.
+    Redirect,
     /// Never: commands write in place.
     Off,
 }
 
 impl IsolationWish {
-    const ALL: &[Self] = &[Self::Auto, Self::Overlay, Self::Off];
+    const ALL: &[Self] = &[Self::Auto, Self::Overlay, Self::Redirect, Self::Off];
 }
 
 impl fmt::Display for IsolationWish {
@@ -76,6 +78,7 @@ impl fmt::Display for IsolationWish {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Overlay => "overlay",
+            Self::Redirect => "redirect",
             Self::Off => "off",
         })
     }

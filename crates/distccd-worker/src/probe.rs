@@ -22,6 +22,8 @@ use crate::spawner::{Namespaces, Spawner};
 pub struct Probe {
     mounts: Vec<Found>,
     scratch_limit: u64,
+    /// Whether plain compiles are redirected where they are not isolated.
+    redirects: bool,
 }
 
 /// One mount.
@@ -54,11 +56,13 @@ impl Probe {
             let path = fs::canonicalize(mount).unwrap_or_else(|_| mount.clone());
             let isolation = match config.isolation {
                 IsolationWish::Off => Err("the setting `isolation` is `off`".to_owned()),
+                IsolationWish::Redirect => Err("the setting `isolation` is `redirect`".to_owned()),
                 IsolationWish::Auto | IsolationWish::Overlay => try_out(&path, &table, config, spawner),
             };
             Found { filesystem: table.filesystem_of(&path), path, isolation, cost: None }
         });
-        Self { mounts: mounts.collect(), scratch_limit: config.scratch_limit }
+        let redirects = config.isolation != IsolationWish::Off;
+        Self { mounts: mounts.collect(), scratch_limit: config.scratch_limit, redirects }
     }
 
     /// Measures what isolation costs an attempt, in turns with none, so that a busy machine hurts both.
@@ -102,9 +106,19 @@ impl Probe {
         Isolation {
             mounts: of(&mut isolated.iter()),
             same_path: of(&mut isolated.iter().filter(same_path)),
-            slow_rename: of(&mut isolated.iter().filter(slow)),
+            slow_rename: of(&mut self.mounts.iter().filter(slow)),
             scratch_limit: config.scratch_limit,
+            redirects: self.redirects,
             durable: config.durability == crate::config::Durability::Fsync,
+        }
+    }
+
+    /// What attempts do that are not isolated.
+    const fn instead(&self) -> &'static str {
+        if self.redirects {
+            "work in place, but for plain compiles, whose outputs are published when they have ended"
+        } else {
+            "work in place"
         }
     }
 
@@ -113,7 +127,7 @@ impl Probe {
             let (path, filesystem) = (mount.path.display(), &mount.filesystem);
             match &mount.isolation {
                 Ok(()) => tracing::info!(%path, filesystem, commit = mount.commit(), "attempts are isolated"),
-                Err(why) => tracing::warn!(%path, filesystem, "attempts work in place: {why}"),
+                Err(why) => tracing::warn!(%path, filesystem, "attempts {}: {why}", self.instead()),
             }
         }
     }
@@ -148,11 +162,11 @@ impl fmt::Display for Probe {
                         writeln!(f, "  cost:       {with} us until the command can start, {without} us in place")?;
                     }
                 }
-                Err(why) => writeln!(f, "  isolation:  none, attempts work in place\n  reason:     {why}")?,
+                Err(why) => writeln!(f, "  isolation:  none, attempts {}\n  reason:     {why}", self.instead())?,
             }
         }
         if !self.isolates() && self.mounts.iter().any(|mount| mount.isolation.is_ok()) {
-            writeln!(f, "All attempts work in place, because they would see all mounts.")?;
+            writeln!(f, "All attempts {}, because they would see all mounts.", self.instead())?;
         }
         Ok(())
     }

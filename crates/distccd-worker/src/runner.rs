@@ -103,6 +103,7 @@ pub(crate) fn spawn(
             attempt,
             command: task.command,
             outputs,
+            redirects: task.redirects,
             never_in_place: task.when_permitted,
             is_audited: task.is_audited,
             is_shadow: task.is_shadow,

@@ -22,6 +22,8 @@ pub(crate) struct Task {
     pub(crate) inputs: Vec<v1::Stamp>,
     /// What it is known to write.
     pub(crate) outputs: Vec<Bytes>,
+    /// For each of `outputs`, the word of the command that names it, where the command may be told another name.
+    pub(crate) redirects: Vec<u32>,
     /// The directories that it searches, as they looked to the launcher.
     pub(crate) searched: Vec<v1::Stamp>,
     /// Whether more may have changed than the server has told.
@@ -59,6 +61,7 @@ fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
         dirs: wire.dirs,
         inputs: wire.inputs,
         outputs: wire.outputs,
+        redirects: wire.redirects,
         searched: wire.searched,
         is_unsure: wire.changes_unknown,
         arrived: Tick::default(),

@@ -30,7 +30,10 @@ pub(crate) struct Draft<'a> {
 
 impl Draft<'_> {
     pub(crate) fn whole(&self) -> v1::Job {
-        self.job(self.invocation.args(), &self.job.inputs, &self.job.outputs)
+        let whole = self.job(self.invocation.args(), &self.job.inputs, &self.job.outputs);
+        // `argv[0]` comes first there.
+        let redirects = self.job.redirects.iter().map(|place| u32::try_from(place + 1)).collect::<Result<_, _>>();
+        v1::Job { redirects: redirects.unwrap_or_default(), ..whole }
     }
 
     pub(crate) fn unit(&self, unit: &Unit) -> v1::Job {
@@ -60,6 +63,7 @@ impl Draft<'_> {
             cpu_class: self.cpu_class.map_or(0, CpuClass::digest),
             priority: self.judge.settings.priority,
             searched: self.survey.searched(),
+            redirects: Vec::new(),
         }
     }
 

@@ -28,7 +28,14 @@ impl Harness {
     /// Through the launchers, to a cluster of one worker.
     #[must_use]
     pub fn new() -> Self {
-        let cluster = Cluster::start(&[("ash", u32::try_from(LANES).unwrap())]);
+        Self::with("auto")
+    }
+
+    /// The same with a worker whose setting `isolation` is this.
+    #[must_use]
+    pub fn with(isolation: &str) -> Self {
+        let mut cluster = Cluster::start(&[]);
+        cluster.start_worker("ash", &[&format!("--max-jobs={LANES}"), &format!("--isolation={isolation}")]);
         // Other users must get at the mount, and at the launchers wherever they were built.
         let tools = cluster.dir("tools");
         for name in ["cc-launcher", "ld-launcher"] {

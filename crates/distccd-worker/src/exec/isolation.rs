@@ -25,6 +25,25 @@ pub struct Isolation {
     pub scratch_limit: u64,
     /// Whether what is published is to be on disk before the result.
     pub durable: bool,
+    /// Whether commands that are not isolated are told other names for their outputs, where that is possible.
+    pub redirects: bool,
+}
+
+/// How what one command writes is kept from others until it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// All of it, by overlays.
+    Overlay(Namespaces),
+    /// Its outputs are all that it writes, and it is told other names for them.
+    Redirect,
+    /// Not at all.
+    InPlace,
+}
+
+impl Way {
+    pub(super) fn namespaces(self) -> Namespaces {
+        if let Self::Overlay(namespaces) = self { namespaces } else { Namespaces::None }
+    }
 }
 
 impl Isolation {
@@ -65,14 +84,46 @@ impl Isolation {
         !self.mounts.is_empty()
     }
 
-    pub(crate) fn namespaces_for(&self, work: &Work) -> Namespaces {
-        match Self::possible() {
-            _ if !self.is_on() || is_mounted_below(&self.mounts) => Namespaces::None,
-            Namespaces::User if meets_strangers(work) => Namespaces::None,
-            possible => possible,
+    pub(super) fn way_for(&self, work: &Work) -> Way {
+        let namespaces = Self::possible();
+        let overlay = self.is_on()
+            && !is_mounted_below(&self.mounts)
+            && !(namespaces == Namespaces::User && meets_strangers(work));
+        match () {
+            () if overlay => Way::Overlay(namespaces),
+            () if self.redirects && can_redirect(work) => Way::Redirect,
+            () => Way::InPlace,
         }
     }
 }
+
+/// Whether the command names its outputs by words that can be others, and a new file in the place of each is what it
+/// would leave there by itself: there is none yet, or one like those that it makes.
+fn can_redirect(work: &Work) -> bool {
+    let command = &work.command;
+    let cwd = crate::keeper::path_of(&command.cwd);
+    let says = |(output, word): (&PathBuf, &u32)| {
+        let said = usize::try_from(*word).ok().filter(|word| *word > 0).and_then(|word| command.argv.get(word));
+        said.is_some_and(|said| cwd.join(OsStr::from_bytes(said)) == *output)
+    };
+    let all_said = work.redirects.len() == work.outputs.len() && work.outputs.iter().zip(&work.redirects).all(says);
+    let is_replaceable = |output: &PathBuf| match fs::symlink_metadata(output) {
+        Ok(facts) => {
+            let (fresh, owner) = (0o666 & !command.umask, command.identity.uid);
+            let is_fresh = facts.mode() & 0o7777 == fresh && facts.uid() == owner;
+            facts.is_file() && is_fresh && facts.nlink() == 1 && facts.len() <= MOST_COPIED
+        }
+        Err(error) => {
+            let has_room =
+                || output.parent().and_then(|folder| fs::metadata(folder).ok()).is_some_and(|it| it.is_dir());
+            error.kind() == std::io::ErrorKind::NotFound && has_room()
+        }
+    };
+    !work.outputs.is_empty() && all_said && work.outputs.iter().all(is_replaceable)
+}
+
+/// The largest output that is copied to be replaced.
+const MOST_COPIED: u64 = 64 << 20;
 
 /// Whether the command writes where the files of others are, or of another of our groups: a user namespace of one user
 /// and one group cannot copy those up, and the command would see errors that are ours. Or into a file with several

@@ -34,13 +34,14 @@ use cancel::{CancelWatch, Urgency};
 pub use congestion::Congestion;
 use drain::Pipes;
 pub use isolation::Isolation;
+use isolation::Way;
 use last_words::Circumstances;
 pub use oom::OomWatch;
 
 use crate::keeper::UNKILLABLE_AFTER;
 use crate::keeper::conversation::{Ended, Order, Published, Reply, Request, receive_reply, send_order, send_request};
 use crate::revalidation::Revalidation;
-use crate::spawner::{Namespaces, Spawner};
+use crate::spawner::Spawner;
 use crate::users::Users;
 
 /// Which of the two streams.
@@ -80,6 +81,8 @@ pub struct Work {
     pub command: CommandSpec,
     /// What it is known to write, absolute, the main output first.
     pub outputs: Vec<PathBuf>,
+    /// For each of `outputs`, the word of the command that names it, if the command may be told another name.
+    pub redirects: Vec<u32>,
     /// Whether it must not run where its writing could not be held back.
     pub never_in_place: bool,
     /// Whether to say what it wrote.
@@ -186,14 +189,14 @@ impl Executor {
         let failed = |what: &str, error: io::Error| AttemptFailure::SpawnFailed(format!("cannot {what}: {error}"));
         let ends = Ends::open(&work.command)
             .map_err(|error| failed("make a pipe or terminal for what the command prints", error))?;
-        let namespaces = self.isolation.namespaces_for(work);
-        if work.never_in_place && namespaces == Namespaces::None {
+        let way = self.isolation.way_for(work);
+        if work.never_in_place && way == Way::InPlace {
             let why = "what this attempt writes cannot be held back on this worker, and another may be executing";
             return Err(AttemptFailure::Refused(why.to_owned()));
         }
         let conversation = self
             .spawner
-            .open_keeper(namespaces, &ends.inner_stdout, &ends.inner_stderr)
+            .open_keeper(way.namespaces(), &ends.inner_stdout, &ends.inner_stderr)
             .map_err(|error| failed("reach the spawner", error))?;
         let mut request = Request {
             command: Some(work.command.clone().into()),
@@ -202,6 +205,9 @@ impl Executor {
         };
         request.set_attempt(work.attempt);
         request.audited = work.is_audited;
+        if way == Way::Redirect {
+            request.redirects.clone_from(&work.redirects);
+        }
         request.outputs = work.outputs.iter().map(|path| isolation::bytes_of(path)).collect();
         send_request(&conversation, &request).map_err(|error| failed("tell the keeper what to run", error))?;
         let Ends { stdout, stderr, .. } = ends;
@@ -214,7 +220,8 @@ impl Executor {
             is_lost: false,
             digests: Vec::new(),
             published: Published::default(),
-            circumstances: Circumstances::of(&work.command, namespaces != Namespaces::None),
+            publishes: way != Way::InPlace,
+            circumstances: Circumstances::of(&work.command, matches!(way, Way::Overlay(_))),
         })
     }
 
@@ -248,8 +255,8 @@ impl Executor {
         if is_isolated && outcome.exit != ExitStatus::Code(0) && witness.is_void(running.stderr_tail.text()) {
             return Err(AttemptFailure::InputsNotVisible("what it read was out of date".to_owned()));
         }
-        witness.on_ready(is_isolated && !work.is_shadow)?;
-        if !is_isolated || work.is_shadow {
+        witness.on_ready(running.publishes && !work.is_shadow)?;
+        if !running.publishes || work.is_shadow {
             // The keeper of a shadow goes with its conversation, and what was written with the keeper.
             return Ok(outcome);
         }
@@ -308,6 +315,8 @@ struct Running {
     is_lost: bool,
     digests: Vec<FileDigest>,
     published: Published,
+    /// What it writes is published when it has ended, or let go.
+    publishes: bool,
     circumstances: Circumstances,
 }
 

@@ -39,6 +39,9 @@ pub(crate) struct Request {
     /// Those of the mounts where a rename makes readers wait.
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(crate) slow_rename: Vec<Vec<u8>>,
+    /// For each of `outputs`, the word of the command that is to name another place; empty for none.
+    #[prost(uint32, repeated, tag = "11")]
+    pub(crate) redirects: Vec<u32>,
     #[prost(bytes = "vec", tag = "7")]
     pub(crate) job: Vec<u8>,
     #[prost(uint32, tag = "8")]

@@ -16,6 +16,7 @@ pub(crate) mod conversation;
 mod digests;
 mod fence;
 mod publish;
+pub(crate) mod redirect;
 pub(crate) mod rights;
 pub(crate) mod tree;
 mod unfinished;
@@ -35,6 +36,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::conversation::{Ended, Order, Reply, Request};
+use self::redirect::Redirection;
 use self::tree::Tree;
 use self::view::{Needs, View};
 use crate::lease_page::LeasePage;
@@ -94,32 +96,70 @@ fn attempt(
         }
         namespaces => Some(enter(namespaces, start.us, request, spec.as_ref())?),
     };
-    let Some(spec) = spec else {
+    let Some(mut spec) = spec else {
         let _ = conversation::send_reply(conversation, Reply::Started);
         return Ok(());
     };
-    if view.is_some() {
+    let caught = match view {
+        Some(view) => Caught::Overlays(view),
+        None if request.redirects.is_empty() => Caught::Nothing,
+        None => Caught::Outputs(redirect(request, &mut spec)?),
+    };
+    if !matches!(caught, Caught::Nothing) {
         publish::remove_leftovers(request);
     }
     let (began, began_at) = (Instant::now(), clock_gettime(ClockId::Realtime));
     let (pid, pidfd) = command::start(&spec, request.identity().as_ref(), outputs)?;
     let _ = conversation::send_reply(conversation, Reply::Started);
+    let view = if let Caught::Overlays(view) = &caught { Some(view) } else { None };
     let tree = Tree::new(pid, pidfd, view.is_some());
     let heard = watch(conversation, &tree);
     let wall = began.elapsed();
-    let Some(mut ended) = end(conversation, tree, wall, view.as_ref()) else { return Ok(()) };
-    if let Some(view) = view.as_ref().filter(|_| request.audited) {
+    let Some(mut ended) = end(conversation, tree, wall, view) else { return Ok(()) };
+    if let Some(view) = view.filter(|_| request.audited) {
         ended.digests = digests::of(&view.layers).unwrap_or_default();
     }
     if conversation::send_reply(conversation, Reply::Ended(ended)).is_err() || !heard {
         return Ok(());
     }
-    let Some(view) = view else { return Ok(()) };
+    if matches!(caught, Caught::Nothing) {
+        return Ok(());
+    }
     if await_word(conversation) == Some(Order::Commit) {
-        let published = publish::publish(&view, request, began_at, start.page, conversation)?;
+        let published = publish::publish(&caught, request, began_at, start.page, conversation)?;
         let _ = conversation::send_reply(conversation, Reply::Committed(published));
     }
     Ok(())
+}
+
+/// What a command writes before it is published.
+enum Caught {
+    /// All of it.
+    Overlays(View),
+    /// Its outputs, which are all that it writes.
+    Outputs(Redirection),
+    /// Nothing: it works in place.
+    Nothing,
+}
+
+impl Caught {
+    fn layers(&self) -> &[view::Layer] {
+        match self {
+            Self::Overlays(view) => &view.layers,
+            Self::Outputs(redirection) => &redirection.layers,
+            Self::Nothing => &[],
+        }
+    }
+}
+
+fn redirect(request: &Request, spec: &mut CommandSpec) -> Result<Redirection, AttemptFailure> {
+    let cannot = |error: std::io::Error| {
+        AttemptFailure::NoSpace(format!("cannot make room for what the command writes: {error}"))
+    };
+    if let Some(identity) = request.identity() {
+        rights::act_as(&identity).map_err(cannot)?;
+    }
+    Redirection::prepare(request, spec).map_err(cannot)
 }
 
 fn enter(

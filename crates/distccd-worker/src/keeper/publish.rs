@@ -17,13 +17,13 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, open, open
 use super::conversation::{Published, Request};
 use super::unfinished::Noting;
 use super::view::{Layer, View};
-use super::{fence, path_of, rights};
+use super::{Caught, fence, path_of, rights};
 use crate::lease_page::LeasePage;
 use crate::spawner::Namespaces;
 
 /// Publishes it all, the main output last.
 pub(super) fn publish(
-    view: &View,
+    caught: &Caught,
     request: &Request,
     began: Timespec,
     page: &LeasePage,
@@ -32,8 +32,19 @@ pub(super) fn publish(
     let user = publisher(request);
     rights::write_as(user.uid)
         .map_err(|error| AttemptFailure::SpawnFailed(format!("cannot publish as the user: {error}")))?;
-    let layers: Vec<commit::Layer<'_>> = view.layers.iter().map(|layer| as_commits(layer, view, request)).collect();
-    let main = request.outputs.first().and_then(|output| placed(&view.layers, &path_of(output)));
+    let (layers, main): (Vec<commit::Layer<'_>>, _) = match caught {
+        Caught::Overlays(view) => {
+            let main = request.outputs.first().and_then(|output| placed(&view.layers, &path_of(output)));
+            (view.layers.iter().map(|layer| overlaid(layer, view, request)).collect(), main)
+        }
+        Caught::Outputs(redirection) => {
+            redirection
+                .settle()
+                .map_err(|error| AttemptFailure::NoSpace(format!("cannot tidy the scratch: {error}")))?;
+            (redirection.layers.iter().map(|layer| redirected(layer, request)).collect(), redirection.main())
+        }
+        Caught::Nothing => (Vec::new(), None),
+    };
     let primary = main.as_ref().map(|(layer, path)| Primary { layer: *layer, path: path.as_os_str().as_bytes() });
     let request = commit::Request {
         layers: &layers,
@@ -45,7 +56,7 @@ pub(super) fn publish(
     };
     let mut fence = Watched { page, conversation };
     let committed = commit::commit(&request, &mut fence, &mut Noting::default());
-    committed.map(|committed| told(&view.layers, committed)).map_err(|error| failure_of(&error))
+    committed.map(|committed| told(caught.layers(), committed)).map_err(|error| failure_of(&error))
 }
 
 /// What was published by its path outside the layers.
@@ -82,12 +93,22 @@ pub(super) fn remove_leftovers(request: &Request) {
     }
 }
 
-fn as_commits<'a>(layer: &'a Layer, view: &View, request: &Request) -> commit::Layer<'a> {
+fn overlaid<'a>(layer: &'a Layer, view: &View, request: &Request) -> commit::Layer<'a> {
     let slowly = request.slow_rename.iter().any(|mount| path_of(mount) == layer.path);
+    as_commits(layer, if view.namespaces == Namespaces::User { Family::User } else { Family::Trusted }, slowly)
+}
+
+/// No overlay has marked anything in such a layer; it is one directory of a mount.
+fn redirected<'a>(layer: &'a Layer, request: &Request) -> commit::Layer<'a> {
+    let slowly = request.slow_rename.iter().any(|mount| layer.path.starts_with(path_of(mount)));
+    as_commits(layer, Family::User, slowly)
+}
+
+fn as_commits(layer: &Layer, family: Family, slowly: bool) -> commit::Layer<'_> {
     commit::Layer {
         upper: layer.upper.as_fd(),
         real: layer.real.as_fd(),
-        family: if view.namespaces == Namespaces::User { Family::User } else { Family::Trusted },
+        family,
         strategy: if slowly { Strategy::Link } else { Strategy::Rename },
         stale_view: commit::LONGEST_STALE_VIEW,
     }

@@ -159,10 +159,13 @@ fn fork(flags: libc::c_int) -> std::io::Result<Option<(Pid, OwnedFd)>> {
 /// Reaps keepers that have ended, and kills what one that died early left behind: it is our child now.
 fn reap(keepers: &mut HashMap<Pid, OwnedFd>, how: WaitIdOptions) {
     let mut left_behind = false;
-    keepers.retain(|_, pidfd| match waitid(WaitId::PidFd(pidfd.as_fd()), how) {
+    keepers.retain(|pid, pidfd| match waitid(WaitId::PidFd(pidfd.as_fd()), how) {
         Ok(None) => true,
         Ok(Some(ended)) => {
-            left_behind |= ended.exit_status() != Some(0);
+            if ended.exit_status() != Some(0) {
+                left_behind = true;
+                keeper::redirect::sweep(*pid);
+            }
             false
         }
         Err(Errno::INTR) => true,
