@@ -82,6 +82,12 @@ pub struct Cli {
     /// Where output of commands beyond 1 MiB is kept until the server has it [default: TMPDIR, or /tmp].
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<String>,
+    /// Whether attempts have control groups of their own (cgroup v2) [default: auto].
+    #[arg(long, value_name = "auto|off")]
+    pub cgroups: Option<String>,
+    /// What the processes of one attempt may have of memory together, by its control group [default: unlimited].
+    #[arg(long, value_name = "SIZE|unlimited")]
+    pub attempt_memory: Option<String>,
     /// How what attempts write is kept from others until they have ended [default: auto].
     #[arg(long, value_name = "auto|overlay|redirect|off")]
     pub isolation: Option<String>,
@@ -100,7 +106,8 @@ pub struct Cli {
     /// Prints the configuration that would be used, and where each value comes from, and exits.
     #[arg(long)]
     pub print_config: bool,
-    /// Tries what isolation this machine allows on each mount, prints it, and exits.
+    /// Tries what isolation this machine allows on each mount, and whether attempts get control groups, prints it, and
+    /// exits.
     #[arg(long)]
     pub probe: bool,
 }
@@ -171,6 +178,8 @@ impl Cli {
         let list = |texts: &[String], separator: &str| (!texts.is_empty()).then(|| texts.join(separator));
         let given = [
             ("allowed_tools", list(&self.allowed_tools, ",")),
+            ("attempt_memory", self.attempt_memory.clone()),
+            ("cgroups", self.cgroups.clone()),
             ("dir_report_interval", self.dir_report_interval.clone()),
             ("disable_linking", self.disable_linking.clone()),
             ("drain_grace", self.drain_grace.clone()),
@@ -237,6 +246,8 @@ mod tests {
     fn every_flag_arrives() {
         let args = [
             "--allowed-tools=x",
+            "--attempt-memory=unlimited",
+            "--cgroups=off",
             "--dir-report-interval=9m",
             "--disable-linking",
             "--drain-grace=9s",

@@ -84,6 +84,28 @@ impl fmt::Display for IsolationWish {
     }
 }
 
+/// Whether attempts have control groups of their own, see `groups`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupsWish {
+    /// Where this machine can.
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl CgroupsWish {
+    const ALL: &[Self] = &[Self::Auto, Self::Off];
+}
+
+impl fmt::Display for CgroupsWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        })
+    }
+}
+
 /// When a result may be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -138,6 +160,10 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long a drain lets running commands finish.
     pub drain_grace: Duration,
+    /// Whether attempts have control groups of their own.
+    pub cgroups: CgroupsWish,
+    /// What the processes of one attempt may have of memory together, in bytes; `None` for what the machine has.
+    pub attempt_memory: Option<u64>,
     /// Whether attempts are isolated.
     pub isolation: IsolationWish,
     /// When a result may be reported.
@@ -170,6 +196,8 @@ impl Default for Config {
             allowed_tools: Vec::new(),
             kill_grace: Duration::from_secs(2),
             drain_grace: Duration::from_secs(600),
+            cgroups: CgroupsWish::Auto,
+            attempt_memory: None,
             isolation: IsolationWish::Auto,
             durability: Durability::None,
             scratch_limit: default_scratch_limit(),
@@ -186,6 +214,16 @@ pub const KEYS: &[Key<Config>] = &[
         name: "allowed_tools",
         set: |c, raw| tool_patterns(raw).map(|it| c.allowed_tools = it),
         show: |c| quoted_list(&c.allowed_tools),
+    },
+    Key {
+        name: "attempt_memory",
+        set: |c, raw| attempt_memory(raw).map(|it| c.attempt_memory = it),
+        show: |c| quoted(c.attempt_memory.map_or_else(|| NO_LIMIT.to_owned(), size_text)),
+    },
+    Key {
+        name: "cgroups",
+        set: |c, raw| choice(raw, CgroupsWish::ALL).map(|it| c.cgroups = it),
+        show: |c| quoted(c.cgroups),
     },
     Key {
         name: "dir_report_interval",
@@ -280,6 +318,16 @@ fn choice<T: fmt::Display + Copy>(raw: &Raw, all: &[T]) -> Result<T, String> {
     all.iter().copied().find(|choice| choice.to_string() == text).ok_or_else(|| format!("must be {}", names()))
 }
 
+/// How no bound of memory is written.
+const NO_LIMIT: &str = "unlimited";
+
+fn attempt_memory(raw: &Raw) -> Result<Option<u64>, String> {
+    match raw.as_text() {
+        Ok(text) if text == NO_LIMIT => Ok(None),
+        _ => raw.as_size().map(Some).map_err(|error| format!("{error}, or `{NO_LIMIT}`")),
+    }
+}
+
 /// A quarter of the memory that this worker may use: room for the largest link, and no ruin if one fills it.
 fn default_scratch_limit() -> u64 {
     const LEAST: u64 = 64 << 20;
@@ -314,6 +362,10 @@ pub fn load(layers: &Layers<'_>) -> Result<(Config, Origins), Vec<Mistake>> {
     let (origins, mut mistakes) = layers.lay(&mut config, &[KEYS, &[HIDDEN]].concat());
     config.discovers = !origins.is_configured("server_addr");
     mistakes.extend(open_plaintext(&config).map(|problem| origins.mistake("server_addr", problem)));
+    if config.attempt_memory.is_some() && config.cgroups == CgroupsWish::Off {
+        mistakes
+            .push(origins.mistake("attempt_memory", "is bounded by control groups, and `cgroups` is `off`".to_owned()));
+    }
     if mistakes.is_empty() { Ok((config, origins)) } else { Err(mistakes) }
 }
 

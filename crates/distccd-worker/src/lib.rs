@@ -20,6 +20,7 @@ pub mod config;
 pub mod exec;
 pub mod facts;
 mod fds;
+mod groups;
 mod keeper;
 mod lease;
 pub mod lease_page;
@@ -113,7 +114,10 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         let probe = Probe::of(&for_checks, &for_trials);
         match for_checks.isolation {
             IsolationWish::Overlay if !probe.isolates() => Err(Error::Machine(probe.obstacles())),
-            _ => Ok((toolchains, probe)),
+            _ => match probe.unbounded() {
+                Some(why) => Err(Error::Machine(vec![why])),
+                None => Ok((toolchains, probe)),
+            },
         }
     };
     let (toolchains, probe) =
@@ -131,6 +135,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         oom: OomWatch::start(),
         isolation: probe.isolation(&config),
         congestion: Congestion::default(),
+        grouped: probe.groups().is_some(),
         revalidation: Revalidation::new(config.coherence),
     };
     let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on());

@@ -6,13 +6,15 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use commit::{Strategy, strategy_for};
 use daemon_kit::layers::size_text;
 
-use crate::config::{Config, IsolationWish};
+use crate::config::{CgroupsWish, Config, IsolationWish};
 use crate::exec::{Isolation, no_outputs};
+use crate::groups::Groups;
 use crate::keeper::MOST_FILES;
 use crate::keeper::conversation::{Reply, Request, receive_reply, send_request};
 use crate::spawner::{Namespaces, Spawner};
@@ -24,6 +26,11 @@ pub struct Probe {
     scratch_limit: u64,
     /// Whether plain compiles are redirected where they are not isolated.
     redirects: bool,
+    /// The control groups of attempts, or why they have none.
+    groups: Result<Arc<Groups>, String>,
+    attempt_memory: Option<u64>,
+    /// What they add to the start of a command, at the median.
+    cost_of_groups: Option<Duration>,
 }
 
 /// One mount.
@@ -61,23 +68,54 @@ impl Probe {
             };
             Found { filesystem: table.filesystem_of(&path), path, isolation, cost: None }
         });
+        let mounts: Vec<_> = mounts.collect();
+        let isolated = mounts.iter().filter(|mount| mount.isolation.is_ok()).map(|mount| mount.path.as_path());
+        let groups = match config.cgroups {
+            CgroupsWish::Off => Err("the setting `cgroups` is `off`".to_owned()),
+            CgroupsWish::Auto => groups(isolated, config, spawner),
+        };
         let redirects = config.isolation != IsolationWish::Off;
-        Self { mounts: mounts.collect(), scratch_limit: config.scratch_limit, redirects }
+        let attempt_memory = config.attempt_memory;
+        Self { mounts, scratch_limit: config.scratch_limit, redirects, groups, attempt_memory, cost_of_groups: None }
     }
 
     /// Measures what isolation costs an attempt, in turns with none, so that a busy machine hurts both.
     pub(crate) fn measure(&mut self, spawner: &Spawner) {
+        if self.groups.is_ok() {
+            let (mut with, mut without) = (Vec::new(), Vec::new());
+            let outside = Request { starts: true, ..Request::default() };
+            for _ in 0..TRIALS {
+                with.extend(timed(spawner, Namespaces::None, true, &Request::default()));
+                without.extend(timed(spawner, Namespaces::None, false, &outside));
+            }
+            self.cost_of_groups = median(with).zip(median(without)).map(|(with, without)| with.saturating_sub(without));
+        }
         for mount in self.mounts.iter_mut().filter(|mount| mount.isolation.is_ok()) {
             let isolated = trial_of(&mount.path, self.scratch_limit);
             let (mut with, mut without) = (Vec::new(), Vec::new());
             for _ in 0..TRIALS {
-                with.extend(timed(spawner, Isolation::possible(), &isolated));
-                without.extend(timed(spawner, Namespaces::None, &Request::default()));
+                with.extend(timed(spawner, Isolation::possible(), false, &isolated));
+                without.extend(timed(spawner, Namespaces::None, false, &Request::default()));
             }
             if let (Some(isolated), Some(in_place)) = (median(with), median(without)) {
                 mount.cost = Some(Cost { isolated, in_place });
             }
         }
+    }
+
+    /// Whether attempts have control groups.
+    pub(crate) fn groups(&self) -> Option<Arc<Groups>> {
+        self.groups.as_ref().ok().map(Arc::clone)
+    }
+
+    /// Why attempts cannot be held to the memory that the configuration allows them.
+    pub(crate) fn unbounded(&self) -> Option<String> {
+        self.attempt_memory?;
+        let why = match &self.groups {
+            Ok(groups) => groups.memory().err()?,
+            Err(why) => why,
+        };
+        Some(format!("the memory of attempts cannot be bounded (`attempt_memory`): {why}"))
     }
 
     /// Whether what an attempt writes is caught, on every mount, until it is published.
@@ -130,6 +168,13 @@ impl Probe {
                 Err(why) => tracing::warn!(%path, filesystem, "attempts {}: {why}", self.instead()),
             }
         }
+        match &self.groups {
+            Ok(groups) => {
+                let (path, memory) = (groups.path().display(), groups.memory().err().unwrap_or("accounted"));
+                tracing::info!(%path, memory, "attempts have control groups");
+            }
+            Err(why) => tracing::info!("attempts have no control groups: {why}"),
+        }
     }
 }
 
@@ -168,6 +213,21 @@ impl fmt::Display for Probe {
         if !self.isolates() && self.mounts.iter().any(|mount| mount.isolation.is_ok()) {
             writeln!(f, "All attempts {}, because they would see all mounts.", self.instead())?;
         }
+        writeln!(f, "control groups")?;
+        match &self.groups {
+            Ok(groups) => {
+                writeln!(f, "  attempts:   each in one of its own below {}", groups.path().display())?;
+                match (groups.memory(), self.attempt_memory) {
+                    (Err(why), _) => writeln!(f, "  memory:     not accounted: {why}")?,
+                    (Ok(()), None) => writeln!(f, "  memory:     accounted")?,
+                    (Ok(()), Some(limit)) => writeln!(f, "  memory:     accounted, {} at most", size_text(limit))?,
+                }
+                if let Some(cost) = self.cost_of_groups {
+                    writeln!(f, "  cost:       {} us an attempt", cost.as_micros())?;
+                }
+            }
+            Err(why) => writeln!(f, "  attempts:   none\n  reason:     {why}")?,
+        }
         Ok(())
     }
 }
@@ -176,7 +236,7 @@ fn try_out(path: &Path, table: &MountTable, config: &Config, spawner: &Spawner) 
     if let Some(inner) = table.mounts_below(path).first() {
         return Err(format!("{} is mounted below it, and an overlay would hide that", inner.display()));
     }
-    let answer = trial(spawner, Isolation::possible(), &trial_of(path, config.scratch_limit));
+    let answer = trial(spawner, Isolation::possible(), false, &trial_of(path, config.scratch_limit));
     let remedy = match Isolation::possible() {
         Namespaces::Root => "the worker needs CAP_SYS_ADMIN, and a kernel from 5.12 with overlayfs",
         _ => "the kernel must allow users namespaces of their own, or start the worker as root",
@@ -194,16 +254,38 @@ fn trial_of(path: &Path, scratch_limit: u64) -> Request {
     Request { mounts: vec![path.as_os_str().as_bytes().to_vec()], scratch_limit, ..Request::default() }
 }
 
-fn trial(spawner: &Spawner, namespaces: Namespaces, request: &Request) -> io::Result<Reply> {
+/// Makes the directory of the groups, has the spawner know it, and tries them in place and on each isolated mount.
+fn groups<'a>(
+    isolated: impl Iterator<Item = &'a Path>,
+    config: &Config,
+    spawner: &Spawner,
+) -> Result<Arc<Groups>, String> {
+    let groups = Groups::prepare()?;
+    let limit = config.attempt_memory.filter(|_| groups.memory().is_ok());
+    spawner.give_groups(groups.dir(), limit).map_err(|error| format!("the spawner is gone: {error}"))?;
+    let alone = (Namespaces::None, Request::default());
+    let isolated = isolated.map(|path| (Isolation::possible(), trial_of(path, config.scratch_limit)));
+    for (namespaces, request) in std::iter::once(alone).chain(isolated) {
+        match trial(spawner, namespaces, true, &request) {
+            Ok(Reply::Started) => {}
+            Ok(Reply::Failed(failure)) => return Err(failure.to_string()),
+            Ok(_) => return Err("the keeper gave an odd answer".to_owned()),
+            Err(error) => return Err(format!("the keeper of the trial is gone: {error}")),
+        }
+    }
+    Ok(Arc::new(groups))
+}
+
+fn trial(spawner: &Spawner, namespaces: Namespaces, grouped: bool, request: &Request) -> io::Result<Reply> {
     let [stdout, stderr] = no_outputs()?;
-    let conversation = spawner.open_keeper(namespaces, &stdout, &stderr)?;
+    let conversation = spawner.open_keeper(namespaces, grouped, &stdout, &stderr)?;
     send_request(&conversation, request)?;
     receive_reply(&conversation)
 }
 
-fn timed(spawner: &Spawner, namespaces: Namespaces, request: &Request) -> Option<Duration> {
+fn timed(spawner: &Spawner, namespaces: Namespaces, grouped: bool, request: &Request) -> Option<Duration> {
     let began = Instant::now();
-    matches!(trial(spawner, namespaces, request), Ok(Reply::Started)).then(|| began.elapsed())
+    matches!(trial(spawner, namespaces, grouped, request), Ok(Reply::Started)).then(|| began.elapsed())
 }
 
 fn median(mut times: Vec<Duration>) -> Option<Duration> {
@@ -253,7 +335,7 @@ fn mount_of_line(line: &[u8]) -> Option<(PathBuf, String)> {
 }
 
 /// Spaces, tabs, newlines and backslashes are three octal digits behind a backslash there.
-fn unescaped(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {

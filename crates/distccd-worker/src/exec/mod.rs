@@ -68,6 +68,8 @@ pub struct Executor {
     pub isolation: Isolation,
     /// How many publish at a time.
     pub congestion: Congestion,
+    /// Whether each has a control group of its own.
+    pub grouped: bool,
     /// Looks afresh at what others have changed.
     pub(crate) revalidation: Revalidation,
 }
@@ -196,7 +198,7 @@ impl Executor {
         }
         let conversation = self
             .spawner
-            .open_keeper(way.namespaces(), &ends.inner_stdout, &ends.inner_stderr)
+            .open_keeper(way.namespaces(), self.grouped, &ends.inner_stdout, &ends.inner_stderr)
             .map_err(|error| failed("reach the spawner", error))?;
         let mut request = Request {
             command: Some(work.command.clone().into()),
@@ -236,7 +238,8 @@ impl Executor {
         running.pipes.drain(|stream, data| keep(&mut running.stderr_tail, stream, data, witness));
         let evidence = report::Evidence {
             cancelled: watch.urgency().is_some(),
-            oom_killed: &|| self.oom.has_struck(),
+            oom_killed: &|| ended.oom_struck.unwrap_or_else(|| self.oom.has_struck()),
+            oom_struck: ended.oom_struck == Some(true),
             stderr_tail: &running.stderr_tail,
             circumstances: running.circumstances,
         };

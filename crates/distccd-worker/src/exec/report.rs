@@ -40,6 +40,8 @@ pub(super) struct Evidence<'a> {
     pub(super) cancelled: bool,
     /// Whether the out-of-memory killer struck lately; asked only of what was killed.
     pub(super) oom_killed: &'a dyn Fn() -> bool,
+    /// It surely struck something of this very command.
+    pub(super) oom_struck: bool,
     pub(super) stderr_tail: &'a Tail,
     /// How the command ran.
     pub(super) circumstances: Circumstances,
@@ -53,6 +55,9 @@ pub(super) fn judge(
 ) -> Result<Outcome, AttemptFailure> {
     if evidence.cancelled {
         return Err(AttemptFailure::Cancelled);
+    }
+    if evidence.oom_struck && exit != ExitStatus::Code(0) {
+        return Err(AttemptFailure::OutOfMemory);
     }
     match machines_failure(exit, evidence) {
         Some(AttemptFailure::KilledByStranger(KILL)) if (evidence.oom_killed)() => Err(AttemptFailure::OutOfMemory),
@@ -88,7 +93,13 @@ mod tests {
         let mut tail = Tail::default();
         tail.hear(Stream::Stderr, stderr);
         let circumstances = Circumstances::default();
-        let evidence = Evidence { cancelled: false, oom_killed: &|| oom_killed, stderr_tail: &tail, circumstances };
+        let evidence = Evidence {
+            cancelled: false,
+            oom_killed: &|| oom_killed,
+            oom_struck: false,
+            stderr_tail: &tail,
+            circumstances,
+        };
         judge(status, ResourceUsage::default(), &evidence).map(|outcome| outcome.exit)
     }
 

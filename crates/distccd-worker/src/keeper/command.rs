@@ -27,13 +27,15 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::vfork;
 use crate::fds::close_on_exec_above_stderr;
+use crate::groups::Group;
 
 /// Starts `spec`, as `identity` if that is another than ours, or says why the attempt failed. It prints to `outputs`,
-/// which are nobody's but its own afterwards: whoever reads them is to see their end.
+/// which are nobody's but its own afterwards: whoever reads them is to see their end. It lives in `group`, if it gets one.
 pub(super) fn start(
     spec: &CommandSpec,
     identity: Option<&Identity>,
     outputs: [OwnedFd; 2],
+    group: Option<&Group>,
 ) -> Result<(Pid, OwnedFd), AttemptFailure> {
     let prepared = Prepared::new(spec, identity)?;
     let [stdout, stderr] = outputs;
@@ -43,7 +45,7 @@ pub(super) fn start(
     let failed = Cell::new(None);
     let body = || failed.set(Some(prepared.become_command(&streams)));
     // SAFETY: the child makes system calls on memory that is prepared, and neither allocates, locks nor panics.
-    let started = unsafe { vfork::start(&body) };
+    let started = unsafe { vfork::start(&body, group.map(Group::dir)) };
     let (pid, pidfd) =
         started.map_err(|error| AttemptFailure::SpawnFailed(format!("cannot start a process: {error}")))?;
     match failed.get() {

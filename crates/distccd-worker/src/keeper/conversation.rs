@@ -40,7 +40,7 @@ pub(crate) struct Request {
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(crate) slow_rename: Vec<Vec<u8>>,
     /// For each of `outputs`, the word of the command that is to name another place; empty for none.
-    #[prost(uint32, repeated, tag = "11")]
+    #[prost(uint32, repeated, tag = "12")]
     pub(crate) redirects: Vec<u32>,
     #[prost(bytes = "vec", tag = "7")]
     pub(crate) job: Vec<u8>,
@@ -49,6 +49,9 @@ pub(crate) struct Request {
     /// Whether to say what the command wrote.
     #[prost(bool, tag = "10")]
     pub(crate) audited: bool,
+    /// For a trial: whether it starts a process, as one in a control group does.
+    #[prost(bool, tag = "11")]
+    pub(crate) starts: bool,
 }
 
 impl Request {
@@ -132,6 +135,8 @@ pub(crate) struct Ended {
     pub(crate) full: Option<String>,
     /// What it wrote, if that was asked for and can be said.
     pub(crate) digests: Vec<v1::FileDigest>,
+    /// Whether the out-of-memory killer has ended something of it; `None` where nobody counts for an attempt alone.
+    pub(crate) oom_struck: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -150,6 +155,8 @@ struct WireEnded {
     full: Option<String>,
     #[prost(message, repeated, tag = "4")]
     digests: Vec<v1::FileDigest>,
+    #[prost(bool, optional, tag = "5")]
+    oom_struck: Option<bool>,
 }
 
 mod wire_reply {
@@ -200,7 +207,8 @@ pub(super) fn send_reply(to: &mut UnixStream, reply: Reply) -> io::Result<()> {
         Reply::Failed(failure) => Kind::Failed((&failure).into()),
         Reply::Ended(ended) => {
             let (exit, usage) = (Some(ended.exit.into()), Some(ended.usage.into()));
-            Kind::Ended(WireEnded { exit, usage, full: ended.full, digests: ended.digests })
+            let Ended { full, digests, oom_struck, .. } = ended;
+            Kind::Ended(WireEnded { exit, usage, full, digests, oom_struck })
         }
         Reply::Stuck => Kind::Stuck(true),
         Reply::Committed(published) => Kind::Committed(published),
@@ -223,6 +231,7 @@ pub(crate) fn receive_reply(mut from: &UnixStream) -> io::Result<Reply> {
             usage: ended.usage.unwrap_or_default().into(),
             full: ended.full,
             digests: ended.digests,
+            oom_struck: ended.oom_struck,
         }),
         Kind::Stuck(_) => Reply::Stuck,
         Kind::Committed(published) => Reply::Committed(published),
@@ -261,7 +270,13 @@ mod tests {
         let said = [
             Reply::Started,
             Reply::Failed(AttemptFailure::NoSpace("disk".into())),
-            Reply::Ended(Ended { exit: ExitStatus::Signal(11), usage, full: Some("full".into()), digests: vec![file] }),
+            Reply::Ended(Ended {
+                exit: ExitStatus::Signal(11),
+                usage,
+                full: Some("full".into()),
+                digests: vec![file],
+                oom_struck: Some(false),
+            }),
             Reply::Stuck,
             Reply::Committed(Published {
                 stamps: vec![v1::Stamp { path: "/fs/a.d".into(), inode: 1, size: 2, mtime_ns: 3, fresh: true }],

@@ -39,6 +39,7 @@ use self::conversation::{Ended, Order, Reply, Request};
 use self::redirect::Redirection;
 use self::tree::Tree;
 use self::view::{Needs, View};
+use crate::groups::{Account, Group};
 use crate::lease_page::LeasePage;
 use crate::spawner::Namespaces;
 pub(crate) use view::MOST_FILES;
@@ -53,13 +54,20 @@ pub(crate) struct Start<'a> {
     pub(crate) namespaces: Namespaces,
     /// User and group of the worker.
     pub(crate) us: (u32, u32),
+    /// The control group of the attempt, if it gets one.
+    pub(crate) group: Option<&'a Group>,
 }
 
-/// The keeper's whole life; gives its exit code. Anything but 0 makes the spawner look for what it may have left behind.
+/// Exit code of a keeper that has left nothing behind but a control group that cannot be used again.
+pub(crate) const SPENT: i32 = 3;
+
+/// The keeper's whole life; gives its exit code. Anything but 0 and [`SPENT`] makes the spawner look for what it may have
+/// left behind.
 pub(crate) fn keep(conversation: &mut UnixStream, outputs: [OwnedFd; 2], start: &Start<'_>) -> i32 {
     let _ = rustix::thread::set_name(c"distccd-keeper");
     let Ok(request) = conversation::receive_request(conversation) else { return 0 };
     match attempt(conversation, outputs, start, &request) {
+        Ok(()) if start.group.is_some_and(Group::is_spent) => SPENT,
         Ok(()) => 0,
         Err(failure) => {
             let _ = conversation::send_reply(conversation, Reply::Failed(failure));
@@ -97,6 +105,9 @@ fn attempt(
         namespaces => Some(enter(namespaces, start.us, request, spec.as_ref())?),
     };
     let Some(mut spec) = spec else {
+        if request.starts || start.group.is_some() {
+            start_nothing(start.group).map_err(|error| cannot("start a process in its control group", &error))?;
+        }
         let _ = conversation::send_reply(conversation, Reply::Started);
         return Ok(());
     };
@@ -109,13 +120,18 @@ fn attempt(
         publish::remove_leftovers(request);
     }
     let (began, began_at) = (Instant::now(), clock_gettime(ClockId::Realtime));
-    let (pid, pidfd) = command::start(&spec, request.identity().as_ref(), outputs)?;
+    let account = start.group.map(Account::open);
+    let (pid, pidfd) = command::start(&spec, request.identity().as_ref(), outputs, start.group)?;
     let _ = conversation::send_reply(conversation, Reply::Started);
     let view = if let Caught::Overlays(view) = &caught { Some(view) } else { None };
-    let tree = Tree::new(pid, pidfd, view.is_some());
+    let tree = Tree::new(pid, pidfd, view.is_some(), start.group);
     let heard = watch(conversation, &tree);
     let wall = began.elapsed();
     let Some(mut ended) = end(conversation, tree, wall, view) else { return Ok(()) };
+    if let (Some(group), Some(account)) = (start.group, &account) {
+        ended.oom_struck = account.oom_struck(group);
+        ended.usage.peak_memory = ended.usage.peak_memory.max(account.peak(group).unwrap_or(0));
+    }
     if let Some(view) = view.filter(|_| request.audited) {
         ended.digests = digests::of(&view.layers).unwrap_or_default();
     }
@@ -162,6 +178,14 @@ fn redirect(request: &Request, spec: &mut CommandSpec) -> Result<Redirection, At
     Redirection::prepare(request, spec).map_err(cannot)
 }
 
+/// Proves that a command could live in a group: a process that does nothing, and its end.
+fn start_nothing(group: Option<&Group>) -> std::io::Result<()> {
+    // SAFETY: does nothing.
+    let (pid, _pidfd) = unsafe { vfork::start(&|| {}, group.map(Group::dir)) }?;
+    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    Ok(())
+}
+
 fn enter(
     namespaces: Namespaces,
     us: (u32, u32),
@@ -188,7 +212,7 @@ fn enter(
 }
 
 /// Carries orders out until the leader has ended. False when the worker is gone.
-fn watch(conversation: &mut UnixStream, tree: &Tree) -> bool {
+fn watch(conversation: &mut UnixStream, tree: &Tree<'_>) -> bool {
     let mut heard = true;
     loop {
         let mut fds = vec![PollFd::from_borrowed_fd(tree.pidfd(), PollFlags::IN)];
@@ -220,7 +244,7 @@ fn watch(conversation: &mut UnixStream, tree: &Tree) -> bool {
 
 /// Ends what the leader left running. `None` when something of it survives: then that was said, and it has gone by now,
 /// too late.
-fn end(conversation: &mut UnixStream, tree: Tree, wall: Duration, view: Option<&View>) -> Option<Ended> {
+fn end(conversation: &mut UnixStream, tree: Tree<'_>, wall: Duration, view: Option<&View>) -> Option<Ended> {
     let until = Instant::now() + UNKILLABLE_AFTER;
     let mut patient = true;
     let exit = tree.end(|| {
@@ -230,7 +254,8 @@ fn end(conversation: &mut UnixStream, tree: Tree, wall: Duration, view: Option<&
         }
     });
     let usage = ResourceUsage { wall, user: exit.user, system: exit.system, peak_memory: exit.peak_memory };
-    let ended = Ended { exit: exit.status, usage, full: view.and_then(View::full), digests: Vec::new() };
+    let ended =
+        Ended { exit: exit.status, usage, full: view.and_then(View::full), digests: Vec::new(), oom_struck: None };
     patient.then_some(ended)
 }
 

@@ -2,7 +2,8 @@
 //! setsid(2).
 //!
 //! All of it descends from the keeper: as the first process of a PID namespace, or as a "subreaper" (prctl(2)), the
-//! keeper inherits every orphan below it. So nothing escapes that is killed generation by generation.
+//! keeper inherits every orphan below it. So nothing escapes that is killed generation by generation. Where attempts
+//! have control groups, one word ends them all.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,6 +14,8 @@ use model::outcome::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
+use crate::groups::Group;
+
 /// Looks for the end of what was killed become rarer, from the first to the last of these.
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LAST_PAUSE: Duration = Duration::from_millis(20);
@@ -20,11 +23,14 @@ const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// The command and all below it. Until [`Tree::end`] neither the process id nor the group id of the command can be given
 /// to anybody else, so that signals cannot hit a stranger.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct Tree<'a> {
     leader: Pid,
     pidfd: OwnedFd,
     /// Whether this process is the first of a PID namespace, and so may kill everybody whom it sees.
     owns_namespace: bool,
+    /// The control group that they cannot leave, if there is one. A command of root's could, so the others are not left
+    /// out.
+    group: Option<&'a Group>,
 }
 
 /// What `wait4(2)` says of the leader and of all its descendants that were waited for.
@@ -36,9 +42,9 @@ pub(super) struct Exit {
     pub(super) peak_memory: u64,
 }
 
-impl Tree {
-    pub(super) fn new(leader: Pid, pidfd: OwnedFd, owns_namespace: bool) -> Self {
-        Self { leader, pidfd, owns_namespace }
+impl<'a> Tree<'a> {
+    pub(super) fn new(leader: Pid, pidfd: OwnedFd, owns_namespace: bool, group: Option<&'a Group>) -> Self {
+        Self { leader, pidfd, owns_namespace, group }
     }
 
     /// Readable once the leader has ended.
@@ -59,6 +65,7 @@ impl Tree {
             // SAFETY: no memory is involved. To the first process of a namespace -1 is everybody else in it.
             unsafe { libc::kill(-1, libc::SIGKILL) };
         }
+        self.group.into_iter().for_each(Group::clear);
     }
 
     /// Reaps the leader, which has ended, and kills and reaps all the rest, which takes as long as the slowest takes to

@@ -9,7 +9,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::Pid;
 
@@ -19,8 +19,9 @@ const STACK: usize = 64 << 10;
 /// Signals are numbered from 1 to this.
 const LAST_SIGNAL: c_int = 64;
 
-/// Starts a child in `body`, with all signals at their defaults and none blocked. Returns when `body` has become
-/// another program or has returned, which ends the child with code 127. The child is to be waited for.
+/// Starts a child in `body`, with all signals at their defaults and none blocked, in this control group if one is named.
+/// Returns when `body` has become another program or has returned, which ends the child with code 127. The child is to be
+/// waited for.
 ///
 /// # Errors
 /// Those of clone(2).
@@ -28,28 +29,134 @@ const LAST_SIGNAL: c_int = 64;
 /// # Safety
 /// `body` runs in this very memory, on another stack, while this thread sleeps and the others go on: it must not
 /// panic, lock, allocate, or leave anything half changed.
-pub(super) unsafe fn start(body: &dyn Fn()) -> io::Result<(Pid, OwnedFd)> {
+pub(super) unsafe fn start(body: &dyn Fn(), group: Option<BorrowedFd<'_>>) -> io::Result<(Pid, OwnedFd)> {
     let mut stack = vec![0_u128; STACK / size_of::<u128>()];
     let mut pidfd: c_int = -1;
     // A reference to a trait object is two words wide; the child gets a pointer to it.
     let argument: *const &dyn Fn() = &raw const body;
+    let argument = argument.cast_mut().cast();
     let before = block_signals()?;
     // SAFETY: the stack ends where it is said to, `argument` and `pidfd` outlive the call, and because of CLONE_VFORK
     // the call outlives the child's use of them.
     let child = unsafe {
-        libc::clone(
-            run,
-            stack.as_mut_ptr_range().end.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
-            argument.cast_mut().cast(),
-            &raw mut pidfd,
-        )
+        match group {
+            None => {
+                let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+                let child = libc::clone(run, stack.as_mut_ptr_range().end.cast(), flags, argument, &raw mut pidfd);
+                if child < 0 { Err(io::Error::last_os_error()) } else { Ok(child) }
+            }
+            Some(group) => clone_into(group, &mut stack, &raw mut pidfd, argument),
+        }
     };
-    let error = io::Error::last_os_error();
     restore_signals(&before);
-    let pid = Pid::from_raw(child).filter(|_| child > 0).ok_or(error)?;
+    let pid = child.and_then(|child| Pid::from_raw(child).ok_or_else(|| io::ErrorKind::InvalidData.into()))?;
     // SAFETY: the kernel has just made it, for us.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// The arguments of clone3(2), as of Linux 5.7.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// The same by clone3(2), which alone puts a child into a control group from the start: one that is moved there costs a
+/// grace period of the kernel, milliseconds before Linux 6.18. The C library has no function for it.
+///
+/// # Safety
+/// As for `libc::clone` with [`run`] and CLONE_VM | CLONE_VFORK.
+unsafe fn clone_into(
+    group: BorrowedFd<'_>,
+    stack: &mut [u128],
+    pidfd: *mut c_int,
+    argument: *mut c_void,
+) -> io::Result<c_int> {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    let args = CloneArgs {
+        flags: CLONE_INTO_CGROUP | u64::from(flags.cast_unsigned()),
+        pidfd: pidfd as u64,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        stack: stack.as_mut_ptr() as u64,
+        stack_size: size_of_val(stack) as u64,
+        cgroup: u64::from(group.as_raw_fd().cast_unsigned()),
+        ..CloneArgs::default()
+    };
+    // SAFETY: by the caller; `args` is as long as it is said to be.
+    let answer = unsafe { clone3(&args, argument) };
+    match c_int::try_from(answer) {
+        Ok(child) if child > 0 => Ok(child),
+        _ => Err(io::Error::from_raw_os_error(c_int::try_from(-answer).unwrap_or(libc::ENOSYS))),
+    }
+}
+
+/// The system call; the child finds itself on the new stack, where nothing is to return to, and goes on in [`run`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3(args: &CloneArgs, argument: *mut c_void) -> isize {
+    let answer: isize;
+    // SAFETY: the kernel keeps all registers but rax, rcx and r11 for both sides. The child uses its own stack, which is
+    // aligned as calls want it, and `run` does not return.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r9",
+            "call r8",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => answer,
+            in("rdi") args,
+            in("rsi") size_of::<CloneArgs>(),
+            in("r8") run as extern "C" fn(*mut c_void) -> c_int,
+            in("r9") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    answer
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3(args: &CloneArgs, argument: *mut c_void) -> isize {
+    let answer: isize;
+    // SAFETY: the kernel keeps all registers but x0 for both sides. The child uses its own stack, which is aligned as
+    // calls want it, and `run` does not return.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x10",
+            "blr x9",
+            "brk 1",
+            "2:",
+            inlateout("x0") std::ptr::from_ref(args) as isize => answer,
+            in("x1") size_of::<CloneArgs>(),
+            in("x8") libc::SYS_clone3,
+            in("x9") run as extern "C" fn(*mut c_void) -> c_int,
+            in("x10") argument,
+        );
+    }
+    answer
+}
+
+/// Nobody has written it for this processor: attempts get no groups.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn clone3(_: &CloneArgs, _: *mut c_void) -> isize {
+    -(libc::ENOSYS as isize)
 }
 
 extern "C" fn run(argument: *mut c_void) -> c_int {
@@ -112,7 +219,7 @@ mod tests {
             unsafe { libc::execve(shell.as_ptr(), words.as_ptr(), [std::ptr::null()].as_ptr()) };
         };
         // SAFETY: nothing but execve.
-        let (_, pidfd) = unsafe { start(&body) }.unwrap();
+        let (_, pidfd) = unsafe { start(&body, None) }.unwrap();
 
         let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
         // Rust programs ignore SIGPIPE, commands of ours do not.
@@ -124,7 +231,7 @@ mod tests {
         let left = Cell::new(0);
 
         // SAFETY: writes one integer.
-        let (_, pidfd) = unsafe { start(&|| left.set(5)) }.unwrap();
+        let (_, pidfd) = unsafe { start(&|| left.set(5), None) }.unwrap();
 
         assert_eq!((left.get(), exit_code(&pidfd)), (5, Some(127)));
     }

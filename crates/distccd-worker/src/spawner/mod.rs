@@ -7,15 +7,16 @@
 //! compiler driver but not the `cc1plus`, `as` and `ld` that it started.
 //!
 //! The worker sends one message an attempt over a `SOCK_SEQPACKET` pair: a byte that says which namespaces the keeper
-//! gets, and three descriptors, its end of the conversation and both outputs of the command. All else travels between
-//! the attempt's thread and its keeper.
+//! gets and whether the command gets a control group, and three descriptors, its end of the conversation and both outputs
+//! of the command. All else travels between the attempt's thread and its keeper. Before the first, one message may bring
+//! the directory in which control groups are made.
 
 mod serve;
 
 use std::ffi::OsStr;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -60,6 +61,32 @@ pub(crate) enum Namespaces {
     User = 2,
 }
 
+impl Namespaces {
+    fn of(byte: u8) -> Self {
+        match byte {
+            1 => Self::Root,
+            2 => Self::User,
+            _ => Self::None,
+        }
+    }
+
+    /// As clone(2) takes them.
+    const fn flags(self) -> libc::c_int {
+        match self {
+            Self::None => 0,
+            Self::Root => libc::CLONE_NEWNS | libc::CLONE_NEWPID,
+            Self::User => libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID,
+        }
+    }
+}
+
+/// Beside the namespaces: the command is to have a control group.
+const GROUPED: u8 = 0x10;
+/// The first byte of the message that brings their directory; the limit of memory follows, 0 for none.
+const GROUPS: u8 = 0x80;
+/// Of a message, in bytes.
+const LONGEST: usize = 1 + size_of::<u64>();
+
 impl Spawner {
     /// Starts the spawner: this very program under another name, told by [`ARGV0`] to run [`serve`].
     ///
@@ -89,7 +116,7 @@ impl Spawner {
         Ok(Self(Arc::new(Inner { socket: ours, page, will })))
     }
 
-    /// Asks for a keeper whose command prints to these two; gives our end of the conversation with it. A spawner that is
+    /// Asks for a keeper whose command prints to these two, in a control group if it is to have one; gives our end of the conversation with it. A spawner that is
     /// gone is noticed by the end of that conversation.
     ///
     /// # Errors
@@ -97,18 +124,32 @@ impl Spawner {
     pub(crate) fn open_keeper(
         &self,
         namespaces: Namespaces,
+        grouped: bool,
         stdout: &OwnedFd,
         stderr: &OwnedFd,
     ) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        let fds = [theirs.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let grouped = if grouped { GROUPED } else { 0 };
+        self.send(&[namespaces as u8 | grouped], &[theirs.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        Ok(ours)
+    }
+
+    /// Says where control groups are to be made, and what memory each may have.
+    ///
+    /// # Errors
+    /// When the spawner is gone.
+    pub(crate) fn give_groups(&self, dir: BorrowedFd<'_>, limit: Option<u64>) -> io::Result<()> {
+        let message = [&[GROUPS][..], &limit.unwrap_or(0).to_ne_bytes()].concat();
+        self.send(&message, &[dir])
+    }
+
+    fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&fds));
-        let bytes = [namespaces as u8];
+        control.push(SendAncillaryMessage::ScmRights(fds));
         loop {
-            match sendmsg(&self.0.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
-                Ok(_) => return Ok(ours),
+            match sendmsg(&self.0.socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
