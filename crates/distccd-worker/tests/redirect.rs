@@ -146,3 +146,23 @@ async fn a_root_worker_publishes_them_as_the_user() {
     assert_eq!(ended.stdout, b"65534\n", "{ended:?}");
     assert_eq!(fs::metadata(story.path("a.o")).unwrap().uid(), nobody);
 }
+
+#[tokio::test]
+async fn where_the_user_may_make_no_file_the_compiler_says_so() {
+    if us() != 0 {
+        return; // only root runs what belongs to others
+    }
+    let mut story = story().await;
+    let nobody = 65534;
+    let mut assigned = compile(&story, "echo own > \"$1\"");
+    let command = assigned.command.as_mut().unwrap();
+    command.identity = Some(v1::Identity { uid: nobody, gid: nobody, groups: Vec::new() });
+    fs::set_permissions(story.mount.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    story.session.assign(vec![assigned]).await;
+
+    let ended = story.session.finished(&attempt(1)).await;
+
+    assert_ne!(ended.code(), 0);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("a.o") && said.contains("Permission denied"), "{said}");
+}

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use model::command::Identity;
+
 use super::Work;
 use crate::keeper::conversation::{Published, Request};
 use crate::probe::is_mounted_below;
@@ -113,13 +115,27 @@ fn can_redirect(work: &Work) -> bool {
             let is_fresh = facts.mode() & 0o7777 == fresh && facts.uid() == owner;
             facts.is_file() && is_fresh && facts.nlink() == 1 && facts.len() <= MOST_COPIED
         }
-        Err(error) => {
-            let has_room =
-                || output.parent().and_then(|folder| fs::metadata(folder).ok()).is_some_and(|it| it.is_dir());
-            error.kind() == std::io::ErrorKind::NotFound && has_room()
-        }
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    !work.outputs.is_empty() && all_said && work.outputs.iter().all(is_replaceable)
+    // Else the error is the compiler's to report.
+    let has_room = |output: &PathBuf| {
+        let folder = output.parent().and_then(|folder| fs::metadata(folder).ok());
+        folder.is_some_and(|folder| folder.is_dir() && may_make_files(&folder, &command.identity))
+    };
+    let all_right = work.outputs.iter().all(|output| is_replaceable(output) && has_room(output));
+    !work.outputs.is_empty() && all_said && all_right
+}
+
+/// Whether the mode of a directory lets a user make files there. An access control list may know better.
+fn may_make_files(folder: &fs::Metadata, user: &Identity) -> bool {
+    const WRITE_AND_SEARCH: u32 = 0o3;
+    let shift = match () {
+        () if user.uid == 0 => return true,
+        () if folder.uid() == user.uid => 6,
+        () if folder.gid() == user.gid || user.groups.contains(&folder.gid()) => 3,
+        () => 0,
+    };
+    folder.mode() >> shift & WRITE_AND_SEARCH == WRITE_AND_SEARCH
 }
 
 /// The largest output that is copied to be replaced.
