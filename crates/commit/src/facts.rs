@@ -38,6 +38,13 @@ impl Time {
         Timespec { tv_sec: seconds, tv_nsec: self.0.rem_euclid(second) as _ }
     }
 
+    /// Whether `kept` is this time as a program gives it to a file that keeps it: many know whole seconds only.
+    pub(crate) fn is_as_kept(self, kept: Self) -> bool {
+        let second = 1_000_000_000;
+        let whole = self.0 - self.0.rem_euclid(second);
+        self == kept || kept.0 == whole
+    }
+
     fn of(seconds: impl Into<i128>, nanoseconds: impl Into<i128>) -> Self {
         Self(seconds.into() * 1_000_000_000 + nanoseconds.into())
     }

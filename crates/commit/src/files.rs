@@ -178,8 +178,10 @@ impl Publisher<'_> {
     /// The command wrote into a file that is there, changed its attributes, or only opened it.
     fn update(&mut self, dir: &Opened<'_>, content: &Content<'_>, base: &Facts) -> Result<(), CommitError> {
         let left = content.left;
-        // Others wrote into it since, and it was not: the command has only opened it, and all that differs is theirs.
-        if base.changed > self.began && left.facts.modified < self.surely_before() {
+        // Others wrote into it since, and it was not: the command has only opened it, and all that differs is theirs. That
+        // it was changed since is said by another clock than ours, so it must also look otherwise than it was found.
+        let theirs = base.changed > self.began && !base.modified.is_as_kept(left.facts.modified);
+        if theirs && left.facts.modified < self.surely_before() {
             return Ok(());
         }
         if let Some(file) = self.same_bytes(dir, content, base)? {

@@ -170,6 +170,31 @@ fn what_was_only_opened_does_not_undo_what_others_wrote() {
     assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "theirs");
 }
 
+/// As `strip -p` does, on a filesystem whose clock is ahead: the file seems to have been changed since.
+#[test]
+fn what_was_written_and_dated_back_is_published_though_the_file_looks_changed_since() {
+    let base = world();
+    let shared = base.path().join("real");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let date_back = |file: &Path| File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
+    fs::write(shared.join("file"), "before").unwrap();
+    date_back(&shared.join("file"));
+    in_namespace(|| {
+        let write = |seen: &Path| {
+            fs::write(seen.join("file"), "after").unwrap();
+            date_back(&seen.join("file"));
+        };
+        let change_nothing = |real: &Path| {
+            let permissions = fs::metadata(real.join("file")).unwrap().permissions();
+            fs::set_permissions(real.join("file"), permissions).unwrap();
+        };
+        race(&shared, write, change_nothing);
+    });
+
+    assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "after");
+    assert_eq!(fs::metadata(shared.join("file")).unwrap().modified().unwrap(), long_ago);
+}
+
 #[test]
 fn directories_that_their_owner_has_shut_are_removed_and_written_to_as_by_the_command() {
     let base = world();
