@@ -8,6 +8,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use proto::v1::Stamp;
@@ -37,7 +38,8 @@ pub fn off_by(stamps: &[Stamp], handed_over: i64, now: i64) -> Option<i64> {
 /// keep them.
 ///
 /// # Errors
-/// The first file that could not be changed, for people.
+/// The first file that could not be changed, for people; or that it made no difference, because the filesystem's own clock
+/// is wrong: then a command that runs here fares no better.
 pub fn put_right(stamps: &[Stamp], handed_over: i64) -> Result<Option<i64>, String> {
     let off = off_by(stamps, handed_over, nanos(clock_gettime(ClockId::Realtime)));
     if off.is_none() {
@@ -49,6 +51,12 @@ pub fn put_right(stamps: &[Stamp], handed_over: i64) -> Result<Option<i64>, Stri
         let path = Path::new(OsStr::from_bytes(&stamp.path));
         let set = utimensat(CWD, path, &now, AtFlags::empty());
         set.map_err(|error| format!("the time of {} cannot be put right: {error}", path.display()))?;
+        let given = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let given = given.mtime().saturating_mul(1_000_000_000).saturating_add(given.mtime_nsec());
+        let as_given = [Stamp { mtime_ns: given, fresh: true, ..Stamp::default() }];
+        if off_by(&as_given, handed_over, nanos(clock_gettime(ClockId::Realtime))).is_some() {
+            return Err(format!("the filesystem of {} stamps files by a clock that is wrong", path.display()));
+        }
     }
     Ok(off)
 }
