@@ -42,7 +42,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("native in a response file", NATIVE, "gcc @native -c loop.c").setup("echo -march=native >native"),
         case("clang native", NATIVE, "clang -march=native -O2 -c loop.c"),
         case("contents of an archive", Here(Why::Listing), "ar t lib.a").setup(ARCHIVE),
-        case("clang-cl", Here(Why::Unfollowed), "./clang-cl /c a.c").setup("ln -s $(command -v clang-14) clang-cl"),
+        // Without /Brepro the object bears the second in which it was made.
+        case("clang-cl", Here(Why::Unfollowed), "./clang-cl /Brepro /c a.c")
+            .setup("ln -s $(command -v clang-14) clang-cl"),
     ];
     for words in [
         "gcc",
