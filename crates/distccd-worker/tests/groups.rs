@@ -7,10 +7,8 @@ mod kit;
 mod story;
 
 use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use distccd_worker::Exit;
 use distccd_worker::config::{CgroupsWish, IsolationWish};
@@ -103,69 +101,6 @@ async fn what_an_attempt_left_behind_ends_though_its_keeper_was_killed() {
     eventually("nothing of it runs", || who_says(&word).into_iter().all(|pid| !runs(pid))).await;
     story.session.acknowledge(&attempt(1)).await;
     assert_eq!(story.run("true").await.code(), 0);
-}
-
-/// Set inside the virtual machine.
-const GUEST: &str = "DISTCCD_TEST_GUEST";
-
-/// Tells one of these stories again in a virtual machine of user-mode Linux, a kernel that is a process, whose root is this
-/// machine's own: there the memory controller is cgroup v2's, and ours to use.
-fn tell_in_a_guest(story: &str) {
-    if !rustix::process::geteuid().is_root() || Command::new("linux.uml").arg("--version").output().is_err() {
-        println!("not told: that takes root and user-mode-linux");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let init = dir.path().join("init.sh");
-    let script = "#!/bin/sh\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/mnt\n\
-                  mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs mnt /mnt\n\
-                  mount -t cgroup2 cgroup2 /sys/fs/cgroup; echo +memory > /sys/fs/cgroup/cgroup.subtree_control\n\
-                  mkdir -p /mnt/of/lib; ln -s /usr/lib/uml/modules /mnt/of/lib/modules; modprobe -d /mnt/of overlay\n\
-                  ip link set lo up\n\"$TELLER\" --exact \"$STORY\" --nocapture\npoweroff -f\n";
-    fs::write(&init, script).unwrap();
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut guest = Command::new("timeout");
-    guest.args(["--signal=KILL", "300", "linux.uml", "umid=groups", "mem=512M", "root=/dev/root", "rootfstype=hostfs"]);
-    guest.args(["rootflags=/", "rw", "con=null", "con0=null,fd:1", "quiet"]).stdin(Stdio::null());
-    guest.arg(format!("uml_dir={}", dir.path().display())).arg(format!("init={}", init.display()));
-    guest.arg(format!("TELLER={}", std::env::current_exe().unwrap().display()));
-    guest.arg(format!("STORY={story}")).arg(format!("{GUEST}=1"));
-
-    let seen = guest.output().unwrap();
-
-    let said = String::from_utf8_lossy(&seen.stdout);
-    assert!(said.contains("test result: ok. 1 passed"), "{said}{}", String::from_utf8_lossy(&seen.stderr));
-    println!("{said}");
-}
-
-#[tokio::test]
-async fn one_that_wants_more_memory_than_it_may_have_is_out_of_memory_whatever_it_makes_of_that() {
-    if std::env::var_os(GUEST).is_none() {
-        return tell_in_a_guest(
-            "one_that_wants_more_memory_than_it_may_have_is_out_of_memory_whatever_it_makes_of_that",
-        );
-    }
-    const LIMIT: u64 = 64 << 20;
-    for isolation in [IsolationWish::Overlay, IsolationWish::Off] {
-        let mut story = Story::with(|config| {
-            config.isolation = isolation;
-            config.attempt_memory = Some(LIMIT);
-        })
-        .await;
-        // A line without an end is kept whole by tail(1).
-        let eat = |bytes: u32| format!("head -c {bytes} /dev/zero | tail | wc -c");
-
-        // Somebody below dies, and the one above would make the best of it.
-        let hungry = story.run(&format!("({}); echo late > late; exit 1", eat(400_000_000))).await;
-        let modest = story.run(&format!("{}; cat /proc/self/cgroup; echo done > out", eat(10_000_000))).await;
-
-        assert_eq!(hungry.failure().0, FailureKind::OutOfMemory);
-        assert_eq!(modest.code(), 0, "{modest:?}");
-        assert_eq!(story.names(), ["out"]);
-        let peak = modest.outcome().usage.unwrap().peak_memory;
-        println!("the modest one had {peak} bytes at the most, in {}", group_said(&modest));
-        assert!((10_000_000..=LIMIT).contains(&peak), "{peak}");
-    }
 }
 
 #[tokio::test]
