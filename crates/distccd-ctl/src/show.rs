@@ -85,7 +85,8 @@ pub fn workers(status: &Status, format: Format) -> String {
     if format == Format::Json {
         return line(&Value::Array(status.workers.iter().map(worker_json).collect()));
     }
-    let mut rows = vec![["NAME", "STATE", "HELD", "SLOTS", "DONE", "LINKS", "SOFTWARE"].map(str::to_owned)];
+    let mut rows =
+        vec![["NAME", "STATE", "HELD", "SLOTS", "DONE", "LINKS", "SPEED", "PACE", "SOFTWARE"].map(str::to_owned)];
     let mut troubles = String::new();
     for worker in &status.workers {
         let done: u64 = worker.done.iter().map(|count| count.outcomes).sum();
@@ -97,6 +98,8 @@ pub fn workers(status: &Status, format: Format) -> String {
             worker.slots.to_string(),
             done.to_string(),
             links.to_owned(),
+            figure(worker.speed),
+            figure(worker.pace),
             worker.software.clone(),
         ]);
         for report in problems(worker) {
@@ -111,6 +114,11 @@ pub fn workers(status: &Status, format: Format) -> String {
         }
     }
     table(&rows) + &troubles
+}
+
+/// A speed, which an older worker or server does not say.
+fn figure(per_second: u32) -> String {
+    if per_second == 0 { "-".to_owned() } else { per_second.to_string() }
 }
 
 /// A clock that is off by more is worth a word, in microseconds.
@@ -139,7 +147,7 @@ fn worker_json(worker: &WorkerStatus) -> Value {
     json!({
         "id": worker.id, "name": worker.name, "host": worker.host, "software": worker.software,
         "state": worker.state, "slots": worker.slots, "held": worker.held, "linking": worker.linking,
-        "warm_dirs": worker.warm_dirs, "clock_skew_s": worker.clock_skew_us as f64 / 1e6,
+        "warm_dirs": worker.warm_dirs, "speed": worker.speed, "pace": worker.pace, "clock_skew_s": worker.clock_skew_us as f64 / 1e6,
         "differences": worker.differences.iter().map(|difference| &difference.text).collect::<Vec<_>>(),
         "done": worker.done.iter().map(|count| count.outcomes).sum::<u64>(),
         "mounts": mounts.collect::<Vec<_>>(), "toolchains": toolchains.collect::<Vec<_>>(),
@@ -244,7 +252,7 @@ mod tests {
             held: 1,
             ..Default::default()
         };
-        let birch = WorkerStatus { mounts: vec![bad], ..worker("birch", "up") };
+        let birch = WorkerStatus { mounts: vec![bad], speed: 1_040, pace: 980, ..worker("birch", "up") };
         let slow = Visibility {
             mount: "/shared".into(),
             filesystem: "nfs4".to_owned(),
@@ -265,12 +273,18 @@ mod tests {
         assert!(text.contains(slow) && text.contains("on /quick: all of 7 jobs' seen at once"), "{text}");
         let text = workers(&sample(), Format::Text);
         assert!(text.starts_with("NAME   STATE     HELD"), "{text}");
+        let figures = |name: &str| {
+            let row = text.lines().find(|line| line.starts_with(name))?;
+            Some(row.split_whitespace().skip(6).take(2).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!((figures("ash"), figures("birch")), (Some("- -".to_owned()), Some("1040 980".to_owned())), "{text}");
         assert!(text.ends_with("birch: no jobs of /shared: it is mounted read-only\n"), "{text}");
     }
 
     #[test]
     fn scripts_read_json() {
         let parsed: Value = serde_json::from_str(&workers(&sample(), Format::Json)).unwrap();
+        assert_eq!((&parsed[1]["speed"], &parsed[1]["pace"]), (&json!(1_040), &json!(980)));
         assert_eq!(parsed[1]["mounts"][0]["problem"], "is mounted read-only");
         let parsed: Value = serde_json::from_str(&status(&sample(), Format::Json)).unwrap();
         assert_eq!(parsed["jobs_waiting"], 3);

@@ -647,6 +647,8 @@ impl Dispatch {
                 software: worker.register.hello.as_ref().map(|hello| hello.software.clone()).unwrap_or_default(),
                 host: worker.register.hello.as_ref().map(|hello| hello.host.clone()).unwrap_or_default(),
                 clock_skew_us: 0,
+                speed: worker.register.speed,
+                pace: seen.pace.per_second(),
             })
         });
         v1::Status {

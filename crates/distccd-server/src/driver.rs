@@ -16,7 +16,7 @@ use model::ids::{Attempt, DirKey, Incarnation, UserId, WorkerId};
 use model::job::JobFacts;
 use model::outcome::{AttemptFailure, Outcome};
 use model::time::Timestamp;
-use proto::convert::{Sameness, attempt_from, cpu_class, dir_keys};
+use proto::convert::{Sameness, attempt_from, cpu_class, dir_keys, speed};
 use proto::v1::{self, worker_message};
 use scheduler_core::{
     Action, AuditRate, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
@@ -445,6 +445,7 @@ fn worker_facts(register: &v1::Register, sameness: Sameness) -> WorkerFacts {
         only_user: (!register.any_user).then(|| UserId::new(register.uid)),
         memory: register.memory,
         isolates: register.isolates,
+        speed: speed(register.speed),
     }
 }
 

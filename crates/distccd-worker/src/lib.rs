@@ -47,6 +47,7 @@ use std::sync::Arc;
 
 use daemon_kit::shutdown::Stop;
 use daemon_kit::{exit, systemd};
+use model::speed::Speed;
 use tokio::sync::Notify;
 
 use crate::agent::Agent;
@@ -111,18 +112,20 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
     let (for_checks, for_trials) = (config.clone(), spawner.clone());
     let checks = move || {
         let toolchains = startup::check(&for_checks)?;
+        let speed = facts::speed::of_this_machine();
         let probe = Probe::of(&for_checks, &for_trials);
         match for_checks.isolation {
             IsolationWish::Overlay if !probe.isolates() => Err(Error::Machine(probe.obstacles())),
             _ => match probe.unbounded() {
                 Some(why) => Err(Error::Machine(vec![why])),
-                None => Ok((toolchains, probe)),
+                None => Ok((toolchains, probe, speed)),
             },
         }
     };
-    let (toolchains, probe) =
+    let (toolchains, probe, speed) =
         tokio::task::spawn_blocking(checks).await.map_err(|error| Error::Internal(error.to_string()))??;
     probe.log();
+    tracing::info!(speed = speed.map_or(0, Speed::per_second), "measured this machine");
     let last_words = LastWords { server: config.server_addr.clone(), incarnation: draw()?, key: draw()? };
     if let Err(error) = spawner.will().write(&last_words) {
         tracing::warn!(%error, "should this worker be killed, the server will only notice when its lease is over");
@@ -138,7 +141,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         grouped: probe.groups().is_some(),
         revalidation: Revalidation::new(config.coherence),
     };
-    let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on());
+    let registration = Registration::new(&last_words, Host::look(), toolchains, executor.isolation.is_on(), speed);
     // The server may still be away: that is no reason to hold up the boot.
     systemd::ready("looking for the server");
     let mounts = mounts::watch(&config.mounts);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::{CpuClass, Incarnation};
+use model::speed::Speed;
 use proto::v1;
 use proto::version::hello;
 
@@ -28,11 +29,18 @@ pub(crate) struct Registration {
     isolates: bool,
     mounts: Vec<MountView>,
     headers: Option<u64>,
+    speed: Option<Speed>,
 }
 
 impl Registration {
     /// `isolates`: nothing that an attempt writes is seen before its commit, on any mount.
-    pub(crate) fn new(last_words: &LastWords, host: Host, toolchains: Vec<Toolchain>, isolates: bool) -> Self {
+    pub(crate) fn new(
+        last_words: &LastWords,
+        host: Host,
+        toolchains: Vec<Toolchain>,
+        isolates: bool,
+        speed: Option<Speed>,
+    ) -> Self {
         let incarnation = Incarnation::from_bytes(last_words.incarnation);
         let (obituary_key, toolchains) = (last_words.key, toolchains.into());
         let headers = daemon_kit::system_headers::digest();
@@ -45,6 +53,7 @@ impl Registration {
             isolates,
             mounts: Vec::new(),
             headers,
+            speed,
         }
     }
 
@@ -95,6 +104,7 @@ impl Registration {
             unpermitted: books.unpermitted(),
             last_server: self.last_server.clone(),
             obituary_key: Bytes::copy_from_slice(&self.obituary_key),
+            speed: self.speed.map_or(0, Speed::per_second),
         }
     }
 }

@@ -4,6 +4,7 @@
 use model::ids::{Attempt, BuildId, CpuClass, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::speed::Speed;
 use model::time::Timestamp;
 use scheduler_core::{
     Action, AuditVerdict, ClientId, Commit, Config, HeldAttempt, HistoryEntry, Input, LocalReason, SubmittedJob,
@@ -95,6 +96,16 @@ fn nice(value: u8) -> Priority {
     Priority::from_nice(value.cast_signed().into())
 }
 
+impl Record for Speed {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.per_second().put(out);
+    }
+
+    fn get(from: &mut Bytes<'_>) -> Result<Self, Undecodable> {
+        Self::new(u32::get(from)?).ok_or(Undecodable)
+    }
+}
+
 structure! {
     Attempt { job, number }
     BatchHint { size, timeout }
@@ -111,7 +122,7 @@ structure! {
     Outcome { exit, usage }
     ResourceUsage { wall, user, system, peak_memory }
     SubmittedJob { id, facts, resubmitted }
-    WorkerFacts { incarnation, slots, linking, toolchains, mounts, only_user, memory, cpu_class, isolates }
+    WorkerFacts { incarnation, slots, linking, toolchains, mounts, only_user, memory, cpu_class, isolates, speed }
     WorkerLoad { memory_available, foreign_load_centi }
 }
 

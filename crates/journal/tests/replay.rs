@@ -6,6 +6,7 @@ use journal::{ReplayError, Writer, replay};
 use model::ids::{BuildId, CpuClass, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::speed::Speed;
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad};
 
@@ -21,6 +22,7 @@ fn worker() -> Input {
         only_user: Some(UserId::new(1000)),
         memory: 1 << 40,
         isolates: true,
+        speed: Speed::new(1_234),
         cpu_class: Some(CpuClass::new(88)),
     };
     Input::WorkerRegistered { worker: ASH, facts, holding: vec![] }

@@ -3,7 +3,7 @@
 use crate::v1;
 
 /// This build's protocol: same major, understood; minors only add.
-pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor: 2 };
+pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor: 3 };
 
 /// The first minor version in which launchers know the answer `Wait`.
 const WAITS_SINCE: u32 = 1;

@@ -90,6 +90,7 @@ impl Cluster {
             only_user: None,
             memory: 64 << 30,
             isolates: true,
+            speed: None,
         };
         self.step(Input::WorkerRegistered { worker, facts, holding: vec![] });
     }

@@ -267,6 +267,7 @@ mod tests {
                 only_user: None,
                 memory: 64 * GIB,
                 isolates: false,
+                speed: None,
             };
             self.tell(Input::WorkerRegistered { worker: WorkerId::new(number), facts, holding: Vec::new() });
         }

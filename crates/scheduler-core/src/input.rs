@@ -6,6 +6,7 @@ use core::time::Duration;
 use model::ids::{Attempt, CpuClass, DirKey, Incarnation, JobId, ToolchainKey, WorkerId};
 use model::job::JobFacts;
 use model::outcome::{AttemptFailure, Outcome};
+use model::speed::Speed;
 
 /// A launcher's conversation with the server; several jobs may come over one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -195,6 +196,8 @@ pub struct WorkerFacts {
     pub memory: u64,
     /// Whether nothing that its attempts write is seen by others before they commit.
     pub isolates: bool,
+    /// How fast it says it is, until its jobs say more; `None` when it has not measured.
+    pub speed: Option<Speed>,
 }
 
 /// The most slots that a worker is believed to have.

@@ -25,6 +25,7 @@
 //!     only_user: None,
 //!     memory: 8 << 30,
 //!     isolates: true,
+//!     speed: None,
 //! };
 //! scheduler.step(Timestamp::ZERO, Input::WorkerRegistered { worker: ash, facts, holding: vec![] }, &mut actions);
 //!

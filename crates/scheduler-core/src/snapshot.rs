@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use model::ids::WorkerId;
+use model::speed::Speed;
 
 use crate::jobs::{JobState, Progress};
 use crate::scheduler::Scheduler;
@@ -41,6 +42,8 @@ pub struct WorkerStatus {
     pub reserved: u64,
     /// Directories for which it is believed to be warm.
     pub warm_dirs: usize,
+    /// How fast jobs are believed to run there: what it said of itself, and what they took.
+    pub pace: Speed,
 }
 
 /// Whether a worker is given jobs, and if not, why.
@@ -92,6 +95,7 @@ impl Scheduler {
             held: worker.held(),
             reserved: worker.reserved(),
             warm_dirs,
+            pace: worker.pace.speed(),
         }
     }
 }

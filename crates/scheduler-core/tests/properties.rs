@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::speed::Speed;
 use model::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -86,11 +87,12 @@ fn worker_facts() -> impl Strategy<Value = WorkerFacts> {
     let only_user = proptest::option::weighted(0.2, (0..2u32).prop_map(UserId::new));
     let slots = prop_oneof![9 => 0..4u32, 1 => Just(u32::MAX)];
     let bools = (prop::bool::weighted(0.7), prop::bool::weighted(0.8));
-    let facts = (slots, bools, toolchains, only_user, size());
-    facts.prop_map(|(slots, (linking, isolates), toolchains, only_user, memory)| {
+    let speed = prop_oneof![3 => Just(0), 3 => 100..10_000u32, 1 => 1..100u32, 1 => Just(u32::MAX)];
+    let facts = (slots, bools, toolchains, only_user, size(), speed.prop_map(Speed::new));
+    facts.prop_map(|(slots, (linking, isolates), toolchains, only_user, memory, speed)| {
         let incarnation = Incarnation::from_bytes([0; 16]);
         let (cpu_class, mounts) = (None, vec![]);
-        WorkerFacts { incarnation, slots, linking, toolchains, cpu_class, mounts, only_user, memory, isolates }
+        WorkerFacts { incarnation, slots, linking, toolchains, cpu_class, mounts, only_user, memory, isolates, speed }
     })
 }
 

@@ -240,6 +240,7 @@ fn facts(slots: usize) -> WorkerFacts {
         memory: 64 << 30,
         cpu_class: None,
         isolates: true,
+        speed: None,
     }
 }
 

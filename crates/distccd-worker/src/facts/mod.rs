@@ -1,6 +1,7 @@
 //! What the machine has: CPUs, memory, and how busy it is with work that is not ours.
 
 pub mod cgroup;
+pub mod speed;
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

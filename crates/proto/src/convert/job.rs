@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use model::ids::{BuildId, CpuClass, DirKey, OutputKey, UserId, fnv1a};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
+use model::speed::Speed;
 
 use super::DecodeError;
 use super::toolchain::Sameness;
@@ -41,6 +42,12 @@ pub fn kind_from(wire: i32) -> Result<JobKind, DecodeError> {
 #[must_use]
 pub fn cpu_class(wire: u64) -> Option<CpuClass> {
     (wire != 0).then(|| CpuClass::new(wire))
+}
+
+/// A worker's speed as it travels: 0 is none.
+#[must_use]
+pub fn speed(wire: u32) -> Option<Speed> {
+    Speed::new(wire)
 }
 
 /// The keys of paths.

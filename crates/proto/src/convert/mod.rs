@@ -8,7 +8,7 @@ mod outcome;
 mod toolchain;
 
 pub use ids::{attempt_from, attempt_ref, job_id_from};
-pub use job::{cpu_class, dir_keys, kind_from, kind_to};
+pub use job::{cpu_class, dir_keys, kind_from, kind_to, speed};
 pub use toolchain::Sameness;
 
 /// A message that lacks a field, or holds an impossible value.

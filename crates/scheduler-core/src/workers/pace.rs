@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use model::speed::Speed;
+
 use crate::history::{exp2, log2};
 
 /// Steps of the logarithm in an octave.
@@ -12,15 +14,19 @@ const OWN: u32 = 10;
 const NEIGHBOURS: u32 = 2;
 /// A worker's first measurements count as if others of this weight had said that it is as fast as all.
 const DOUBT: u32 = 10;
+/// The same where it said itself how fast it is.
+const TRUST: u32 = 20;
+/// What it says is believed up to so many octaves.
+const MOST_SAID: i32 = 2;
 /// Measurements of this weight make an average; from then on the older ones fade.
 const WINDOW: u32 = 16 * OWN;
 
 /// Running averages of one worker.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// Logarithm of measured time over predicted time, in 256ths of 256ths of an octave.
     slowness: i32,
-    /// Of the measurements so far.
+    /// Of the measurements so far, and of what was believed before them.
     weight: u32,
     /// From sending an attempt for an idle slot to hearing that it started, in microseconds; 0 when unknown.
     round_trip: u64,
@@ -29,6 +35,16 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Of a worker that says this of itself, and has run nothing yet.
+    pub(crate) fn of(said: Option<Speed>) -> Self {
+        let unknown = Self { slowness: 0, weight: DOUBT, round_trip: 0, length: 0 };
+        let Some(said) = said else { return unknown };
+        let logarithm = |speed: Speed| i32::from(log2(speed.per_second().into()));
+        let most = MOST_SAID * OCTAVE;
+        let slowness = (logarithm(Speed::USUAL) - logarithm(said)).clamp(-most, most) * OCTAVE;
+        Self { slowness, weight: TRUST, ..unknown }
+    }
+
     /// An attempt took so long. Of the prediction it is said whether it rests on the job's own times.
     pub(crate) fn on_ran(&mut self, predicted: Option<(Duration, bool)>, took: Duration) {
         let took = micros(took);
@@ -40,10 +56,17 @@ impl Pace {
             let off = i32::from(log2(took)) - i32::from(log2(micros(predicted)));
             let most = if is_its_own { 2 * OCTAVE } else { OCTAVE };
             let weight = if is_its_own { OWN } else { NEIGHBOURS };
-            self.weight = (self.weight + weight).min(WINDOW - DOUBT);
-            let share = OCTAVE * weight.cast_signed() / (DOUBT + self.weight).cast_signed();
-            self.slowness += (off.clamp(-most, most) - self.slowness()) * share;
+            self.weight = (self.weight + weight).min(WINDOW);
+            let share = OCTAVE * weight.cast_signed() / self.weight.cast_signed();
+            self.slowness += (off - self.slowness()).clamp(-most, most) * share;
         }
+    }
+
+    /// What it would have to say of itself to be believed to be as fast as it is believed to be.
+    pub(crate) fn speed(&self) -> Speed {
+        let logarithm = i32::from(log2(Speed::USUAL.per_second().into())) - self.slowness();
+        let per_second = exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX));
+        u32::try_from(per_second).ok().and_then(Speed::new).unwrap_or(Speed::USUAL)
     }
 
     pub(crate) fn on_started(&mut self, after: Duration) {
@@ -117,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_takes_twice_the_time_is_an_octave_slow() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(None);
         (0..40).for_each(|_| pace.on_ran(Some((SECOND, true)), SECOND * 2));
         assert_eq!(pace.octaves_slow(), 1);
 
@@ -127,7 +150,7 @@ mod tests {
 
     #[test]
     fn one_measurement_is_believed_by_half_and_what_others_took_by_far_less() {
-        let (mut own, mut others) = (Pace::default(), Pace::default());
+        let (mut own, mut others) = (Pace::of(None), Pace::of(None));
         own.on_ran(Some((SECOND, true)), SECOND * 2);
         others.on_ran(Some((SECOND, false)), SECOND * 2);
 
@@ -135,8 +158,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_worker_says_of_itself_is_believed_within_reason_until_its_jobs_say_otherwise() {
+        let said = |per_second| Pace::of(Speed::new(per_second)).eighths_slow();
+        assert_eq!((said(0), said(1_000), said(2_000), said(500)), (0, 0, -8, 8));
+        assert_eq!((said(1), said(u32::MAX)), (16, -16), "two octaves and no more");
+        assert!(Pace::of(Speed::new(1_600)).speed().per_second().abs_diff(1_600) < 16);
+
+        let mut boaster = Pace::of(Speed::new(u32::MAX));
+        (0..2).for_each(|_| boaster.on_ran(Some((SECOND, true)), SECOND * 2));
+        assert!(boaster.eighths_slow() > -8, "{boaster:?}");
+        (0..40).for_each(|_| boaster.on_ran(Some((SECOND, true)), SECOND * 2));
+        assert_eq!(boaster.eighths_slow(), 8);
+    }
+
+    #[test]
     fn what_took_long_on_a_slow_worker_is_known_to_take_less_elsewhere() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of(None);
         (0..40).for_each(|_| pace.on_ran(Some((SECOND, true)), SECOND * 2));
 
         assert!(pace.usual_time(SECOND * 8).abs_diff(SECOND * 4) < MS * 200);
@@ -146,7 +183,7 @@ mod tests {
 
     #[test]
     fn prefetch_is_deep_for_short_jobs_far_away_and_shallow_for_long_ones_nearby() {
-        let (mut far, mut near) = (Pace::default(), Pace::default());
+        let (mut far, mut near) = (Pace::of(None), Pace::of(None));
         far.on_ran(None, MS * 50);
         far.on_started(MS * 20);
         near.on_ran(None, SECOND * 5);
@@ -154,7 +191,7 @@ mod tests {
 
         assert_eq!(far.prefetch(8, 16), 7);
         assert_eq!(near.prefetch(8, 16), 1);
-        assert_eq!(Pace::default().prefetch(8, 3), 3, "unknown: what is allowed");
+        assert_eq!(Pace::of(None).prefetch(8, 3), 3, "unknown: what is allowed");
         assert_eq!(near.prefetch(8, 0), 0, "none allowed");
     }
 }

@@ -51,13 +51,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(facts: WorkerFacts) -> Self {
+        let pace = Pace::of(facts.speed);
         Self {
             facts,
             load: WorkerLoad::default(),
             liveness: Liveness::Up,
             draining: false,
             health: Health::default(),
-            pace: Pace::default(),
+            pace,
             kept_for: None,
             spare: None,
             changed: false,

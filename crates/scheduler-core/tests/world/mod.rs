@@ -354,6 +354,7 @@ pub(crate) fn facts_of_a_worker(slots: u32) -> WorkerFacts {
         only_user: None,
         memory: 1 << 30,
         isolates: false,
+        speed: None,
     }
 }
 

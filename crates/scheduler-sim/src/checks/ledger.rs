@@ -200,6 +200,7 @@ mod tests {
             memory: 0,
             cpu_class: None,
             isolates: true,
+            speed: None,
         };
         let mut ledger = Ledger::new(0, 10);
         ledger.on_registered(ASH, &facts, &[HeldAttempt { attempt, commit }]);

@@ -22,6 +22,8 @@ pub struct Machine {
     pub slots: usize,
     /// Hundredths of the recording machine's speed.
     pub speed: u32,
+    /// What it measured of itself when it started: thousandths of the recording machine's speed, and up to a tenth off.
+    pub says: u32,
     /// One way between it and the server.
     pub one_way: Duration,
     /// Bytes.
@@ -41,12 +43,15 @@ impl Fleet {
     /// So many workers of 2 to 8 slots and speeds from 0.6 to 1.6, at 0.1 to 2 ms from the server.
     #[must_use]
     pub fn mixed(workers: usize, seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
+        // What they say is drawn apart: the fleets are those of before they said anything.
+        let (mut rng, mut errors) = (Rng::new(seed), Rng::new(seed ^ 0x5a15));
         let machine = |_| {
             let slots = rng.pick(&[2, 4, 4, 8]).unwrap_or(4);
+            let speed = u32::try_from(rng.between(60, 160)).unwrap_or(100);
             Machine {
                 slots,
-                speed: u32::try_from(rng.between(60, 160)).unwrap_or(100),
+                speed,
+                says: speed * u32::try_from(errors.between(900, 1_100)).unwrap_or(1_000) / 100,
                 one_way: Duration::from_micros(rng.between(100, 2_000)),
                 memory: (slots as u64) << 31,
             }

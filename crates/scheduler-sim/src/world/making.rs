@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::ids::{DirKey, Incarnation, ToolchainKey, UserId};
+use model::speed::Speed;
 use model::time::Timestamp;
 use scheduler_core::{Config, WorkerFacts};
 
@@ -87,6 +88,8 @@ fn some_config(rng: &mut Rng) -> Config {
 }
 
 fn some_host(rng: &mut Rng) -> Host {
+    // Any figure, whatever it can do, and none; looked up without a draw, so that old seeds are the worlds that they were.
+    let speed = rng.clone().pick(&[0, 0, 1, 600, 1_000, 1_600, u32::MAX]).and_then(Speed::new);
     let toolchains = (1..=2).filter(|_| rng.percent(85)).map(ToolchainKey::new).collect();
     let facts = WorkerFacts {
         incarnation: Incarnation::from_bytes([0; 16]),
@@ -98,6 +101,7 @@ fn some_host(rng: &mut Rng) -> Host {
         memory: rng.between(1, 64),
         cpu_class: None,
         isolates: rng.percent(70),
+        speed,
     };
     let character = match rng.between(1, 100) {
         1..=6 => Character::BlackHole,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::ids::{Attempt, BuildId, Incarnation, JobId, OutputKey, UserId, WorkerId};
 use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::speed::Speed;
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Commit, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
 
@@ -46,6 +47,7 @@ impl<'a> Ours<'a> {
                 memory: machine.memory,
                 cpu_class: None,
                 isolates,
+                speed: Speed::new(machine.says),
             };
             let registered = Input::WorkerRegistered { worker: WorkerId::new(number), facts, holding: vec![] };
             ours.scheduler.step(Timestamp::ZERO, registered, &mut Vec::new());
