@@ -134,6 +134,9 @@ impl Scheduler {
                     self.reopen_spare(class);
                 }
             }
+            if room {
+                self.ahead_again = self.now;
+            }
             for (which, _) in [(Readiness::Any, idle), (Readiness::Ripe, room)].into_iter().filter(|(_, gain)| *gain) {
                 for class in self.closings.of(which).within(group, memory) {
                     self.reopen(class, which);

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use model::ids::{Attempt, JobId, WorkerId};
+use model::ids::{Attempt, DirKey, JobId, WorkerId};
 use model::job::JobKind;
 
 use crate::action::Action;
@@ -30,6 +30,11 @@ pub(crate) const MAX_LOOKS: usize = 64;
 const SLOW: i8 = 1;
 /// What a job must lose on a slow worker not to be sent ahead to it: much more than the round trip that it saves.
 const LONG_WAIT: Duration = Duration::from_millis(500);
+/// How long nothing is sent ahead when the workers with room are no place for the job whose turn it is, unless one more
+/// gets room: asking again at every step would cost more than what is sent ahead saves.
+const AHEAD_PAUSE: Duration = Duration::from_millis(5);
+/// Workers with room that are looked at for a faster one than the first.
+const FEW_LOOKS: usize = 4;
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
@@ -79,6 +84,7 @@ impl Scheduler {
             class,
             memory: self.classes.memory(class),
             expected: job.prediction.duration,
+            dir: facts.dirs.first().copied(),
             company,
             since: job.arrived,
             in_front,
@@ -124,16 +130,16 @@ impl Scheduler {
     /// Prefetch: sends workers more than they can start, so that a slot that falls free need not ask.
     fn send_ahead(&mut self, sending: &mut Sending) {
         let mut refused = BTreeSet::new();
-        while self.workers.roomy() > 0 && self.has_memory_for_any(Readiness::Ripe) {
-            let Some((first, worker)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
+        while self.workers.roomy() > 0 && self.now >= self.ahead_again && self.has_memory_for_any(Readiness::Ripe) {
+            let Some((first, roomiest)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
+            let Some((first, worker)) = self.place_ahead(first, roomiest) else {
+                // It need not go yet, for no slot is idle, nor need what is behind it, which may be very much.
+                self.ahead_again = self.now + AHEAD_PAUSE;
+                break;
+            };
             let id = self.suited_like(first, worker);
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
-            if self.loss(id, worker).is_some_and(|loss| loss >= LONG_WAIT) {
-                // It need not go yet, for no slot is idle, and had better wait for a faster one.
-                refused.insert(class);
-                continue;
-            }
             let room = self.room_for_batch(worker, class, size);
             let company = self.queue.company_of(id, room.saturating_sub(1));
             let placement = Placement { kind: PlacementKind::AheadOfSlots, ..Placement::default() };
@@ -156,12 +162,29 @@ impl Scheduler {
 
     /// The worker with least to do for its size that may be sent a job of this class ahead.
     pub(crate) fn first_roomy(&self, class: ClassId) -> Option<WorkerId> {
+        self.first_roomy_where(class, MAX_LOOKS, |_| true)
+    }
+
+    /// Only a search among the first: it is no loss when nobody is found.
+    fn first_roomy_where(&self, class: ClassId, looks: usize, suits: impl Fn(WorkerId) -> bool) -> Option<WorkerId> {
         let demand = self.classes.demand(class)?;
         let firsts = self.classes.groups(class, &self.workers).filter_map(|group| {
-            // Only a search among the first: it is no loss when nobody is found.
-            group.roomy().take(MAX_LOOKS).find(|&(_, worker)| self.fits(demand, worker))
+            group.roomy().take(looks).find(|&(_, worker)| self.fits(demand, worker) && suits(worker))
         });
         firsts.min().map(|(_, worker)| worker)
+    }
+
+    /// Whom to send this job ahead, or a shorter one in its place: a job that loses much on a slow worker waits for a
+    /// faster one.
+    fn place_ahead(&self, first: JobId, roomiest: WorkerId) -> Option<(JobId, WorkerId)> {
+        let is_well_off = |id, worker| self.loss(id, worker).is_none_or(|loss| loss < LONG_WAIT);
+        if is_well_off(first, roomiest) {
+            return Some((first, roomiest));
+        }
+        let class = self.class_of(first)?;
+        let faster = self.first_roomy_where(class, FEW_LOOKS, |worker| is_well_off(first, worker));
+        let instead = || self.spared(first, roomiest).filter(|&id| is_well_off(id, roomiest));
+        faster.map(|worker| (first, worker)).or_else(|| instead().map(|id| (id, roomiest)))
     }
 
     pub(crate) fn fits(&self, demand: &Demand, worker: WorkerId) -> bool {
@@ -186,7 +209,8 @@ impl Scheduler {
         if self.workers.idle() > 1 {
             return Some((first, best));
         }
-        let chosen = self.suited_like(first, best.0);
+        let spared = self.spared(first, best.0).unwrap_or(first);
+        let chosen = self.suited_like(spared, best.0);
         Some((chosen, (best.0, Placement { out_of_turn: chosen != first, ..best.1 })))
     }
 
@@ -209,31 +233,34 @@ impl Scheduler {
         self.queue.shorter_than(first, usual / 2, self.now)
     }
 
-    /// This job, or an equal of it that suits the worker better.
+    /// This job, or an equal of it that suits the worker better: one that does not crowd its output directory, then one
+    /// for whose the worker is warm, then the first.
     fn suited_like(&self, first: JobId, worker: WorkerId) -> JobId {
-        let first = self.spared(first, worker).unwrap_or(first);
-        if self.config.look_ahead == 0 || self.suits(first, worker) == (false, true) {
+        if self.config.look_ahead == 0 {
             return first;
         }
+        let dir = self.jobs.get(first).and_then(|job| job.facts.dirs.first().copied());
         let equals = self.queue.equals_of(first, self.config.look_ahead, self.now);
-        let suiting = |&(place, id): &(usize, JobId)| {
-            let (crowds, is_warm) = self.suits(id, worker);
-            (crowds, !is_warm, place)
-        };
-        equals.into_iter().enumerate().min_by_key(suiting).map_or(first, |(_, id)| id)
+        let mut best: Option<((bool, bool), JobId)> = None;
+        for (id, dir) in core::iter::once((first, dir)).chain(equals) {
+            let is_cold = dir.is_some_and(|dir| !self.affinity.is_warm(worker, dir));
+            if best.is_some_and(|(least, _)| least <= (false, is_cold)) {
+                continue; // It could not be better, so nobody need look whether it crowds.
+            }
+            let suits = (self.crowds(dir, worker), is_cold);
+            if best.is_none_or(|(least, _)| suits < least) {
+                best = Some((suits, id));
+            }
+            if suits == (false, false) {
+                break;
+            }
+        }
+        best.map_or(first, |(_, id)| id)
     }
 
-    /// Whether the job would crowd its output directory there, and whether the worker is warm for it.
-    fn suits(&self, id: JobId, worker: WorkerId) -> (bool, bool) {
-        let Some(job) = self.jobs.get(id) else { return (false, false) };
-        let is_warm = job.facts.dirs.first().is_none_or(|&dir| self.affinity.is_warm(worker, dir));
-        (self.crowds(job, worker), is_warm)
-    }
-
-    fn crowds(&self, job: &Job, worker: WorkerId) -> bool {
-        let Some(&dir) = job.facts.dirs.first().filter(|_| self.config.writers_per_dir > 0) else { return false };
-        let (writers, writes) = self.holdings.writers(dir, worker);
-        writers >= self.config.writers_per_dir && !writes
+    fn crowds(&self, dir: Option<DirKey>, worker: WorkerId) -> bool {
+        let most = self.config.writers_per_dir;
+        most > 0 && dir.is_some_and(|dir| self.holdings.is_crowded(dir, most, worker))
     }
 
     fn best_idle(&self, id: JobId) -> Option<(WorkerId, Placement)> {
@@ -278,7 +305,7 @@ impl Scheduler {
         let time = worker.pace.time_for(job.prediction.duration).saturating_add(cold);
         Some(Candidate {
             worker: id,
-            crowds: self.crowds(job, id),
+            crowds: self.crowds(job.facts.dirs.first().copied(), id),
             time,
             octaves_slow: worker.pace.octaves_slow(),
             warmth: if counts { self.affinity.warmth(id, &job.facts.dirs) } else { 0 },

@@ -60,12 +60,6 @@ impl Identity for DirKey {
     }
 }
 
-impl Identity for (DirKey, WorkerId) {
-    fn bits(&self) -> (u64, u64) {
-        (self.0.digest(), u64::from(self.1.number()))
-    }
-}
-
 /// Open addressing with linear probing; a removal closes its gap, so there are no tombstones.
 #[derive(Debug)]
 pub(crate) struct IdMap<K, V> {

@@ -66,6 +66,8 @@ pub struct Scheduler {
     pub(crate) kept: BTreeMap<ClassId, WorkerId>,
     /// What nobody can take now.
     pub(crate) closings: Closings,
+    /// When to send ahead again; at once when a worker gets room.
+    pub(crate) ahead_again: Timestamp,
 }
 
 impl Scheduler {
@@ -106,6 +108,7 @@ impl Scheduler {
             audits: Audits::default(),
             kept: BTreeMap::new(),
             closings: Closings::default(),
+            ahead_again: Timestamp::ZERO,
         })
     }
 

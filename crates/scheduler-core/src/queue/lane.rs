@@ -3,7 +3,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use model::ids::JobId;
+use model::ids::{DirKey, JobId};
 use model::time::Timestamp;
 
 use super::opening::Open;
@@ -66,6 +66,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) job: JobId,
+    /// Where it writes.
+    pub(crate) dir: Option<DirKey>,
     /// The most jobs of one dispatch that this one asks for.
     pub(crate) company: u32,
     /// Waits for company, and may still have it.
@@ -158,6 +160,11 @@ impl Lane {
     /// The jobs by rank.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (Rank, JobId)> + '_ {
         self.jobs.iter().map(|(&rank, entry)| (rank, entry.job))
+    }
+
+    /// This job and those behind it, by rank.
+    pub(crate) fn from(&self, rank: Rank) -> impl Iterator<Item = (Rank, &Entry)> {
+        self.jobs.range(rank..).map(|(&rank, entry)| (rank, entry))
     }
 
     /// How many jobs stand before this one by rank. Looks at all of them.

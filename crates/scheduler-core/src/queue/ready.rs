@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use model::ids::{BuildId, JobId, UserId};
+use model::ids::{BuildId, DirKey, JobId, UserId};
 use model::job::{JobKind, Priority};
 use model::time::Timestamp;
 
@@ -116,6 +116,8 @@ pub(crate) struct Asking {
     pub(crate) memory: u64,
     /// How long it is expected to run.
     pub(crate) expected: Duration,
+    /// Where it writes.
+    pub(crate) dir: Option<DirKey>,
     /// The most jobs of one dispatch that it asks for.
     pub(crate) company: u32,
     /// When it came first.
@@ -229,7 +231,8 @@ impl ReadyQueue {
         if account.waiting == 0 {
             self.shares.join(user);
         }
-        let entry = Entry { job, company: asking.company, green: asking.company > 1 && !asking.in_front };
+        let entry =
+            Entry { job, dir: asking.dir, company: asking.company, green: asking.company > 1 && !asking.in_front };
         account.waiting += 1;
         let its_build = account.builds.get_or_insert_with(build, Build::default);
         if its_build.waiting == 0 {
@@ -320,18 +323,23 @@ impl ReadyQueue {
         self.lane(place)?.shorter(place.rank, micros)
     }
 
-    /// This job and up to `most` more that could as well go in its place: those behind it that are of its kind, as
-    /// urgent, and at least half as long. None if it has waited too long or came back.
-    pub(crate) fn equals_of(&self, job: JobId, most: usize, now: Timestamp) -> Vec<JobId> {
-        let Some(place) = self.places.get(job) else { return Vec::new() };
-        let first = place.rank;
-        let is_equal =
-            |rank: &Rank| rank.is_newcomer() && rank.is_kin_of(first) && rank.expected() >= first.expected() / 2;
-        if !is_equal(&first) || place.since < self.overdue(now) {
-            return Vec::new();
-        }
-        let behind = self.lane(place).into_iter().flat_map(Lane::jobs).skip_while(|(rank, _)| *rank < first);
-        behind.take(most + 1).take_while(|(rank, _)| is_equal(rank)).map(|(_, job)| job).collect()
+    /// Up to `most` jobs that could as well go in the place of this one, and where they write: those behind it that are
+    /// of its kind, as urgent, and at least half as long. None if it has waited too long or came back.
+    pub(crate) fn equals_of(
+        &self,
+        job: JobId,
+        most: usize,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (JobId, Option<DirKey>)> {
+        let overdue = self.overdue(now);
+        let place = self.places.get(job).filter(|it| it.rank.is_newcomer() && it.since >= overdue);
+        place.and_then(|place| Some((place.rank, self.lane(place)?))).into_iter().flat_map(move |(first, lane)| {
+            let is_equal = move |rank: Rank| {
+                rank.is_newcomer() && rank.is_kin_of(first) && rank.expected() >= first.expected() / 2
+            };
+            let behind = lane.from(first).skip(1).take(most).take_while(move |&(rank, _)| is_equal(rank));
+            behind.map(|(_, entry)| (entry.job, entry.dir))
+        })
     }
 
     /// Takes the job out because it gets its turn, which its user and build are charged for.

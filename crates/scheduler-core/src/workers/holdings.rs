@@ -68,6 +68,8 @@ impl Notes {
 struct Account {
     /// In the order of their being sent.
     attempts: Vec<Attempt>,
+    /// Where they write, once for each that does, in no order that means anything.
+    dirs: Vec<DirKey>,
     reserved: u64,
 }
 
@@ -76,8 +78,6 @@ struct Account {
 pub(crate) struct Holdings {
     by_job: IdMap<JobId, Notes>,
     by_worker: IdMap<WorkerId, Account>,
-    /// Attempts of each worker that write into each directory.
-    writing: IdMap<(DirKey, WorkerId), u32>,
     /// Workers that write into each directory.
     writers: IdMap<DirKey, usize>,
 }
@@ -85,7 +85,7 @@ pub(crate) struct Holdings {
 impl Holdings {
     pub(crate) fn new(seed: u64) -> Self {
         let (by_job, by_worker) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
-        Self { by_job, by_worker, writing: IdMap::with_seed(seed), writers: IdMap::with_seed(seed) }
+        Self { by_job, by_worker, writers: IdMap::with_seed(seed) }
     }
 
     /// The attempt is at the worker, where so many bytes are reserved for it and it writes into that directory.
@@ -104,11 +104,10 @@ impl Holdings {
         account.attempts.push(attempt);
         account.reserved = account.reserved.saturating_add(memory);
         if let Some(dir) = dir {
-            let attempts = self.writing.get_or_insert_with((dir, worker), || 0);
-            *attempts += 1;
-            if *attempts == 1 {
+            if !account.dirs.contains(&dir) {
                 *self.writers.get_or_insert_with(dir, || 0) += 1;
             }
+            account.dirs.push(dir);
         }
     }
 
@@ -122,28 +121,28 @@ impl Holdings {
         } else {
             notes.remove(live);
         }
-        if let Some(account) = self.by_worker.get_mut(worker) {
-            account.attempts.retain(|other| *other != attempt);
-            account.reserved = account.reserved.saturating_sub(note.memory);
-        }
+        let Some(account) = self.by_worker.get_mut(worker) else { return true };
+        account.attempts.retain(|other| *other != attempt);
+        account.reserved = account.reserved.saturating_sub(note.memory);
         if let Some(dir) = note.dir {
-            self.stop_writing(dir, worker);
+            if let Some(place) = account.dirs.iter().position(|&other| other == dir) {
+                account.dirs.swap_remove(place);
+            }
+            if !account.dirs.contains(&dir) {
+                self.stop_writing(dir);
+            }
         }
         true
     }
 
-    /// How many workers write into this directory, and whether this one does.
-    pub(crate) fn writers(&self, dir: DirKey, worker: WorkerId) -> (usize, bool) {
-        (self.writers.get(dir).copied().unwrap_or(0), self.writing.contains((dir, worker)))
+    /// Whether at least so many workers write into this directory, and this one does not.
+    pub(crate) fn is_crowded(&self, dir: DirKey, most: usize, worker: WorkerId) -> bool {
+        let writes = self.by_worker.get(worker).is_some_and(|account| account.dirs.contains(&dir));
+        !writes && self.writers.get(dir).is_some_and(|&writers| writers >= most)
     }
 
-    fn stop_writing(&mut self, dir: DirKey, worker: WorkerId) {
-        let Some(attempts) = self.writing.get_mut((dir, worker)) else { return };
-        *attempts -= 1;
-        if *attempts > 0 {
-            return;
-        }
-        self.writing.remove((dir, worker));
+    /// One worker less writes there.
+    fn stop_writing(&mut self, dir: DirKey) {
         if let Some(writers) = self.writers.get_mut(dir) {
             *writers -= 1;
             if *writers == 0 {
@@ -247,10 +246,17 @@ impl Holdings {
         let indexed: usize = self.jobs().iter().map(|&job| self.of_job(job).count()).sum();
         assert_eq!(listed, indexed, "attempts by worker and by job");
         let notes = self.jobs().into_iter().filter_map(|job| self.by_job.get(job)).flat_map(Notes::iter);
-        let writing = self.writing.sorted_keys().into_iter().filter_map(|key| self.writing.get(key));
-        assert_eq!(notes.filter(|note| note.dir.is_some()).count(), writing.sum::<u32>() as usize);
+        let mut written: Vec<_> = notes.filter_map(|note| Some((note.live.1, note.dir?))).collect();
+        written.sort_unstable();
+        let of_account = |(worker, account): (WorkerId, &Account)| {
+            account.dirs.iter().map(move |&dir| (worker, dir)).collect::<Vec<_>>()
+        };
+        let mut listed_dirs: Vec<_> = accounts().flat_map(of_account).collect();
+        listed_dirs.sort_unstable();
+        assert_eq!(written, listed_dirs, "where the attempts of workers write");
+        written.dedup();
         let writers = self.writers.sorted_keys().into_iter().filter_map(|dir| self.writers.get(dir));
-        assert_eq!(self.writing.len(), writers.sum::<usize>(), "workers that write into directories");
+        assert_eq!(written.len(), writers.sum::<usize>(), "workers that write into directories");
         for (worker, account) in accounts() {
             let notes = account.attempts.iter().map(|&attempt| self.note(worker, attempt));
             let reserved = notes.fold(0u64, |sum, note| match note {
