@@ -13,7 +13,7 @@ use crate::explain::{Placement, PlacementKind};
 use crate::input::Commit;
 use crate::jobs::{Hold, Job, JobState, Progress, Turn};
 use crate::placement::{self, Candidate};
-use crate::queue::{Asking, Readiness};
+use crate::queue::{Asking, Place, Readiness};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 use crate::workers::{ClassId, Demand, Worker, pace};
@@ -89,7 +89,10 @@ impl Scheduler {
             since: job.arrived,
             in_front,
         };
-        self.queue.push(id, asking);
+        let place = self.queue.push(id, asking);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.place = Some(place);
+        }
         if !in_front && company > 1 {
             self.timers.set(Timer::Company(id), self.now + timeout);
         }
@@ -98,10 +101,17 @@ impl Scheduler {
         }
     }
 
+    /// Where the job stands in the queue.
+    pub(crate) fn place_of(&self, id: JobId) -> Option<Place> {
+        self.jobs.get(id).and_then(|job| job.place)
+    }
+
     /// Takes a job out of the queue, if it is there, without giving it to anybody.
     pub(crate) fn unqueue(&mut self, id: JobId) {
         self.clear_company(id);
-        self.queue.remove(id);
+        if let Some(place) = self.jobs.get_mut(id).and_then(|job| job.place.take()) {
+            self.queue.remove(place);
+        }
     }
 
     fn clear_company(&mut self, id: JobId) {
@@ -141,7 +151,10 @@ impl Scheduler {
             let Some(job) = self.jobs.get(id) else { break };
             let (Some(class), size) = (job.class, job.facts.batch.size.max(1)) else { break };
             let room = self.room_for_batch(worker, class, size);
-            let company = self.queue.company_of(id, room.saturating_sub(1));
+            let company = match self.place_of(id).filter(|_| room > 1) {
+                Some(place) => self.queue.company_of(id, &place, room - 1),
+                None => Vec::new(),
+            };
             let placement = Placement { kind: PlacementKind::AheadOfSlots, ..Placement::default() };
             self.assign(id, worker, placement, sending);
             let placement = Placement { kind: PlacementKind::Company, ..placement };
@@ -229,8 +242,8 @@ impl Scheduler {
     /// long as it gains by it, and the slot does not.
     fn spared(&self, first: JobId, worker: WorkerId) -> Option<JobId> {
         self.loss(first, worker)?;
-        let usual = self.jobs.get(first)?.prediction.duration;
-        self.queue.shorter_than(first, usual / 2, self.now)
+        let job = self.jobs.get(first)?;
+        self.queue.shorter_than(&job.place?, job.prediction.duration / 2, self.now)
     }
 
     /// This job, or an equal of it that suits the worker better: one that does not crowd its output directory, then one
@@ -239,8 +252,9 @@ impl Scheduler {
         if self.config.look_ahead == 0 {
             return first;
         }
-        let dir = self.jobs.get(first).and_then(|job| job.facts.dirs.first().copied());
-        let equals = self.queue.equals_of(first, self.config.look_ahead, self.now);
+        let Some(job) = self.jobs.get(first) else { return first };
+        let (Some(place), dir) = (job.place, job.facts.dirs.first().copied()) else { return first };
+        let equals = self.queue.equals_of(&place, self.config.look_ahead, self.now);
         let mut best: Option<((bool, bool), JobId)> = None;
         for (id, dir) in core::iter::once((first, dir)).chain(equals) {
             let is_cold = dir.is_some_and(|dir| !self.affinity.is_warm(worker, dir));
@@ -317,8 +331,9 @@ impl Scheduler {
 
     fn assign(&mut self, id: JobId, worker: WorkerId, placement: Placement, sending: &mut Sending) {
         self.clear_company(id);
-        let charge = self.queue.serve(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(place) = job.place.take() else { return };
+        let charge = self.queue.serve(place);
         job.last_number += 1;
         let missing = self.affinity.missing(worker, &job.facts.dirs);
         job.turn = Some(Turn { charge, began: self.now, started: false, missing });

@@ -191,7 +191,7 @@ impl Scheduler {
     }
 
     fn turn_order(&self, id: JobId, job: &Job) -> TurnOrder {
-        let (users, builds, jobs) = self.queue.ahead_of(id).unwrap_or_default();
+        let (users, builds, jobs) = self.place_of(id).and_then(|place| self.queue.ahead_of(&place)).unwrap_or_default();
         TurnOrder { users, builds, jobs, overdue: job.arrived < self.queue.overdue(self.now) }
     }
 

@@ -41,7 +41,7 @@ impl Scheduler {
     /// What waits goes home; what was sent and has not started is asked back, and goes home when it comes.
     pub(crate) fn on_stopping(&mut self, out: &mut Vec<Action>) {
         self.stopping = true;
-        for id in self.queue.jobs() {
+        for id in self.jobs.ids_where(|job| job.place.is_some()) {
             self.unqueue(id);
             self.settle(id, Next::SendHome(LocalReason::Stopping), out);
         }

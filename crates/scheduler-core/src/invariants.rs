@@ -33,7 +33,8 @@ impl Scheduler {
 
     fn check_job(&self, id: JobId, job: &Job) {
         let waits = matches!(job.state(), JobState::Waiting);
-        assert_eq!(waits, self.queue.contains(id), "{id:?} is {:?}: queued or not", job.state());
+        let is_queued = job.place.is_some_and(|place| self.queue.holds(id, &place));
+        assert_eq!((waits, waits), (is_queued, job.place.is_some()), "{id:?} is {:?}: queued or not", job.state());
         let has_live = self.holdings.has_live(id);
         match job.state() {
             JobState::AwaitingAdoption | JobState::Waiting => {
@@ -110,8 +111,9 @@ impl Scheduler {
         if self.is_gathering() {
             return;
         }
-        for id in self.queue.jobs() {
-            let Some(job) = self.jobs.get(id) else { panic!("{id:?} is queued and unknown") };
+        let queued = || self.jobs.iter().filter(|(_, job)| job.place.is_some());
+        assert_eq!(queued().count(), self.queue.len(), "jobs are queued and unknown");
+        for (id, job) in queued() {
             let Some(class) = job.class else { panic!("{id:?} is queued and demands nothing") };
             let taker = self.workers.iter().find(|&(worker, _)| self.could_start(class, worker));
             assert_eq!(taker.map(|(id, _)| id), None, "{id:?} waits while a worker that could take it idles");
@@ -124,7 +126,7 @@ impl Scheduler {
             let has_owner = match timer {
                 Timer::Lease(worker) => self.workers.get(worker).is_some(),
                 Timer::AdoptionOver | Timer::FleetGraceOver => true,
-                Timer::Company(job) => self.queue.contains(job),
+                Timer::Company(job) => self.place_of(job).is_some(),
                 Timer::Orphan(job) => self.jobs.get(job).is_none(),
                 Timer::Retention | Timer::Ageing | Timer::Gathered | Timer::Stragglers => true,
                 Timer::BenchOver(worker) => self.workers.get(worker).is_some_and(|it| it.health.is_benched()),

@@ -158,7 +158,9 @@ impl Scheduler {
                 Timer::Lease(worker) => self.lose_worker(worker, out),
                 Timer::AdoptionOver => self.on_adoption_over(out),
                 Timer::FleetGraceOver => {} // Every step asks whether it is over; this one only had to happen.
-                Timer::Company(job) => self.queue.ripen(job),
+                Timer::Company(job) => {
+                    self.place_of(job).into_iter().for_each(|place| self.queue.ripen(place));
+                }
                 Timer::Orphan(job) => self.on_orphan_unclaimed(job, out),
                 Timer::Retention => self.on_retention_over(out),
                 Timer::BenchOver(worker) => self.on_bench_over(worker),

@@ -13,7 +13,7 @@ use super::state::{Hold, JobState};
 use crate::history::Prediction;
 use crate::idmap::IdMap;
 use crate::input::ClientId;
-use crate::queue::ready::Charge;
+use crate::queue::ready::{Charge, Place};
 use crate::workers::ClassId;
 
 /// A job's time at a worker, for which its user pays.
@@ -49,6 +49,8 @@ pub(crate) struct Job {
     pub(crate) prediction: Prediction,
     /// When it was submitted.
     pub(crate) arrived: Timestamp,
+    /// Where it stands in the queue, while it waits there.
+    pub(crate) place: Option<Place>,
     /// Its present turn, if it has one.
     pub(crate) turn: Option<Turn>,
     /// The highest number that any attempt of it had; 0 before the first.
@@ -80,6 +82,7 @@ impl Job {
             class: None,
             prediction,
             arrived,
+            place: None,
             turn: None,
             last_number: 0,
             spent: 0,

@@ -8,4 +8,4 @@ pub(crate) mod shares;
 pub(crate) mod weights;
 
 pub(crate) use opening::Readiness;
-pub(crate) use ready::{Asking, ReadyQueue};
+pub(crate) use ready::{Asking, Place, ReadyQueue};

@@ -24,9 +24,9 @@ const INTERACTIVE_BOOST: u64 = 4;
 /// Lanes of a build that may be closed one after the other before all are asked.
 const FEW_CLOSED: usize = 4;
 
-/// Where a waiting job stands.
-#[derive(Clone, Copy, Debug)]
-struct Place {
+/// Where a waiting job stands. The job keeps it, so that nobody need look it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
     user: UserId,
     build: BuildId,
     class: ClassId,
@@ -161,7 +161,7 @@ impl Sharing {
 pub(crate) struct ReadyQueue {
     users: IdMap<UserId, User>,
     shares: Shares<UserId>,
-    places: IdMap<JobId, Place>,
+    waiting: usize,
     by_class: IdMap<ClassId, Waiting>,
     /// How many of these classes reserve so much memory.
     by_memory: BTreeMap<u64, usize>,
@@ -177,11 +177,10 @@ pub(crate) struct ReadyQueue {
 
 impl ReadyQueue {
     pub(crate) fn new(sharing: Sharing, seed: u64) -> Self {
-        let (users, shares, places) = (IdMap::with_seed(seed), Shares::new(seed), IdMap::with_seed(seed));
         Self {
-            users,
-            shares,
-            places,
+            users: IdMap::with_seed(seed),
+            shares: Shares::new(seed),
+            waiting: 0,
             by_class: IdMap::with_seed(seed),
             by_memory: BTreeMap::new(),
             left_shut: Vec::new(),
@@ -193,15 +192,16 @@ impl ReadyQueue {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.waiting
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(crate) fn contains(&self, job: JobId) -> bool {
-        self.places.contains(job)
+    /// Whether the job stands in this place.
+    pub(crate) fn holds(&self, job: JobId, place: &Place) -> bool {
+        self.lane(place).is_some_and(|lane| lane.from(place.rank).next().is_some_and(|(_, entry)| entry.job == job))
     }
 
     /// Whether jobs of this build had their turn and are at workers.
@@ -214,14 +214,15 @@ impl ReadyQueue {
         self.users.get(user).map_or(0, |user| user.waiting)
     }
 
-    pub(crate) fn push(&mut self, job: JobId, asking: Asking) {
+    /// Puts the job in, which is not there, and says where.
+    pub(crate) fn push(&mut self, job: JobId, asking: Asking) -> Place {
         let expected = u64::try_from(asking.expected.as_micros()).unwrap_or(u64::MAX);
         let is_link = asking.kind == JobKind::Link;
         let rank = Rank::new(!asking.in_front, asking.priority.nice(), is_link, expected, self.arrivals);
         self.arrivals += 1;
         let Asking { user, build, class, memory, since, .. } = asking;
         let place = Place { user, build, class, since, rank };
-        self.places.insert(job, place);
+        self.waiting += 1;
         let waiting = self.by_class.get_or_insert_with(class, || {
             *self.by_memory.entry(memory).or_default() += 1;
             Waiting { memory, ..Waiting::default() }
@@ -249,11 +250,11 @@ impl ReadyQueue {
         if let Some(open) = account.note_open(build, changed) {
             self.shares.set_open(user, open);
         }
+        place
     }
 
     /// The job's wait for company is over.
-    pub(crate) fn ripen(&mut self, job: JobId) {
-        let Some(place) = self.places.get(job).copied() else { return };
+    pub(crate) fn ripen(&mut self, place: Place) {
         self.change_lane(place.user, place.build, place.class, |lane| lane.ripen(place.rank));
     }
 
@@ -306,17 +307,15 @@ impl ReadyQueue {
     }
 
     /// Up to `most` jobs that may share a dispatch with this one: the next of its lane.
-    pub(crate) fn company_of(&self, job: JobId, most: usize) -> Vec<JobId> {
-        let Some(place) = self.places.get(job).filter(|_| most > 0) else { return Vec::new() };
+    pub(crate) fn company_of(&self, job: JobId, place: &Place, most: usize) -> Vec<JobId> {
         let others = self.lane(place).into_iter().flat_map(Lane::jobs).map(|(_, other)| other);
         others.filter(|&other| other != job).take(most).collect()
     }
 
     /// The longest job of its build, kind and urgency that is expected to take no more than this; none if the job has
     /// waited too long or came back.
-    pub(crate) fn shorter_than(&self, job: JobId, limit: Duration, now: Timestamp) -> Option<JobId> {
-        let place = self.places.get(job).filter(|place| place.rank.is_newcomer())?;
-        if place.since < self.overdue(now) {
+    pub(crate) fn shorter_than(&self, place: &Place, limit: Duration, now: Timestamp) -> Option<JobId> {
+        if !self.may_be_passed(place, now) {
             return None;
         }
         let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
@@ -327,13 +326,12 @@ impl ReadyQueue {
     /// of its kind, as urgent, and at least half as long. None if it has waited too long or came back.
     pub(crate) fn equals_of(
         &self,
-        job: JobId,
+        place: &Place,
         most: usize,
         now: Timestamp,
     ) -> impl Iterator<Item = (JobId, Option<DirKey>)> {
-        let overdue = self.overdue(now);
-        let place = self.places.get(job).filter(|it| it.rank.is_newcomer() && it.since >= overdue);
-        place.and_then(|place| Some((place.rank, self.lane(place)?))).into_iter().flat_map(move |(first, lane)| {
+        let (first, lane) = (place.rank, self.lane(place).filter(|_| self.may_be_passed(place, now)));
+        lane.into_iter().flat_map(move |lane| {
             let is_equal = move |rank: Rank| {
                 rank.is_newcomer() && rank.is_kin_of(first) && rank.expected() >= first.expected() / 2
             };
@@ -342,9 +340,12 @@ impl ReadyQueue {
         })
     }
 
+    fn may_be_passed(&self, place: &Place, now: Timestamp) -> bool {
+        place.rank.is_newcomer() && place.since >= self.overdue(now)
+    }
+
     /// Takes the job out because it gets its turn, which its user and build are charged for.
-    pub(crate) fn serve(&mut self, job: JobId) -> Charge {
-        let Some(place) = self.places.remove(job) else { return Charge::default() };
+    pub(crate) fn serve(&mut self, place: Place) -> Charge {
         let (truth, sharing) = (self.truth, &self.sharing);
         let Some(account) = self.users.get_mut(place.user) else { return Charge::default() };
         let Some(build) = account.builds.get_mut(place.build) else { return Charge::default() };
@@ -382,14 +383,13 @@ impl ReadyQueue {
     }
 
     /// Takes the job out without its having had a turn.
-    pub(crate) fn remove(&mut self, job: JobId) {
-        if let Some(place) = self.places.remove(job) {
-            self.clear_place(&place);
-        }
+    pub(crate) fn remove(&mut self, place: Place) {
+        self.clear_place(&place);
     }
 
     /// Nobody stands there any more.
     fn clear_place(&mut self, place: &Place) {
+        self.waiting -= 1;
         let Some(account) = self.users.get_mut(place.user) else { return };
         let Some(build) = account.builds.get_mut(place.build) else { return };
         let mut is_last = false;
@@ -442,11 +442,6 @@ impl ReadyQueue {
         self.by_memory.first_key_value().map(|(&memory, _)| memory)
     }
 
-    /// Every waiting job, in the order of their ids. Looks at all of them.
-    pub(crate) fn jobs(&self) -> Vec<JobId> {
-        self.places.sorted_keys()
-    }
-
     /// Whether jobs of this class wait.
     pub(crate) fn has_class(&self, class: ClassId) -> bool {
         self.by_class.contains(class)
@@ -475,8 +470,7 @@ impl ReadyQueue {
     }
 
     /// Users, builds of the user, and jobs of the lane that have their turn before this job does.
-    pub(crate) fn ahead_of(&self, job: JobId) -> Option<(usize, usize, usize)> {
-        let place = self.places.get(job)?;
+    pub(crate) fn ahead_of(&self, place: &Place) -> Option<(usize, usize, usize)> {
         let user = self.users.get(place.user)?;
         let users = self.shares.in_order().position(|other| other == place.user)?;
         let builds = user.shares.in_order().position(|other| other == place.build)?;
@@ -506,7 +500,7 @@ impl ReadyQueue {
     pub(crate) fn check(&self) {
         self.shares.check(|user| self.users.get(user).is_some_and(|it| it.waiting > 0));
         let by_class = self.by_class.sorted_keys().into_iter().filter_map(|class| self.by_class.get(class));
-        assert_eq!(by_class.map(|it| it.jobs).sum::<usize>(), self.places.len(), "waiting jobs by class");
+        assert_eq!(by_class.map(|it| it.jobs).sum::<usize>(), self.waiting, "waiting jobs by class");
         let classes = self.by_class.sorted_keys().into_iter().filter_map(|class| self.by_class.get(class));
         let mut by_memory = BTreeMap::new();
         classes.for_each(|waiting| *by_memory.entry(waiting.memory).or_default() += 1);
@@ -521,7 +515,7 @@ impl ReadyQueue {
             assert!(lanes.clone().all(|lane| lane.shut == waiting.shut), "lanes of a class, shut or not");
         }
         let users = || self.users.sorted_keys().into_iter().filter_map(|user| self.users.get(user));
-        assert_eq!(users().map(|user| user.waiting).sum::<usize>(), self.places.len(), "waiting jobs");
+        assert_eq!(users().map(|user| user.waiting).sum::<usize>(), self.waiting, "waiting jobs");
         for user in users() {
             user.shares.check(|build| user.builds.get(build).is_some_and(|it| it.waiting > 0));
             let builds = || user.builds.sorted_keys().into_iter().filter_map(|build| user.builds.get(build));
