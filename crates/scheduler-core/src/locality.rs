@@ -1,75 +1,111 @@
 //! Which worker is warm for which directories. Memory is bounded: so many directories a worker, the coldest go first.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use model::ids::{DirKey, WorkerId};
 
 use crate::idmap::IdMap;
 
-/// Directories remembered for one worker.
-const MAX_DIRS: usize = 256;
+/// Directories remembered for one worker: a byte tells which, and one value of it that there is none.
+const MAX_DIRS: usize = 255;
+/// Places of the index: twice as many, so that a search is short.
+const PLACES: usize = 512;
+const NOBODY: u8 = u8::MAX;
 
-/// Words of the filter of one worker: four bits for each directory.
-const FILTER_WORDS: usize = MAX_DIRS * 4 / 64;
-
-/// The directories of one worker, most recently used last. The forgotten ones are cut off many at a time.
-#[derive(Debug, Default)]
+/// The directories of one worker. When there are as many as may be, the next takes the place of one that was not used
+/// since the hand last came by ("clock"), and a use is one bit.
+#[derive(Debug)]
 struct Recent {
     dirs: Vec<DirKey>,
-    forgotten: usize,
-    /// One bit for each directory, several for the same: whose bit is not set is not there. Most of what is asked for
-    /// is not, and no list need be searched for it.
-    filter: [u64; FILTER_WORDS],
+    /// A bit for each directory.
+    used: [u64; 4],
+    hand: usize,
+    /// Where in `dirs` a directory stands: open addressing by its digest.
+    index: [u8; PLACES],
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { dirs: Vec::new(), used: [0; 4], hand: 0, index: [NOBODY; PLACES] }
+    }
 }
 
 impl Recent {
     fn contains(&self, dir: DirKey) -> bool {
-        let (word, bit) = filter_bit(dir);
-        self.filter[word] & bit != 0 && self.dirs[self.forgotten..].contains(&dir)
+        self.index[self.place(dir)] != NOBODY
     }
 
-    fn add(&mut self, dir: DirKey) {
-        self.dirs.push(dir);
-        self.mark(dir);
-    }
-
-    fn mark(&mut self, dir: DirKey) {
-        let (word, bit) = filter_bit(dir);
-        self.filter[word] |= bit;
-    }
-
-    fn known(&mut self) -> &mut [DirKey] {
-        &mut self.dirs[self.forgotten..]
-    }
-
-    fn len(&self) -> usize {
-        self.dirs.len() - self.forgotten
-    }
-
-    fn forget_coldest(&mut self) -> DirKey {
-        let coldest = self.dirs[self.forgotten];
-        self.forgotten += 1;
-        if self.forgotten == MAX_DIRS {
-            self.dirs.drain(..self.forgotten);
-            self.forgotten = 0;
-            self.filter = Default::default();
-            (0..self.dirs.len()).for_each(|place| self.mark(self.dirs[place]));
+    /// Notes that it is used. If it was not there: which one is forgotten for it.
+    fn touch(&mut self, dir: DirKey) -> Result<(), Option<DirKey>> {
+        let number = self.index[self.place(dir)];
+        if number != NOBODY {
+            self.mark(usize::from(number));
+            return Ok(());
         }
-        coldest
+        let forgotten = (self.dirs.len() == MAX_DIRS).then(|| self.forget_one());
+        match forgotten {
+            Some(_) => self.dirs[self.hand] = dir,
+            None => self.dirs.push(dir),
+        }
+        let number = if forgotten.is_some() { self.hand } else { self.dirs.len() - 1 };
+        let place = self.place(dir);
+        self.index[place] = u8::try_from(number).unwrap_or(NOBODY);
+        self.hand = if forgotten.is_some() { (self.hand + 1) % MAX_DIRS } else { self.hand };
+        Err(forgotten)
+    }
+
+    /// Takes one out of the index that was not used of late; the hand points to where it stands.
+    fn forget_one(&mut self) -> DirKey {
+        while self.take_mark(self.hand) {
+            self.hand = (self.hand + 1) % MAX_DIRS;
+        }
+        let dir = self.dirs[self.hand];
+        let mut gap = self.place(dir);
+        self.index[gap] = NOBODY;
+        let mut next = (gap + 1) % PLACES;
+        while self.index[next] != NOBODY {
+            // It may move back to the gap unless its own place lies between the gap and it.
+            let home = home(self.dirs[usize::from(self.index[next])]);
+            if next.wrapping_sub(home) % PLACES >= next.wrapping_sub(gap) % PLACES {
+                self.index.swap(gap, next);
+                gap = next;
+            }
+            next = (next + 1) % PLACES;
+        }
+        dir
+    }
+
+    fn mark(&mut self, number: usize) {
+        self.used[number / 64] |= 1 << (number % 64);
+    }
+
+    fn take_mark(&mut self, number: usize) -> bool {
+        let (word, bit) = (&mut self.used[number / 64], 1 << (number % 64));
+        let was_set = *word & bit != 0;
+        *word &= !bit;
+        was_set
+    }
+
+    /// The place in the index where the directory is, or would be.
+    fn place(&self, dir: DirKey) -> usize {
+        let mut place = home(dir);
+        while self.index[place] != NOBODY && self.dirs[usize::from(self.index[place])] != dir {
+            place = (place + 1) % PLACES;
+        }
+        place
     }
 }
 
-fn filter_bit(dir: DirKey) -> (usize, u64) {
+fn home(dir: DirKey) -> usize {
     let mixed = dir.digest().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    #[expect(clippy::cast_possible_truncation, reason = "less than the number of words")]
-    let word = ((mixed >> 32) % FILTER_WORDS as u64) as usize;
-    (word, 1 << (mixed >> 58))
+    usize::from((mixed >> 48) as u16) % PLACES
 }
 
 /// Workers and the directories that their caches are believed to hold.
 #[derive(Debug)]
 pub(crate) struct Affinity {
-    dirs: IdMap<WorkerId, Recent>,
+    dirs: IdMap<WorkerId, Box<Recent>>,
     /// In the order of their ids.
     workers: IdMap<DirKey, Vec<WorkerId>>,
 }
@@ -88,30 +124,20 @@ impl Affinity {
 
     /// The worker is about to use this directory.
     pub(crate) fn touch(&mut self, worker: WorkerId, dir: DirKey) {
-        let recent = self.dirs.get_or_insert_with(worker, Recent::default);
-        if recent.contains(dir) {
-            let known = recent.known();
-            if let Some(place) = known.iter().rposition(|&other| other == dir) {
-                known[place..].rotate_left(1);
-            }
-            return;
-        }
+        let recent = self.dirs.get_or_insert_with(worker, Box::default);
+        let Err(forgotten) = recent.touch(dir) else { return };
         let warm = self.workers.get_or_insert_with(dir, Vec::new);
         if let Err(place) = warm.binary_search(&worker) {
             warm.insert(place, worker);
         }
-        recent.add(dir);
-        if recent.len() > MAX_DIRS {
-            let coldest = recent.forget_coldest();
-            self.unlink(coldest, worker);
+        if let Some(forgotten) = forgotten {
+            self.unlink(forgotten, worker);
         }
     }
 
     pub(crate) fn forget(&mut self, worker: WorkerId) {
-        let Some(mut recent) = self.dirs.remove(worker) else { return };
-        for &mut dir in recent.known() {
-            self.unlink(dir, worker);
-        }
+        let Some(recent) = self.dirs.remove(worker) else { return };
+        recent.dirs.iter().for_each(|&dir| self.unlink(dir, worker));
     }
 
     pub(crate) fn is_warm(&self, worker: WorkerId, dir: DirKey) -> bool {
@@ -142,7 +168,7 @@ impl Affinity {
 
     /// How many directories a worker is believed to be warm for.
     pub(crate) fn count(&self, worker: WorkerId) -> usize {
-        self.dirs.get(worker).map_or(0, Recent::len)
+        self.dirs.get(worker).map_or(0, |recent| recent.dirs.len())
     }
 
     fn unlink(&mut self, dir: DirKey, worker: WorkerId) {
