@@ -86,7 +86,7 @@ impl Scheduler {
                     self.permit_if_safe(id, out);
                     continue;
                 }
-                JobState::Waiting | JobState::Done { .. } => continue,
+                JobState::Waiting => continue,
             };
             self.settle(id, next, out);
         }

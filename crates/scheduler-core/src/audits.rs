@@ -22,7 +22,7 @@ use model::time::Timestamp;
 use crate::action::{Action, AuditVerdict};
 use crate::dispatch::MAX_LOOKS;
 use crate::input::Commit;
-use crate::jobs::{Answer, Job, JobState};
+use crate::jobs::{Answer, Job};
 use crate::scheduler::Scheduler;
 use crate::workers::ClassId;
 
@@ -133,7 +133,7 @@ impl Scheduler {
         // What is reported again, after a connection broke, has been audited.
         job.hold().filter(|hold| hold.is(worker, attempt))?;
         let shadow = shadow_of(attempt.job);
-        if self.jobs.get(shadow).is_some() || self.holdings.has_live(shadow) || self.orphan_ends.contains_key(&shadow) {
+        if self.is_known(shadow) || self.holdings.has_live(shadow) || self.orphan_ends.contains_key(&shadow) {
             return None;
         }
         let memory = job.class.map_or(0, |class| self.classes.memory(class));
@@ -145,10 +145,8 @@ impl Scheduler {
     /// The nominee's job has been answered with its outcome, or it is no nominee any more.
     pub(crate) fn nominate(&mut self, nominee: Nominee, out: &mut Vec<Action>) {
         let Nominee { of, first, class } = nominee;
-        let answer = self.jobs.get(of.job).map(Job::state);
-        let is_answered =
-            matches!(answer, Some(JobState::Done { answer: Answer::Complete(number), .. }) if *number == of.number);
-        if !is_answered {
+        let finished = self.retention.finished(of.job);
+        if finished.is_none_or(|finished| finished.answer != Answer::Complete(of.number)) {
             return self.classes.release(class);
         }
         if self.audits.len() >= MAX_AUDITS {
@@ -287,7 +285,7 @@ impl Scheduler {
             assert!(!self.holdings.is_cancelled(worker, shadow), "{shadow} is cancelled and goes on");
         }
         for &shadow in self.audits.of.keys() {
-            assert!(self.jobs.get(shadow).is_none(), "{shadow:?} is a shadow and a job");
+            assert!(!self.is_known(shadow), "{shadow:?} is a shadow and a job");
         }
         let nobody_waits = self.queue.is_empty() || self.audits.running() == 0;
         assert!(nobody_waits, "audits run while jobs wait");

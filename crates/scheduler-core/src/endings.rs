@@ -1,6 +1,7 @@
 //! How attempts and jobs end. Everything that finishes a job, or sends it round again, goes through
 //! [`Scheduler::settle`], which lets nothing happen to a job while an attempt of it may be executing.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use model::ids::{Attempt, JobId, WorkerId};
@@ -9,6 +10,7 @@ use model::outcome::{AttemptFailure, Outcome};
 use crate::action::{Action, LocalReason};
 use crate::input::ClientId;
 use crate::jobs::{Answer, Hold, Job, JobState, Next, Progress};
+use crate::retention::Finished;
 use crate::retry::{self, Record, Verdict};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
@@ -230,6 +232,7 @@ impl Scheduler {
 
     fn role(&self, worker: WorkerId, attempt: Attempt) -> Role {
         match self.jobs.get(attempt.job) {
+            None if self.retention.finished(attempt.job).is_some() => Role::Stray,
             None => Role::Orphan,
             Some(job) => match job.hold() {
                 Some(hold) if hold.is(worker, attempt) => Role::Current(hold),
@@ -244,7 +247,7 @@ impl Scheduler {
     /// A report about an attempt that we do not believe to be there: late, or repeated. It changes nothing, but
     /// what the driver kept of it for a job that nobody knows can go.
     fn on_echo(&self, id: JobId, out: &mut Vec<Action>) {
-        if self.jobs.get(id).is_none() && !self.orphan_ends.contains_key(&id) && !self.holdings.has_live(id) {
+        if !self.is_known(id) && !self.orphan_ends.contains_key(&id) && !self.holdings.has_live(id) {
             out.push(Action::Forget { job: id });
         }
     }
@@ -310,23 +313,23 @@ impl Scheduler {
     }
 
     fn answer(&mut self, id: JobId, answer: Answer, out: &mut Vec<Action>) {
-        let Some(client) = self.jobs.get(id).map(Job::client) else { return };
+        let Some(job) = self.retire(id) else { return };
+        let client = job.client();
         self.give(id, client, &answer, out);
-        let until = self.retain_answer(id);
-        self.jobs.move_to(id, JobState::Done { answer, until });
-        self.retire(id);
+        let Job { last_number, spent: failed, arrived, prediction, .. } = *job;
+        let until = self.now;
+        self.retain(id, Finished { answer, until, last_number, failed, arrived, prediction });
         self.bound_retention(out);
     }
 
-    /// The job demands nothing any more, and what is kept of it until it is forgotten need not be much.
-    fn retire(&mut self, id: JobId) {
+    /// The job demands nothing any more, and leaves.
+    fn retire(&mut self, id: JobId) -> Option<Box<Job>> {
         self.end_turn(id, &AttemptFailure::Cancelled);
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        (job.facts.dirs, job.facts.mounts, job.tried) = Default::default();
-        job.last_failure = None;
-        if let Some(class) = job.class.take() {
+        let job = self.jobs.remove(id)?;
+        if let Some(class) = job.class {
             self.classes.release(class);
         }
+        Some(job)
     }
 
     pub(crate) fn forget(&mut self, id: JobId, out: &mut Vec<Action>) {
@@ -337,8 +340,7 @@ impl Scheduler {
     /// Takes the job off the books. Its attempt numbers are kept a while longer, so that the same job submitted
     /// again has attempts that no late echo can be taken for.
     fn drop_job(&mut self, id: JobId) {
-        self.retire(id);
-        let Some(job) = self.jobs.remove(id) else { return };
+        let Some(job) = self.retire(id) else { return };
         if job.last_number > 0 {
             self.bury(id, job.last_number);
         }

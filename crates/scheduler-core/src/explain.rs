@@ -6,6 +6,7 @@ use model::time::Timestamp;
 use crate::action::Unmet;
 use crate::history::Prediction;
 use crate::jobs::{Job, JobState, Progress};
+use crate::retention::Finished;
 use crate::scheduler::Scheduler;
 use crate::workers::table::Liveness;
 use crate::workers::{Demand, Worker};
@@ -155,6 +156,10 @@ impl Scheduler {
     /// meant for people, not for loops.
     #[must_use]
     pub fn explain(&self, id: JobId) -> Option<Explanation> {
+        if let Some(finished) = self.retention.finished(id) {
+            let Finished { arrived, prediction, failed, .. } = *finished;
+            return Some(Explanation { arrived, prediction, reserved: 0, failed, state: Condition::Done });
+        }
         let job = self.jobs.get(id)?;
         let demand = job.class.and_then(|class| self.classes.demand(class));
         Some(Explanation {
@@ -186,7 +191,6 @@ impl Scheduler {
                 }),
             },
             JobState::Cancelling { .. } => Condition::Cancelling,
-            JobState::Done { .. } => Condition::Done,
         }
     }
 

@@ -205,6 +205,10 @@ impl Scheduler {
             out.push(Action::Cancel { worker, attempt });
             return;
         }
+        if let Some(finished) = self.retention.finished_mut(id) {
+            finished.last_number = finished.last_number.max(attempt.number);
+            return self.cancel_all_but(id, None, out);
+        }
         let Some(job) = self.jobs.get_mut(id) else {
             self.timers.set(Timer::Orphan(id), self.now + self.config.lease.saturating_mul(2));
             return;
@@ -225,7 +229,7 @@ impl Scheduler {
                 self.seconds.remove(id);
                 self.cancel_all_but(id, Some(current), out);
             }
-            JobState::Cancelling { .. } | JobState::Done { .. } => self.cancel_all_but(id, None, out),
+            JobState::Cancelling { .. } => self.cancel_all_but(id, None, out),
         }
     }
 }

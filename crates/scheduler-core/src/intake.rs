@@ -1,5 +1,6 @@
 //! What launchers ask: jobs submitted, asked for again, taken back; and the server's wish to stop.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use model::ids::{Attempt, JobId};
@@ -17,7 +18,9 @@ impl Scheduler {
     pub(crate) fn on_jobs_submitted(&mut self, client: ClientId, jobs: Vec<SubmittedJob>, out: &mut Vec<Action>) {
         for job in jobs {
             if self.jobs.get(job.id).is_some() {
-                self.on_asked_again(client, job.id, out);
+                self.on_asked_again(client, job.id);
+            } else if self.retention.finished(job.id).is_some() {
+                self.answer_again(job.id, client, out);
             } else {
                 self.on_new_job(client, job, out);
             }
@@ -51,20 +54,13 @@ impl Scheduler {
     }
 
     /// The same job from a new conversation: the answer goes there.
-    fn on_asked_again(&mut self, client: ClientId, id: JobId, out: &mut Vec<Action>) {
+    fn on_asked_again(&mut self, client: ClientId, id: JobId) {
         self.jobs.hand_to(id, client);
-        let state = self.jobs.get(id).map(|job| job.state().clone());
-        match state {
-            Some(JobState::Cancelling { next: Next::Forget }) => {
-                self.jobs.move_to(id, JobState::Cancelling { next: Next::Queue { in_front: false } });
-            }
-            Some(JobState::Done { answer, .. }) => {
-                let until = self.retain_answer(id);
-                self.jobs.move_to(id, JobState::Done { answer: answer.clone(), until });
-                self.give(id, client, &answer, out);
-            }
-            _ => {} // Still on its way; nothing changes but the address.
+        let state = self.jobs.get(id).map(Job::state);
+        if matches!(state, Some(JobState::Cancelling { next: Next::Forget })) {
+            self.jobs.move_to(id, JobState::Cancelling { next: Next::Queue { in_front: false } });
         }
+        // Else it is still on its way, and nothing changes but the address.
     }
 
     fn on_new_job(&mut self, client: ClientId, job: SubmittedJob, out: &mut Vec<Action>) {
@@ -90,7 +86,7 @@ impl Scheduler {
         }
         let prediction = self.history.predict(&facts);
         let class = self.classify(&facts, &prediction, &[]);
-        let mut job = Job::new(client, facts, prediction, self.now);
+        let mut job = Box::new(Job::new(client, facts, prediction, self.now));
         job.class = Some(class);
         job.last_number = last_number;
         // What an earlier server, or this one before it forgot the job, did with it is not known any more.

@@ -48,7 +48,6 @@ impl Scheduler {
             JobState::Cancelling { .. } => {
                 assert!(has_live || job.inherited, "{id:?} waits for the end of nothing");
             }
-            JobState::Done { .. } => assert_eq!(job.class, None, "{id:?} is done and demands something"),
         }
         assert!(!job.inherited || self.is_adoption_open(), "{id:?} is inherited for ever");
         let current = job.hold().map(|hold| (hold.number, hold.worker));
@@ -127,7 +126,7 @@ impl Scheduler {
                 Timer::Lease(worker) => self.workers.get(worker).is_some(),
                 Timer::AdoptionOver | Timer::FleetGraceOver => true,
                 Timer::Company(job) => self.place_of(job).is_some(),
-                Timer::Orphan(job) => self.jobs.get(job).is_none(),
+                Timer::Orphan(job) => !self.is_known(job),
                 Timer::Retention | Timer::Ageing | Timer::Gathered | Timer::Stragglers => true,
                 Timer::BenchOver(worker) => self.workers.get(worker).is_some_and(|it| it.health.is_benched()),
             };
@@ -140,8 +139,7 @@ impl Scheduler {
         self.stragglers.check(has(Timer::Stragglers));
         let benched = self.workers.iter().filter(|(_, worker)| worker.health.is_benched());
         assert!(benched.map(|(id, _)| id).all(|id| has(Timer::BenchOver(id))), "a worker is benched for ever");
-        let orphans =
-            self.holdings.jobs().into_iter().filter(|&id| self.jobs.get(id).is_none() && !self.audits.is_shadow(id));
+        let orphans = self.holdings.jobs().into_iter().filter(|&id| !self.is_known(id) && !self.audits.is_shadow(id));
         for id in orphans {
             let cancelled = self.holdings.of_job(id).all(|(_, cancelled)| cancelled);
             assert!(cancelled || has(Timer::Orphan(id)), "{id:?} is an orphan for ever");

@@ -73,7 +73,6 @@ impl Scheduler {
                 JobState::Held(hold) if hold.progress == Progress::Started => snapshot.running += 1,
                 JobState::Held(_) => snapshot.sent += 1,
                 JobState::Cancelling { .. } => snapshot.cancelling += 1,
-                JobState::Done { .. } => {}
             }
         }
         snapshot

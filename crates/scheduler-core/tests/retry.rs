@@ -155,7 +155,7 @@ fn a_delivered_outcome_is_forgotten_in_the_end() {
 
     world.pass(seconds(59));
     assert!(!world.forgotten.contains(&job));
-    world.pass(seconds(1));
+    world.pass(seconds(2));
 
     assert!(world.forgotten.contains(&job));
 }

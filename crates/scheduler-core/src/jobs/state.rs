@@ -1,7 +1,6 @@
 //! What a job waits for, and which waits may follow which.
 
 use model::ids::{Attempt, JobId, WorkerId};
-use model::time::Timestamp;
 
 use crate::action::LocalReason;
 use crate::explain::Placement;
@@ -20,13 +19,6 @@ pub(crate) enum JobState {
     Cancelling {
         /// What comes then.
         next: Next,
-    },
-    /// For the launcher to ask again, in case the answer got lost.
-    Done {
-        /// The answer that it got.
-        answer: Answer,
-        /// Until when.
-        until: Timestamp,
     },
 }
 
@@ -90,25 +82,23 @@ pub(crate) enum Answer {
 }
 
 impl JobState {
-    /// The legal moves, all of them.
+    /// The legal moves, all of them; from each state a job may be answered, and is then no job any more but
+    /// [`crate::retention::Finished`].
     pub(crate) fn may_become(&self, next: &Self) -> bool {
-        use JobState::{AwaitingAdoption, Cancelling, Done, Held, Waiting};
+        use JobState::{AwaitingAdoption, Cancelling, Held, Waiting};
         match (self, next) {
             // A worker's report tells more about the attempt, or the job's second attempt takes the place of the first.
             (Held(_), Held(_)) => true,
             (AwaitingAdoption | Waiting | Cancelling { next: Next::Queue { .. } }, Held(_)) => true,
-            (AwaitingAdoption | Held(_) | Cancelling { .. }, Waiting | Cancelling { .. } | Done { .. }) => true,
+            (AwaitingAdoption | Held(_) | Cancelling { .. }, Waiting | Cancelling { .. }) => true,
             // Nothing of a waiting job is anywhere, so nothing need be cancelled.
-            (Waiting, Done { .. }) => true,
             (Waiting, Waiting | Cancelling { .. }) | (Cancelling { .. }, Held(_)) => false,
-            // The answer was asked for again, and is kept longer.
-            (Done { answer: before, .. }, Done { answer: after, .. }) => before == after,
-            (Done { .. }, _) | (_, AwaitingAdoption) => false,
+            (_, AwaitingAdoption) => false,
         }
     }
 
     /// Whether the launcher still waits for an answer.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(self, Self::Done { .. } | Self::Cancelling { next: Next::Forget })
+        !matches!(self, Self::Cancelling { next: Next::Forget })
     }
 }

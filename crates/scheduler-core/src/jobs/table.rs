@@ -1,4 +1,4 @@
-//! All jobs by id, and which of them each launcher waits for.
+//! All jobs that are not answered yet, by id, and which of them each launcher waits for.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -34,7 +34,7 @@ struct Neighbours {
     after: Option<JobId>,
 }
 
-/// One job.
+/// One job that is not answered yet.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// Who asked last, and is answered while the job is open.
@@ -43,7 +43,7 @@ pub(crate) struct Job {
     neighbours: Neighbours,
     pub(crate) facts: JobFacts,
     state: JobState,
-    /// The class of its demands; `None` when it is done and demands nothing any more.
+    /// The class of its demands; `None` when it demands nothing any more.
     pub(crate) class: Option<ClassId>,
     /// What is expected of it.
     pub(crate) prediction: Prediction,
@@ -132,17 +132,17 @@ impl JobTable {
         self.jobs.get_mut(id).map(Box::as_mut)
     }
 
-    pub(crate) fn insert(&mut self, id: JobId, job: Job) {
+    pub(crate) fn insert(&mut self, id: JobId, job: Box<Job>) {
         let client = job.client;
-        self.jobs.insert(id, Box::new(job));
+        self.jobs.insert(id, job);
         self.link(client, id);
     }
 
-    pub(crate) fn remove(&mut self, id: JobId) -> Option<Job> {
+    pub(crate) fn remove(&mut self, id: JobId) -> Option<Box<Job>> {
         if self.get(id)?.state.is_open() {
             self.unlink(id);
         }
-        self.jobs.remove(id).map(|job| *job)
+        self.jobs.remove(id)
     }
 
     /// Moves the job on.
