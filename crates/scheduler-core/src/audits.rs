@@ -224,7 +224,7 @@ impl Scheduler {
         out: &mut Vec<Action>,
     ) {
         let told = self.audits.told.take().filter(|&(at, of, _)| (at, of) == (worker, shadow));
-        if !self.take_attempt(worker, shadow) {
+        if self.take_attempt(worker, shadow).is_none() {
             return;
         }
         // One that an earlier server sent is nobody's.

@@ -11,9 +11,7 @@ use crate::timers::Timer;
 
 impl Scheduler {
     /// The worker did the job. If another had failed it before, that one failed what others do.
-    pub(crate) fn praise(&mut self, id: JobId, worker: WorkerId, out: &mut Vec<Action>) {
-        self.workers.update(worker, |worker| worker.health.on_success());
-        let suspect = self.jobs.get_mut(id).and_then(|job| job.suspect.take());
+    pub(crate) fn clear_name(&mut self, suspect: Option<WorkerId>, worker: WorkerId, out: &mut Vec<Action>) {
         if let Some(suspect) = suspect.filter(|&suspect| suspect != worker) {
             self.strike(suspect, out);
         }

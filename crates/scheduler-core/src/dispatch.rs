@@ -72,9 +72,9 @@ impl Scheduler {
     }
 
     pub(crate) fn push_to_queue(&mut self, id: JobId, in_front: bool) {
-        let Some(job) = self.jobs.get(id) else { return };
+        let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(class) = job.class else { return };
-        let (facts, timeout) = (&job.facts, job.facts.batch.timeout);
+        let facts = &job.facts;
         let company = if self.config.prefetch > 0 { facts.batch.size } else { 1 };
         let asking = Asking {
             user: facts.user,
@@ -89,14 +89,11 @@ impl Scheduler {
             since: job.arrived,
             in_front,
         };
-        let place = self.queue.push(id, asking);
-        if let Some(job) = self.jobs.get_mut(id) {
-            job.place = Some(place);
-        }
+        job.place = Some(self.queue.push(id, asking));
         if !in_front && company > 1 {
-            self.timers.set(Timer::Company(id), self.now + timeout);
+            self.timers.set(Timer::Company(id), self.now + facts.batch.timeout);
         }
-        if !self.timers.is_set(Timer::Ageing) && self.classes.memory(class) > 0 {
+        if asking.memory > 0 && !self.timers.is_set(Timer::Ageing) {
             self.timers.set(Timer::Ageing, self.now + self.config.ageing);
         }
     }
@@ -190,14 +187,16 @@ impl Scheduler {
     /// Whom to send this job ahead, or a shorter one in its place: a job that loses much on a slow worker waits for a
     /// faster one.
     fn place_ahead(&self, first: JobId, roomiest: WorkerId) -> Option<(JobId, WorkerId)> {
-        let is_well_off = |id, worker| self.loss(id, worker).is_none_or(|loss| loss < LONG_WAIT);
-        if is_well_off(first, roomiest) {
+        let is_well_off = |job: &Job, worker| self.loss(job, worker).is_none_or(|loss| loss < LONG_WAIT);
+        let job = self.jobs.get(first)?;
+        if is_well_off(job, roomiest) {
             return Some((first, roomiest));
         }
-        let class = self.class_of(first)?;
-        let faster = self.first_roomy_where(class, FEW_LOOKS, |worker| is_well_off(first, worker));
-        let instead = || self.spared(first, roomiest).filter(|&id| is_well_off(id, roomiest));
-        faster.map(|worker| (first, worker)).or_else(|| instead().map(|id| (id, roomiest)))
+        if let Some(faster) = self.first_roomy_where(job.class?, FEW_LOOKS, |worker| is_well_off(job, worker)) {
+            return Some((first, faster));
+        }
+        let instead = self.shorter_than_half_of(job)?;
+        is_well_off(self.jobs.get(instead)?, roomiest).then_some((instead, roomiest))
     }
 
     pub(crate) fn fits(&self, demand: &Demand, worker: WorkerId) -> bool {
@@ -229,10 +228,9 @@ impl Scheduler {
 
     /// What a job loses on a worker that is slow, compared with the fastest: none if it has waited for that for as long
     /// as it gains by it.
-    fn loss(&self, id: JobId, worker: WorkerId) -> Option<Duration> {
+    fn loss(&self, job: &Job, worker: WorkerId) -> Option<Duration> {
         let fastest = self.workers.fastest();
         let pace = &self.workers.get(worker).filter(|worker| worker.pace.eighths_slow() > fastest + SLOW)?.pace;
-        let job = self.jobs.get(id)?;
         let usual = job.prediction.duration;
         let loss = pace.time_for(usual).saturating_sub(pace::time_at(fastest, usual));
         (self.now.since(job.arrived) < loss / 2).then_some(loss)
@@ -241,8 +239,12 @@ impl Scheduler {
     /// A job that is half as long, if the worker is slow and this one shall go to a faster one: it waits for that as
     /// long as it gains by it, and the slot does not.
     fn spared(&self, first: JobId, worker: WorkerId) -> Option<JobId> {
-        self.loss(first, worker)?;
         let job = self.jobs.get(first)?;
+        self.loss(job, worker)?;
+        self.shorter_than_half_of(job)
+    }
+
+    fn shorter_than_half_of(&self, job: &Job) -> Option<JobId> {
         self.queue.shorter_than(&job.place?, job.prediction.duration / 2, self.now)
     }
 
@@ -330,18 +332,22 @@ impl Scheduler {
     }
 
     fn assign(&mut self, id: JobId, worker: WorkerId, placement: Placement, sending: &mut Sending) {
-        self.clear_company(id);
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(place) = job.place.take() else { return };
+        if job.facts.batch.size > 1 {
+            self.timers.clear(Timer::Company(id));
+        }
         let charge = self.queue.serve(place);
         job.last_number += 1;
         let missing = self.affinity.missing(worker, &job.facts.dirs);
         job.turn = Some(Turn { charge, began: self.now, started: false, missing });
         let hold = Hold { worker, number: job.last_number, progress: Progress::Sent, placement };
         job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(worker, dir));
-        let class = job.class;
+        let (class, dir) = (job.class, job.facts.dirs.first().copied());
+        let memory = class.map_or(0, |class| self.classes.memory(class));
         self.jobs.move_to(id, JobState::Held(hold));
-        self.put_attempt(worker, hold.attempt(id), Commit::WhenDone);
+        self.holdings.add(worker, hold.attempt(id), Commit::WhenDone, memory, dir);
+        self.recount(worker);
         if let Some(class) = class.filter(|class| self.kept.get(class) == Some(&worker)) {
             self.stop_keeping(class);
         }

@@ -76,11 +76,9 @@ impl Scheduler {
         out: &mut Vec<Action>,
     ) {
         let role = self.role(worker, attempt);
-        let cancelled = self.holdings.is_cancelled(worker, attempt);
-        if !self.take_attempt(worker, attempt) {
-            self.on_echo(attempt.job, out);
-            return;
-        }
+        let Some(cancelled) = self.take_attempt(worker, attempt) else {
+            return self.on_echo(attempt.job, out);
+        };
         match &result {
             Ok(outcome) => self.on_done(attempt.job, worker, outcome, out),
             // The turn is the first attempt's.
@@ -174,11 +172,14 @@ impl Scheduler {
         self.clear_recall(id);
         let next = self.last_word(id, next);
         self.seconds.remove(id);
-        self.cancel_all_but(id, None, out);
         let holders: Vec<_> = self.holdings.of_job(id).map(|((_, worker), _)| worker).collect();
+        if !holders.is_empty() {
+            self.cancel_all_but(id, None, out);
+        }
         let may_be_elsewhere = next != Next::Forget && self.jobs.get(id).is_some_and(|job| job.inherited);
         let must_end = match next {
-            Next::Queue { .. } => self.holdings.has_live(id),
+            _ if holders.is_empty() => false,
+            Next::Queue { .. } => true,
             Next::Forget | Next::SendHome(_) | Next::Complete(_) => self.holdings.may_commit(id),
         };
         if may_be_elsewhere || must_end {
@@ -324,8 +325,10 @@ impl Scheduler {
 
     /// The job demands nothing any more, and leaves.
     fn retire(&mut self, id: JobId) -> Option<Box<Job>> {
-        self.end_turn(id, &AttemptFailure::Cancelled);
         let job = self.jobs.remove(id)?;
+        if let Some(turn) = job.turn {
+            self.pay_for(turn, job.facts.user, job.facts.build, true);
+        }
         if let Some(class) = job.class {
             self.classes.release(class);
         }

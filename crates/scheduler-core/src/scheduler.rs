@@ -206,13 +206,11 @@ impl Scheduler {
         self.recount(worker);
     }
 
-    /// The attempt is not at the worker any more; false if it never was, as far as we know.
-    pub(crate) fn take_attempt(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
-        let was_there = self.holdings.remove(worker, attempt);
-        if was_there {
-            self.recount(worker);
-        }
-        was_there
+    /// The attempt is not at the worker any more. If it was, as far as we know: whether it had been cancelled.
+    pub(crate) fn take_attempt(&mut self, worker: WorkerId, attempt: Attempt) -> Option<bool> {
+        let cancelled = self.holdings.remove(worker, attempt)?;
+        self.recount(worker);
+        Some(cancelled)
     }
 
     pub(crate) fn recount(&mut self, worker: WorkerId) {

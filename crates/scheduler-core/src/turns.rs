@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use model::ids::{JobId, WorkerId};
+use model::ids::{BuildId, JobId, UserId, WorkerId};
 use model::outcome::{AttemptFailure, Outcome};
 
 use crate::action::Action;
 use crate::explain::PlacementKind;
 use crate::history::Basis;
 use crate::input::MAX_MEMORY;
+use crate::jobs::Turn;
 use crate::scheduler::Scheduler;
 
 /// What a job that was done costs at the least.
@@ -30,10 +31,11 @@ impl Scheduler {
 
     /// The attempt gave an outcome.
     pub(crate) fn on_done(&mut self, id: JobId, worker: WorkerId, outcome: &Outcome, out: &mut Vec<Action>) {
-        self.praise(id, worker, out);
         let now = self.now;
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let turn = job.turn.take();
+        let Some(job) = self.jobs.get_mut(id) else {
+            return self.workers.update(worker, |worker| worker.health.on_success());
+        };
+        let (turn, suspect) = (job.turn.take(), job.suspect.take());
         let watched = turn.filter(|turn| turn.started).map(|turn| now.since(turn.began));
         let took = if outcome.usage.wall.is_zero() { watched } else { Some(outcome.usage.wall) };
         if let Some(turn) = turn {
@@ -51,24 +53,30 @@ impl Scheduler {
         let prediction = if known { job.prediction } else { self.history.predict(&job.facts) };
         let usually = took.map(|took| self.workers.get(worker).map_or(took, |it| it.pace.usual_time(took)));
         self.history.learn(&job.facts, usually, outcome.usage.peak_memory.min(MAX_MEMORY));
-        if let Some(took) = took {
-            if self.config.speculation {
-                let build = (job.facts.user, job.facts.build);
-                self.stragglers.learn(build, job.prediction.duration, took, now);
-            }
-            let predicted = (prediction.basis != Basis::Guess).then_some((prediction.duration, known));
-            self.workers.update(worker, |worker| worker.pace.on_ran(predicted, took));
+        if let Some(took) = took.filter(|_| self.config.speculation) {
+            let build = (job.facts.user, job.facts.build);
+            self.stragglers.learn(build, job.prediction.duration, took, now);
         }
+        let predicted = (prediction.basis != Basis::Guess).then_some((prediction.duration, known));
+        self.workers.update(worker, |worker| {
+            worker.health.on_success();
+            took.into_iter().for_each(|took| worker.pace.on_ran(predicted, took));
+        });
+        self.clear_name(suspect, worker, out);
     }
 
     /// The attempt gave nothing, or is not wanted any more. What never started cost nothing.
     pub(crate) fn end_turn(&mut self, id: JobId, failure: &AttemptFailure) {
-        let now = self.now;
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let Some(turn) = job.turn.take() else { return };
-        let ran = turn.started && *failure != AttemptFailure::HandedBack;
-        let used = if ran { now.since(turn.began) } else { Duration::ZERO };
-        self.queue.settle(job.facts.user, job.facts.build, turn.charge, used);
+        let turn = self.jobs.get_mut(id).and_then(|job| Some((job.turn.take()?, job.facts.user, job.facts.build)));
+        if let Some((turn, user, build)) = turn {
+            self.pay_for(turn, user, build, *failure != AttemptFailure::HandedBack);
+        }
+    }
+
+    /// The turn is over.
+    pub(crate) fn pay_for(&mut self, turn: Turn, user: UserId, build: BuildId, ran: bool) {
+        let used = if ran && turn.started { self.now.since(turn.began) } else { Duration::ZERO };
+        self.queue.settle(user, build, turn.charge, used);
     }
 
     /// Killed for want of memory: the job needs more than was reserved for it. Twice as much, or half of what that

@@ -132,17 +132,17 @@ impl JobTable {
         self.jobs.get_mut(id).map(Box::as_mut)
     }
 
-    pub(crate) fn insert(&mut self, id: JobId, job: Box<Job>) {
-        let client = job.client;
+    pub(crate) fn insert(&mut self, id: JobId, mut job: Box<Job>) {
+        job.neighbours = self.head_list(job.client, id);
         self.jobs.insert(id, job);
-        self.link(client, id);
     }
 
     pub(crate) fn remove(&mut self, id: JobId) -> Option<Box<Job>> {
-        if self.get(id)?.state.is_open() {
-            self.unlink(id);
+        let job = self.jobs.remove(id)?;
+        if job.state.is_open() {
+            self.close_gap(job.client, job.neighbours);
         }
-        self.jobs.remove(id)
+        Some(job)
     }
 
     /// Moves the job on.
@@ -185,20 +185,30 @@ impl JobTable {
         open
     }
 
-    /// Puts the job at the front of the launcher's list.
     fn link(&mut self, client: ClientId, id: JobId) {
-        let after = self.by_client.insert(client, id);
-        if let Some(after) = after.and_then(|after| self.get_mut(after)) {
-            after.neighbours.before = Some(id);
-        }
+        let neighbours = self.head_list(client, id);
         if let Some(job) = self.get_mut(id) {
-            job.neighbours = Neighbours { before: None, after };
+            job.neighbours = neighbours;
         }
     }
 
     fn unlink(&mut self, id: JobId) {
         let Some(job) = self.get_mut(id) else { return };
-        let (client, Neighbours { before, after }) = (job.client, core::mem::take(&mut job.neighbours));
+        let (client, neighbours) = (job.client, core::mem::take(&mut job.neighbours));
+        self.close_gap(client, neighbours);
+    }
+
+    /// Puts the job at the front of the launcher's list. Says who its neighbours are.
+    fn head_list(&mut self, client: ClientId, id: JobId) -> Neighbours {
+        let after = self.by_client.insert(client, id);
+        if let Some(after) = after.and_then(|after| self.get_mut(after)) {
+            after.neighbours.before = Some(id);
+        }
+        Neighbours { before: None, after }
+    }
+
+    /// The job between these leaves the launcher's list.
+    fn close_gap(&mut self, client: ClientId, Neighbours { before, after }: Neighbours) {
         if let Some(after) = after.and_then(|after| self.get_mut(after)) {
             after.neighbours.before = before;
         }

@@ -111,17 +111,17 @@ impl Holdings {
         }
     }
 
-    /// Whether it was there.
-    pub(crate) fn remove(&mut self, worker: WorkerId, attempt: Attempt) -> bool {
-        let Some(notes) = self.by_job.get_mut(attempt.job) else { return false };
+    /// Takes it out. If it was there: whether it had been cancelled.
+    pub(crate) fn remove(&mut self, worker: WorkerId, attempt: Attempt) -> Option<bool> {
+        let notes = self.by_job.get_mut(attempt.job)?;
         let live = (attempt.number, worker);
-        let Some(&mut note) = notes.get_mut(live) else { return false };
+        let &mut note = notes.get_mut(live)?;
         if notes.others.is_empty() {
             self.by_job.remove(attempt.job);
         } else {
             notes.remove(live);
         }
-        let Some(account) = self.by_worker.get_mut(worker) else { return true };
+        let Some(account) = self.by_worker.get_mut(worker) else { return Some(note.cancelled) };
         account.attempts.retain(|other| *other != attempt);
         account.reserved = account.reserved.saturating_sub(note.memory);
         if let Some(dir) = note.dir {
@@ -132,7 +132,7 @@ impl Holdings {
                 self.stop_writing(dir);
             }
         }
-        true
+        Some(note.cancelled)
     }
 
     /// Whether at least so many workers write into this directory, and this one does not.

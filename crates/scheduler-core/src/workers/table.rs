@@ -253,7 +253,6 @@ impl WorkerTable {
         self.paces.first_key_value().map_or(0, |(&slowness, _)| slowness)
     }
 
-    /// One of the gains since the last call.
     /// What was on its way to the worker is not any more: its idle slots are for others.
     pub(crate) fn note_freed(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(id).filter(|worker| worker.listing.is_idle()) else { return };
@@ -261,6 +260,7 @@ impl WorkerTable {
         self.gains.push(Gain { group, memory, idle: true, room: false });
     }
 
+    /// One of the gains since the last call.
     pub(crate) fn pop_gain(&mut self) -> Option<Gain> {
         self.gains.pop()
     }
