@@ -60,7 +60,9 @@ impl Identity for DirKey {
     }
 }
 
-/// Open addressing with linear probing; a removal closes its gap, so there are no tombstones.
+/// Open addressing with linear probing; a removal closes its gap, so there are no tombstones. At the most half full: to
+/// find out that a key is not there takes a look at 2.5 cells then, and 8.5 at three quarters (Knuth, The Art of Computer
+/// Programming, 6.4).
 #[derive(Debug)]
 pub(crate) struct IdMap<K, V> {
     cells: Vec<Option<(K, V)>>,
@@ -157,7 +159,7 @@ impl<K: Identity, V> IdMap<K, V> {
     }
 
     fn add(&mut self, key: K, value: V) -> usize {
-        if (self.len + 1) * 4 > self.cells.len() * 3 {
+        if (self.len + 1) * 2 > self.cells.len() {
             self.grow();
         }
         self.len += 1;
