@@ -9,6 +9,7 @@
 //! too); then the writer commits; then the reader looks, opens and reads, which is timed. Prints how many looks took more
 //! than 0.1 s.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -90,6 +91,7 @@ fn commit(real: &Path, name: &str, strategy: Strategy, bytes: &[u8]) -> Result<(
         family: Family::Trusted,
         strategy,
         stale_view: commit::LONGEST_STALE_VIEW,
+        known: &BTreeMap::new(),
     }];
     let request = Request {
         layers: &layers,

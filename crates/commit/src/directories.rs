@@ -1,5 +1,6 @@
 //! Directories: made before what is in them, and given their final mode after.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Mode};
@@ -7,15 +8,45 @@ use rustix::io::Errno;
 
 use crate::Family;
 use crate::error::CommitError;
-use crate::facts::{Facts, Time};
+use crate::facts::Time;
 use crate::publish::Publisher;
 use crate::removal::Removal;
 use crate::survey::LeftDirectory;
+use crate::tree::HELD;
 
 impl Publisher<'_> {
     /// Makes the directories that are missing, and empties those that the command had removed and made anew.
     pub(crate) fn place_directories(&mut self) -> Result<(), CommitError> {
-        self.plan.directories.iter().try_for_each(|directory| self.place_directory(directory))
+        let known = self.known_directories();
+        let (right, others): (Vec<_>, Vec<_>) =
+            self.plan.directories.iter().partition(|directory| known.contains(&directory.number));
+        self.right.extend(right.iter().map(|directory| directory.number));
+        others.into_iter().try_for_each(|directory| self.place_directory(directory))
+    }
+
+    /// The directories that are there, and with the mode that the command left them, as far as that can be told without a
+    /// look at each: their modes are known, and those furthest down can be opened. All or none.
+    fn known_directories(&mut self) -> BTreeSet<usize> {
+        let plan = self.plan;
+        let (mut known, mut last) = (BTreeSet::new(), BTreeSet::new());
+        // Parents come first.
+        for directory in &plan.directories {
+            let (number, above) = (directory.number, directory.left.place);
+            let is_reached = plan.tree.place(above).parent.is_none() || known.contains(&above);
+            if is_reached && !directory.opaque && self.is_known_as_left(directory) {
+                known.insert(number);
+                last.remove(&above);
+                last.insert(number);
+            }
+        }
+        let opens = |number: &usize| self.real.open_at_once(&plan.tree, *number).is_ok();
+        if last.len() <= HELD && last.iter().all(opens) { known } else { BTreeSet::new() }
+    }
+
+    fn is_known_as_left(&self, directory: &LeftDirectory) -> bool {
+        let left = &directory.left;
+        let known = self.layer_of(left.place).known.get(&self.plan.tree.path_of(left.place, &left.name));
+        known.is_some_and(|&mode| mode & 0o700 == 0o700 && mode == self.mode_wanted(left.place, left.facts.mode, mode))
     }
 
     fn place_directory(&mut self, directory: &LeftDirectory) -> Result<(), CommitError> {
@@ -27,8 +58,9 @@ impl Publisher<'_> {
                 let to_do = directory.filled || directory.opaque || now.mode != left.facts.mode;
                 if now.mode & 0o700 != 0o700 && to_do {
                     self.change_mode(directory, now.mode | 0o700)?;
-                } else if now.mode == self.mode_wanted(left.place, left.facts.mode, &now) {
+                } else if now.mode == self.mode_wanted(left.place, left.facts.mode, now.mode) {
                     self.right.insert(directory.number);
+                    self.on_looked_at(left, now.mode);
                 }
                 if directory.opaque { self.empty(directory) } else { Ok(()) }
             }
@@ -83,17 +115,17 @@ impl Publisher<'_> {
         }
         let parent = self.real_dir(left.place)?;
         let Some(now) = self.look(&parent, left)? else { return Ok(()) };
-        let wanted = self.mode_wanted(left.place, left.facts.mode, &now);
+        let wanted = self.mode_wanted(left.place, left.facts.mode, now.mode);
         if wanted == now.mode { Ok(()) } else { self.change_mode(directory, wanted) }
     }
 
     /// In a user namespace of one group a directory's set-group-id bit means another group than on the shared filesystem:
     /// there the shared filesystem's own is right.
-    pub(crate) fn mode_wanted(&self, place: usize, left: u32, now: &Facts) -> u32 {
+    pub(crate) fn mode_wanted(&self, place: usize, left: u32, now: u32) -> u32 {
         const SET_GROUP: u32 = 0o2000;
         match self.layer_of(place).family {
             Family::Trusted => left,
-            Family::User => left & !SET_GROUP | now.mode & SET_GROUP,
+            Family::User => left & !SET_GROUP | now & SET_GROUP,
         }
     }
 

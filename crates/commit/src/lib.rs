@@ -10,7 +10,7 @@
 //! use commit::{Durability, Family, Kernel, Layer, Primary, Request, Strategy, User};
 //!
 //! let layers = [Layer { upper, real, family: Family::Trusted, strategy: Strategy::Rename,
-//!     stale_view: commit::LONGEST_STALE_VIEW }];
+//!     stale_view: commit::LONGEST_STALE_VIEW, known: &std::collections::BTreeMap::new() }];
 //! let request = Request {
 //!     layers: &layers,
 //!     attempt,
@@ -75,6 +75,7 @@ mod temporary;
 mod tree;
 mod writing;
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ use rustix::fs::Timespec;
 
 pub use calls::{Calls, Kernel};
 pub use error::{Blame, CommitError};
-pub use publish::{Committed, Removed, Stamp, publish};
+pub use publish::{Committed, LookedAt, Removed, Stamp, publish};
 pub use sight::{Sight, sight_of};
 pub use strategy::{Strategy, strategy_for, strategy_of};
 pub use survey::{Plan, survey};
@@ -121,6 +122,9 @@ pub struct Layer<'a> {
     /// For how long this machine may have seen an older state of the filesystem: [`LONGEST_STALE_VIEW`] where others
     /// write too.
     pub stale_view: Duration,
+    /// Modes that directories had when somebody looked last, by their paths below the mount's root. A directory that the
+    /// command left with such a mode is as it was, and needs no look; what is not known here is looked at.
+    pub known: &'a BTreeMap<Vec<u8>, u32>,
 }
 
 /// What an NFS client believes of a directory without asking (`acdirmax`, nfs(5)); the longest of the filesystems measured.

@@ -16,6 +16,8 @@ use crate::{Durability, Fence, Layer, Request};
 
 /// Names that are told of: a launcher looks at each, and an answer has bounds.
 const MOST_NAMES: usize = 4096;
+/// Directories that are told of.
+const MOST_DIRECTORIES: usize = 64;
 /// Bytes of all paths that are told of.
 const MOST_PATH_BYTES: usize = 512 << 10;
 /// A file's times come from a clock that ticks at 100 Hz at the slowest, so they may be so much before the true time.
@@ -28,6 +30,8 @@ pub struct Committed {
     pub stamps: Vec<Stamp>,
     /// Names that the command removed and nobody has made again; of very many the first.
     pub removed: Vec<Removed>,
+    /// Directories that were there and had the mode that the command left them, for the next commit's `known`.
+    pub directories: Vec<LookedAt>,
     /// Names that were made, replaced or removed.
     pub names: u64,
     /// Bytes that were written.
@@ -62,6 +66,17 @@ pub struct Removed {
     pub layer: usize,
     /// Below the mount's root.
     pub path: Vec<u8>,
+}
+
+/// A directory of the shared filesystem that a commit has looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookedAt {
+    /// On which mount, as an index into the layers.
+    pub layer: usize,
+    /// Below the mount's root.
+    pub path: Vec<u8>,
+    /// Permissions with set-id and sticky bits.
+    pub mode: u32,
 }
 
 /// Publishes what [`survey`](crate::survey()) found.
@@ -244,6 +259,14 @@ impl<'a> Publisher<'a> {
         let path = self.plan.tree.path_of(left.place, &left.name);
         if self.has_room(&path) {
             self.done.removed.push(Removed { layer: self.plan.tree.place(left.place).layer, path });
+        }
+    }
+
+    /// Notes a directory that needs no look the next time.
+    pub(crate) fn on_looked_at(&mut self, left: &Left, mode: u32) {
+        if self.done.directories.len() < MOST_DIRECTORIES {
+            let (layer, path) = (self.plan.tree.place(left.place).layer, self.plan.tree.path_of(left.place, &left.name));
+            self.done.directories.push(LookedAt { layer, path, mode });
         }
     }
 

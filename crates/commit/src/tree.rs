@@ -5,11 +5,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io;
 
 /// Directories held open at a time.
-const HELD: usize = 64;
+pub(crate) const HELD: usize = 64;
 
 /// A directory in which the command left something.
 #[derive(Clone, Debug)]
@@ -109,6 +109,17 @@ impl<'a> Opener<'a> {
             from = Opened::Below(opened);
         }
         Ok(from)
+    }
+
+    /// Opens a directory by its whole path, in one call; no symbolic link is followed on the way.
+    pub(crate) fn open_at_once(&mut self, tree: &Tree, number: usize) -> io::Result<()> {
+        let place = tree.place(number);
+        let Some(parent) = place.parent else { return Ok(()) };
+        let ways = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let path = tree.path_of(parent, &place.name);
+        let opened = rustix::fs::openat2(self.roots[place.layer], path, self.flags, Mode::empty(), ways)?;
+        self.held.insert(number, Rc::new(opened));
+        Ok(())
     }
 
     /// Forgets a directory that was removed or replaced, and all others.

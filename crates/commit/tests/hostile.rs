@@ -12,8 +12,7 @@ use commit::{Blame, CommitError, Committed, Strategy};
 use rustix::fs::{CWD, FileType, Mode, Timespec};
 use support::{Isolated, Runs, With, commit_upper, family, in_namespace, kernel};
 
-const WITH: With<'static> =
-    With { strategy: Strategy::Rename, primary: None, attempt: 1, durability: commit::Durability::None };
+const WITH: With<'static> = With::strategy(Strategy::Rename);
 
 fn world() -> tempfile::TempDir {
     let base = tempfile::tempdir().unwrap();

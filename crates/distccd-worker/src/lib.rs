@@ -52,7 +52,7 @@ use tokio::sync::Notify;
 
 use crate::agent::Agent;
 use crate::config::{Config, IsolationWish};
-use crate::exec::{Congestion, Executor, OomWatch};
+use crate::exec::{Congestion, Directories, Executor, OomWatch};
 use crate::facts::Host;
 use crate::obituary::LastWords;
 use crate::probe::Probe;
@@ -138,6 +138,7 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         oom: OomWatch::start(),
         isolation: probe.isolation(&config),
         congestion: Congestion::default(),
+        directories: Directories::default(),
         grouped: probe.groups().is_some(),
         revalidation: Revalidation::new(config.coherence),
     };

@@ -180,11 +180,14 @@ pub(crate) struct With<'a> {
     pub(crate) primary: Option<&'a [u8]>,
     pub(crate) attempt: u32,
     pub(crate) durability: Durability,
+    pub(crate) known: &'a BTreeMap<Vec<u8>, u32>,
 }
 
+static NOTHING_KNOWN: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+
 impl With<'_> {
-    pub(crate) fn strategy(strategy: Strategy) -> Self {
-        Self { strategy, primary: None, attempt: 1, durability: Durability::None }
+    pub(crate) const fn strategy(strategy: Strategy) -> Self {
+        Self { strategy, primary: None, attempt: 1, durability: Durability::None, known: &NOTHING_KNOWN }
     }
 }
 
@@ -198,7 +201,8 @@ pub(crate) fn commit_upper(
     calls: &mut dyn Calls,
 ) -> Result<Committed, CommitError> {
     let stale_view = Duration::ZERO;
-    let layers = [Layer { upper: upper.as_fd(), real: real.as_fd(), family, strategy: with.strategy, stale_view }];
+    let known = with.known;
+    let layers = [Layer { upper: upper.as_fd(), real: real.as_fd(), family, strategy: with.strategy, stale_view, known }];
     let request = Request {
         layers: &layers,
         attempt: Attempt { job: JOB, number: with.attempt },

@@ -5,6 +5,7 @@
 
 mod cancel;
 mod congestion;
+mod directories;
 mod drain;
 mod identity;
 mod isolation;
@@ -32,6 +33,7 @@ pub use cancel::Canceller;
 pub(crate) use cancel::Word;
 use cancel::{CancelWatch, Urgency};
 pub use congestion::Congestion;
+pub use directories::Directories;
 use drain::Pipes;
 pub use isolation::Isolation;
 use isolation::Way;
@@ -68,6 +70,8 @@ pub struct Executor {
     pub isolation: Isolation,
     /// How many publish at a time.
     pub congestion: Congestion,
+    /// What keepers need not look at again.
+    pub directories: Directories,
     /// Whether each has a control group of its own.
     pub grouped: bool,
     /// Looks afresh at what others have changed.
@@ -181,7 +185,8 @@ impl Executor {
         let is_wanted = || watch.urgency() != Some(Urgency::Now);
         let turn = self.congestion.turn(self.isolation.mount_of(work), is_wanted);
         let mut turn = turn.ok_or(AttemptFailure::Cancelled)?;
-        let published = running.until_committed(watch)?;
+        let mut published = running.until_committed(watch)?;
+        self.directories.learn(std::mem::take(&mut published.directories));
         let bytes = published.stamps.iter().map(|stamp| stamp.size).sum();
         turn.on_done(published.stamps.len() + published.removed.len(), bytes);
         Ok(self.isolation.said(published))
@@ -207,8 +212,10 @@ impl Executor {
         };
         request.set_attempt(work.attempt);
         request.audited = work.is_audited;
-        if way == Way::Redirect {
-            request.redirects.clone_from(&work.redirects);
+        match way {
+            Way::Redirect => request.redirects.clone_from(&work.redirects),
+            Way::Overlay(_) => request.known = self.directories.of(&self.isolation.mounts, &work.outputs),
+            Way::InPlace => {}
         }
         request.outputs = work.outputs.iter().map(|path| isolation::bytes_of(path)).collect();
         send_request(&conversation, &request).map_err(|error| failed("tell the keeper what to run", error))?;

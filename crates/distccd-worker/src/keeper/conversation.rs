@@ -46,6 +46,9 @@ pub(crate) struct Request {
     pub(crate) job: Vec<u8>,
     #[prost(uint32, tag = "8")]
     pub(crate) number: u32,
+    /// Directories as they were seen last: of mounts that are isolated, and those that lead to outputs.
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) known: Vec<Directory>,
     /// Whether to say what the command wrote.
     #[prost(bool, tag = "10")]
     pub(crate) audited: bool,
@@ -124,6 +127,25 @@ pub(crate) struct Published {
     /// Names that are gone.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) removed: Vec<Bytes>,
+    /// Directories that were looked at.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) directories: Vec<Directory>,
+}
+
+/// A directory of a shared filesystem, as somebody saw it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Directory {
+    /// Absolute.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) path: Vec<u8>,
+    /// Permissions with set-id and sticky bits.
+    #[prost(uint32, tag = "2")]
+    pub(crate) mode: u32,
+    /// Its owner and group; of a mount's root alone.
+    #[prost(uint32, tag = "3")]
+    pub(crate) uid: u32,
+    #[prost(uint32, tag = "4")]
+    pub(crate) gid: u32,
 }
 
 /// How a command ended.
@@ -281,6 +303,7 @@ mod tests {
             Reply::Committed(Published {
                 stamps: vec![v1::Stamp { path: "/fs/a.d".into(), inode: 1, size: 2, mtime_ns: 3, fresh: true }],
                 removed: vec!["/fs/a.tmp".into()],
+                directories: vec![Directory { path: "/fs".into(), mode: 0o755, uid: 1, gid: 2 }],
             }),
         ];
 

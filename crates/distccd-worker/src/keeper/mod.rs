@@ -206,6 +206,7 @@ fn enter(
         us,
         identity: identity.as_ref(),
         limit: request.scratch_limit,
+        known: &request.known,
     };
     View::enter(namespaces, &needs)
         .map_err(|trouble| AttemptFailure::SpawnFailed(format!("cannot isolate the attempt: {trouble}")))

@@ -1,6 +1,7 @@
 //! Publishes what the command wrote: hands the crate `commit` what it needs to know, and says its errors in the worker's
 //! words.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
@@ -14,12 +15,15 @@ use proto::v1;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, open, openat, openat2};
 
-use super::conversation::{Published, Request};
+use super::conversation::{Directory, Published, Request};
 use super::unfinished::Noting;
 use super::view::{Layer, View};
 use super::{Caught, fence, path_of, rights};
 use crate::lease_page::LeasePage;
 use crate::spawner::Namespaces;
+
+/// Modes of directories, by their paths below the root of a mount.
+type Known = BTreeMap<Vec<u8>, u32>;
 
 /// Publishes it all, the main output last.
 pub(super) fn publish(
@@ -32,16 +36,19 @@ pub(super) fn publish(
     let user = publisher(request);
     rights::write_as(user.uid)
         .map_err(|error| AttemptFailure::SpawnFailed(format!("cannot publish as the user: {error}")))?;
+    let known: Vec<_> = caught.layers().iter().map(|layer| known_below(&layer.path, request)).collect();
     let (layers, main): (Vec<commit::Layer<'_>>, _) = match caught {
         Caught::Overlays(view) => {
             let main = request.outputs.first().and_then(|output| placed(&view.layers, &path_of(output)));
-            (view.layers.iter().map(|layer| overlaid(layer, view, request)).collect(), main)
+            let layers = view.layers.iter().zip(&known);
+            (layers.map(|(layer, known)| overlaid(layer, known, view, request)).collect(), main)
         }
         Caught::Outputs(redirection) => {
             redirection
                 .settle()
                 .map_err(|error| AttemptFailure::NoSpace(format!("cannot tidy the scratch: {error}")))?;
-            (redirection.layers.iter().map(|layer| redirected(layer, request)).collect(), redirection.main())
+            let layers = redirection.layers.iter().zip(&known);
+            (layers.map(|(layer, known)| redirected(layer, known, request)).collect(), redirection.main())
         }
         Caught::Nothing => (Vec::new(), None),
     };
@@ -56,7 +63,21 @@ pub(super) fn publish(
     };
     let mut fence = Watched { page, conversation };
     let committed = commit::commit(&request, &mut fence, &mut Noting::default());
-    committed.map(|committed| told(caught.layers(), committed)).map_err(|error| failure_of(&error))
+    let mut published =
+        committed.map(|committed| told(caught.layers(), committed)).map_err(|error| failure_of(&error))?;
+    if let Caught::Overlays(view) = caught {
+        published.directories.extend(view.looked_at.iter().cloned());
+    }
+    Ok(published)
+}
+
+/// The modes that are known of directories on a mount, by their paths below its root.
+fn known_below(mount: &Path, request: &Request) -> Known {
+    let below = |directory: &Directory| {
+        let path = path_of(&directory.path).strip_prefix(mount).ok()?.as_os_str().as_bytes().to_vec();
+        (!path.is_empty()).then_some((path, directory.mode))
+    };
+    request.known.iter().filter_map(below).collect()
 }
 
 /// What was published by its path outside the layers.
@@ -71,7 +92,11 @@ fn told(layers: &[Layer], committed: Committed) -> Published {
         fresh: stamp.fresh,
     });
     let removed = committed.removed.into_iter().map(|name| bytes(whole(name.layer, name.path)));
-    Published { stamps: stamps.collect(), removed: removed.collect() }
+    let directories = committed.directories.into_iter().map(|seen| {
+        let path = whole(seen.layer, seen.path).into_os_string().into_vec();
+        Directory { path, mode: seen.mode, uid: 0, gid: 0 }
+    });
+    Published { stamps: stamps.collect(), removed: removed.collect(), directories: directories.collect() }
 }
 
 /// Removes what earlier attempts of this job left unfinished beside the outputs. It is more than tidiness: an attempt
@@ -93,24 +118,26 @@ pub(super) fn remove_leftovers(request: &Request) {
     }
 }
 
-fn overlaid<'a>(layer: &'a Layer, view: &View, request: &Request) -> commit::Layer<'a> {
+fn overlaid<'a>(layer: &'a Layer, known: &'a Known, view: &View, request: &Request) -> commit::Layer<'a> {
     let slowly = request.slow_rename.iter().any(|mount| path_of(mount) == layer.path);
-    as_commits(layer, if view.namespaces == Namespaces::User { Family::User } else { Family::Trusted }, slowly)
+    let family = if view.namespaces == Namespaces::User { Family::User } else { Family::Trusted };
+    as_commits(layer, known, family, slowly)
 }
 
 /// No overlay has marked anything in such a layer; it is one directory of a mount.
-fn redirected<'a>(layer: &'a Layer, request: &Request) -> commit::Layer<'a> {
+fn redirected<'a>(layer: &'a Layer, known: &'a Known, request: &Request) -> commit::Layer<'a> {
     let slowly = request.slow_rename.iter().any(|mount| layer.path.starts_with(path_of(mount)));
-    as_commits(layer, Family::User, slowly)
+    as_commits(layer, known, Family::User, slowly)
 }
 
-fn as_commits(layer: &Layer, family: Family, slowly: bool) -> commit::Layer<'_> {
+fn as_commits<'a>(layer: &'a Layer, known: &'a Known, family: Family, slowly: bool) -> commit::Layer<'a> {
     commit::Layer {
         upper: layer.upper.as_fd(),
         real: layer.real.as_fd(),
         family,
         strategy: if slowly { Strategy::Link } else { Strategy::Rename },
         stale_view: commit::LONGEST_STALE_VIEW,
+        known,
     }
 }
 

@@ -25,10 +25,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::command::Identity;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdirat, open, openat, statat};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdirat, open, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, mount, mount_bind, open_tree};
 
+use super::conversation::Directory;
 use super::rights;
 use crate::spawner::Namespaces;
 
@@ -62,6 +63,8 @@ pub(super) struct View {
     limit: u64,
     made: u32,
     pub(super) namespaces: Namespaces,
+    /// Roots of mounts that had to be looked at.
+    pub(super) looked_at: Vec<Directory>,
 }
 
 /// What the command needs, to be seen as it is.
@@ -77,6 +80,8 @@ pub(super) struct Needs<'a> {
     pub(super) identity: Option<&'a Identity>,
     /// What it may write, in bytes.
     pub(super) limit: u64,
+    /// Directories that need no look.
+    pub(super) known: &'a [Directory],
 }
 
 /// Which step failed, and why.
@@ -107,14 +112,15 @@ impl View {
         mount("proc", proc, "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
             .map_err(trouble("mount", proc))?;
         let scratch = scratch(needs.limit).map_err(trouble("mount the scratch on", stage))?;
-        let mut view = Self { layers: Vec::new(), scratch, limit: needs.limit, made: 0, namespaces };
+        let (layers, looked_at, limit) = (Vec::new(), Vec::new(), needs.limit);
+        let mut view = Self { layers, scratch, limit, made: 0, namespaces, looked_at };
         view.cover(stage, &lower_stage, needs)?;
         for path in further_private(needs) {
             let lower = place(&path).map_err(trouble("open", &path))?;
             view.cover(&path, &lower, needs)?;
         }
         for found in found {
-            view.isolate(found)?;
+            view.isolate(found, needs.known)?;
         }
         view.prepare_ways(needs)?;
         Ok(view)
@@ -125,17 +131,26 @@ impl View {
     fn cover(&mut self, path: &Path, lower: &OwnedFd, needs: &Needs<'_>) -> Result<(), Trouble> {
         let needed = |other: &PathBuf| other.starts_with(path);
         let number = self.next();
-        let upper = self.directory(&format!("u{number}"), lower).map_err(trouble("prepare", path))?;
+        let like = look_at(path, lower).map_err(trouble("look at", path))?;
+        let upper = self.directory(&format!("u{number}"), &like).map_err(trouble("prepare", path))?;
         if [needs.mounts, needs.paths, needs.temporary].iter().any(|paths| paths.iter().any(needed)) {
             return self.overlay(number, lower, path);
         }
         mount_bind(&*by_descriptor(&upper), path).map_err(trouble("mount a private", path))
     }
 
-    fn isolate(&mut self, found: Found) -> Result<(), Trouble> {
+    fn isolate(&mut self, found: Found, known: &[Directory]) -> Result<(), Trouble> {
         let Found { path, real, lower } = found;
         let number = self.next();
-        let upper = self.directory(&format!("u{number}"), &lower).map_err(trouble("prepare", &path))?;
+        let like = match known.iter().find(|known| super::path_of(&known.path) == path) {
+            Some(known) => known.clone(),
+            None => {
+                let seen = look_at(&path, &lower).map_err(trouble("look at", &path))?;
+                self.looked_at.push(seen.clone());
+                seen
+            }
+        };
+        let upper = self.directory(&format!("u{number}"), &like).map_err(trouble("prepare", &path))?;
         self.overlay(number, &lower, &path)?;
         self.layers.push(Layer { path, real, upper });
         Ok(())
@@ -181,14 +196,13 @@ impl View {
     }
 
     /// A directory on the scratch with the owner and mode of another.
-    fn directory(&self, name: &str, like: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    fn directory(&self, name: &str, like: &Directory) -> rustix::io::Result<OwnedFd> {
         mkdirat(&self.scratch, name, Mode::RWXU)?;
-        let facts = statat(like, c"", AtFlags::EMPTY_PATH)?;
         if self.namespaces == Namespaces::Root {
-            let (owner, group) = (Uid::from_raw(facts.st_uid), Gid::from_raw(facts.st_gid));
+            let (owner, group) = (Uid::from_raw(like.uid), Gid::from_raw(like.gid));
             chownat(&self.scratch, name, Some(owner), Some(group), AtFlags::empty())?;
         }
-        chmodat(&self.scratch, name, Mode::from_raw_mode(facts.st_mode & 0o7777), AtFlags::empty())?;
+        chmodat(&self.scratch, name, Mode::from_raw_mode(like.mode), AtFlags::empty())?;
         openat(&self.scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     }
 
@@ -204,6 +218,12 @@ impl View {
     }
 }
 
+fn look_at(path: &Path, opened: &OwnedFd) -> rustix::io::Result<Directory> {
+    let facts = statat(opened, c"", AtFlags::EMPTY_PATH)?;
+    let (path, mode) = (path.as_os_str().as_bytes().to_vec(), facts.st_mode & 0o7777);
+    Ok(Directory { path, mode, uid: facts.st_uid, gid: facts.st_gid })
+}
+
 /// A mount before it is isolated.
 struct Found {
     path: PathBuf,
@@ -213,9 +233,10 @@ struct Found {
 
 impl Found {
     fn look(path: &Path) -> Result<Self, Trouble> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let real = open_tree(CWD, path, flags).map_err(trouble("take a view of", path))?;
         let lower = place(path).map_err(trouble("open", path))?;
+        // By the descriptor: the way there is gone once.
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let real = open_tree(&lower, c"", flags).map_err(trouble("take a view of", path))?;
         Ok(Self { path: path.to_owned(), real, lower })
     }
 }
