@@ -145,6 +145,32 @@ fn a_mount_that_hangs_and_has_nothing_to_do_with_a_command_does_not_hold_it_up()
 }
 
 #[test]
+fn a_daemon_that_is_given_a_mount_that_hangs_says_so_in_time() {
+    if !is_root() {
+        return; // who may open /dev/fuse differs
+    }
+    let cluster = Cluster::without_server();
+    let dir = cluster.dir("build");
+    let dead = tempfile::tempdir().unwrap();
+    let dead = dead.path().display();
+    let line = |name: &str| {
+        let daemon = e2e::binaries::path(name);
+        format!(
+            "unshare --mount sh -c 'exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 \
+             dead {dead} && timeout --signal=KILL 60 {} --server-addr=127.0.0.1:1 --fs-mount={dead} 3<&-'",
+            daemon.display()
+        )
+    };
+
+    for name in ["distccd-server", "distccd-worker"] {
+        let seen = shell(&cluster, &dir, &line(name));
+
+        assert_eq!(seen.exit, 78, "{seen:?}");
+        assert!(seen.err().contains(&format!("{dead} does not answer within 10s")), "{}", seen.err());
+    }
+}
+
+#[test]
 fn root_without_its_capabilities_is_nobody_special_on_a_worker_either() {
     let cluster = Cluster::start(&[("ash", 1)]);
     let dir = cluster.dir("build");

@@ -1,10 +1,12 @@
 //! What both daemons start and stop with: configuration in layers ([`layers`]), a clock ([`clock`]), logs
-//! ([`telemetry`]), an orderly end ([`shutdown`]) and word to systemd ([`systemd`]).
+//! ([`telemetry`]), an orderly end ([`shutdown`]), patience with filesystems that hang ([`patience`]) and word to systemd
+//! ([`systemd`]).
 
 #![forbid(unsafe_code)]
 
 pub mod clock;
 pub mod layers;
+pub mod patience;
 pub mod shutdown;
 pub mod system_headers;
 pub mod systemd;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use daemon_kit::layers::{self, Key, Layers, Mistake, Origins, quoted, quoted_list, shown_duration};
+use daemon_kit::patience::{MOUNT_TIMEOUT, within};
 use daemon_kit::telemetry::LogFormat;
 use proto::convert::Sameness;
 use scheduler_core::Config as SchedulerConfig;
@@ -393,8 +394,17 @@ fn impossible(config: &Config, origins: &Origins) -> Vec<Mistake> {
     }
     // The server itself needs no mount yet, so only one that somebody named must be there.
     let named = config.fs_mount.iter().filter(|_| origins.is_configured("fs_mount"));
-    for mount in named.filter(|mount| !mount.is_dir()) {
-        mistakes.push(wrong("fs_mount", format!("{} is not there; mount it or name another", mount.display())));
+    for mount in named {
+        let (shown, path) = (mount.display(), mount.clone());
+        match within(MOUNT_TIMEOUT, move || path.is_dir()) {
+            Some(true) => {}
+            Some(false) => mistakes.push(wrong("fs_mount", format!("{shown} is not there; mount it or name another"))),
+            None => {
+                let why =
+                    format!("{shown} does not answer within {MOUNT_TIMEOUT:?}; check its servers, or name another");
+                mistakes.push(wrong("fs_mount", why));
+            }
+        }
     }
     if let Err(error) = config.scheduler.check() {
         mistakes.push(wrong("scheduler", error.to_string()));

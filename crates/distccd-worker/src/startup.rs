@@ -2,17 +2,13 @@
 //! remedy.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
+
+use daemon_kit::patience::{MOUNT_TIMEOUT, within};
 
 use crate::Error;
 use crate::config::Config;
 use crate::toolchains::{self, Toolchain};
-
-/// A mount that does not answer for so long hangs.
-const MOUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Checks mounts and scratch, and looks for toolchains. Blocks, but never for ever.
 pub(crate) fn check(config: &Config) -> Result<Vec<Toolchain>, Error> {
@@ -36,18 +32,14 @@ pub(crate) fn check_mounts(config: &Config) -> Result<(), Error> {
 }
 
 fn problem_of_mount(mount: &Path) -> Option<String> {
-    let (answer, answered) = mpsc::channel();
-    let path: PathBuf = mount.to_owned();
-    // If the filesystem hangs, so does this thread, and nothing else.
-    thread::spawn(move || drop(answer.send(fs::metadata(&path))));
-    let shown = mount.display();
-    match answered.recv_timeout(MOUNT_TIMEOUT) {
-        Ok(Ok(facts)) if facts.is_dir() => None,
-        Ok(Ok(_)) => Some(format!("mount {shown} is not a directory: name the shared mount with --fs-mount")),
-        Ok(Err(error)) => {
+    let (shown, path) = (mount.display(), mount.to_owned());
+    match within(MOUNT_TIMEOUT, move || fs::metadata(path)) {
+        Some(Ok(facts)) if facts.is_dir() => None,
+        Some(Ok(_)) => Some(format!("mount {shown} is not a directory: name the shared mount with --fs-mount")),
+        Some(Err(error)) => {
             Some(format!("mount {shown}: {error}: mount the shared filesystem there, or name another with --fs-mount"))
         }
-        Err(_) => Some(format!("mount {shown} does not answer within {MOUNT_TIMEOUT:?}: check its servers")),
+        None => Some(format!("mount {shown} does not answer within {MOUNT_TIMEOUT:?}: check its servers")),
     }
 }
 
