@@ -287,6 +287,9 @@ pub(crate) struct TestFilesystems {
     /// Workers get the hidden setting `coherence = false`: this has to fail
     #[arg(long)]
     pub(crate) without_coherence: bool,
+    /// On stalefs in mode `hard` chains too: each of their jobs may wait for all of the five seconds
+    #[arg(long)]
+    pub(crate) patient: bool,
     /// With cephfs: also lose a worker's host in mid-build
     #[arg(long)]
     pub(crate) lose_host: bool,
@@ -319,6 +322,7 @@ impl TestFilesystems {
             project: "yaml-cpp".to_owned(),
             only: None,
             without_coherence: false,
+            patient: false,
             lose_host: false,
             binaries: None,
             here: None,
