@@ -188,3 +188,94 @@ fn less_sameness_is_the_operators_choice() {
         assert!(notes.contains("ran on odd"), "{choice}, {because}: {notes}");
     }
 }
+
+/// Becomes a host whose `/usr/local/include` is that directory.
+fn host_with(headers: &Path) -> Vec<String> {
+    let mut words: Vec<String> = on_another_host().into_iter().map(str::to_owned).collect();
+    words.extend([headers.display().to_string(), "/usr/local/include".to_owned()]);
+    words
+}
+
+/// A worker and a launcher's host that have headers of their own, and what is compiled on the latter.
+struct TwoSystems {
+    cluster: Cluster,
+    dir: PathBuf,
+    ours: PathBuf,
+    theirs: PathBuf,
+}
+
+impl TwoSystems {
+    fn new() -> Self {
+        let mut cluster = Cluster::without_server();
+        cluster.start_server_with(&[]);
+        let (dir, private) = (cluster.dir("build"), cluster.private_dir());
+        let (ours, theirs) = (private.join("ours"), private.join("theirs"));
+        for dir in [&ours, &theirs] {
+            std::fs::create_dir(dir).unwrap();
+        }
+        let wrapper = host_with(&theirs);
+        let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+        cluster.start_worker_under(&words, "ash", &["--max-jobs=1"]);
+        Self { cluster, dir, ours, theirs }
+    }
+
+    /// Compiles what includes `header`, and says what was seen and noted, and the object; `by` is the compiler with what
+    /// goes before it.
+    fn compile(&self, header: &str, by: &[&Path]) -> (Seen, String, Vec<u8>) {
+        std::fs::write(self.dir.join("a.c"), format!("#include <{header}>\nint value = VALUE;\n")).unwrap();
+        let words = host_with(&self.ours);
+        let environment = self.cluster.launcher(&self.dir);
+        let mut command = self.cluster.command(&words[0]);
+        command.args(&words[1..]).args(by).args(["gcc", "-c", "a.c", "-o", "a.o"]);
+        command.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(&self.dir);
+        let seen = run(&mut command);
+        let object = std::fs::read(self.dir.join("a.o")).unwrap_or_default();
+        (seen, self.cluster.take_notes(), object)
+    }
+}
+
+/// A header as a package brings it: with a time of its own, in seconds since 1970.
+fn header(path: &Path, text: &str, time: u64) {
+    std::fs::write(path, text).unwrap();
+    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(time);
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_header_of_another_package_that_differs_on_the_worker_makes_no_object() {
+    let site = TwoSystems::new();
+    let launcher = binaries::path("cc-launcher");
+    header(&site.theirs.join("other.h"), "#define VALUE 1\n", 1_500_000_000);
+    header(&site.ours.join("other.h"), "#define VALUE 2\n", 1_600_000_000);
+
+    let (seen, notes, object) = site.compile("other.h", &[&launcher]);
+
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    let (_, _, direct) = site.compile("other.h", &[]);
+    if is_root() {
+        assert!(notes.contains("ash ran it with another /usr/local/include/other.h than is here"), "{notes}");
+        assert!(object == direct);
+    }
+
+    // The same content is the same, whenever it was unpacked.
+    header(&site.ours.join("other.h"), "#define VALUE 1\n", 1_700_000_000);
+    let (seen, notes, object) = site.compile("other.h", &[&launcher]);
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    assert!(notes.contains("ran on ash"), "{notes}");
+    assert!(object == site.compile("other.h", &[]).2);
+}
+
+#[test]
+fn a_header_that_only_this_machine_has_is_no_error_of_the_build() {
+    let site = TwoSystems::new();
+    std::fs::write(site.ours.join("only-here.h"), "#define VALUE 3\n").unwrap();
+
+    let (seen, notes, _) = site.compile("only-here.h", &[&binaries::path("cc-launcher")]);
+
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    assert!(notes.contains("ash has no /usr/local/include/only-here.h"), "{notes}");
+
+    let (seen, notes, _) = site.compile("nowhere.h", &[&binaries::path("cc-launcher")]);
+    assert_eq!(seen.exit, 1);
+    assert!(seen.err().contains("nowhere.h: No such file") && notes.contains("ran on ash"), "{notes}");
+}

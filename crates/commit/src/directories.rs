@@ -80,7 +80,10 @@ impl Publisher<'_> {
         self.check("mkdir", left.place, &left.name)?;
         let mode = Mode::from_raw_mode(left.facts.mode & 0o777 | 0o700);
         match self.calls.mkdir(parent.as_fd(), &left.name, mode) {
-            Ok(()) => self.on_name_changed(left.place),
+            Ok(()) => {
+                self.on_name_changed(left.place);
+                self.on_made(left, b"");
+            }
             // Another job's, an earlier attempt's, or our own whose reply was lost: all are as good as ours.
             Err(Errno::EXIST) if self.look(&parent, left)?.is_some_and(|now| now.kind == FileType::Directory) => {}
             Err(errno) => return Err(self.failed("mkdir", left.place, &left.name, errno)),

@@ -84,7 +84,7 @@ use rustix::fs::Timespec;
 
 pub use calls::{Calls, Kernel};
 pub use error::{Blame, CommitError};
-pub use publish::{Committed, LookedAt, Removed, Stamp, publish};
+pub use publish::{Committed, LookedAt, Made, Removed, Stamp, publish};
 pub use sight::{Sight, sight_of};
 pub use strategy::{Strategy, strategy_for, strategy_of};
 pub use survey::{Plan, survey};

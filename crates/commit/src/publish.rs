@@ -30,6 +30,8 @@ pub struct Committed {
     pub stamps: Vec<Stamp>,
     /// Names that the command removed and nobody has made again; of very many the first.
     pub removed: Vec<Removed>,
+    /// Directories and symbolic links that were made; of very many the first.
+    pub made: Vec<Made>,
     /// Directories that were there and had the mode that the command left them, for the next commit's `known`.
     pub directories: Vec<LookedAt>,
     /// Names that were made, replaced or removed.
@@ -66,6 +68,17 @@ pub struct Removed {
     pub layer: usize,
     /// Below the mount's root.
     pub path: Vec<u8>,
+}
+
+/// A directory or symbolic link that is new on the shared filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// On which mount, as an index into the layers.
+    pub layer: usize,
+    /// Below the mount's root.
+    pub path: Vec<u8>,
+    /// Where a symbolic link leads; empty of a directory.
+    pub target: Vec<u8>,
 }
 
 /// A directory of the shared filesystem that a commit has looked at.
@@ -262,10 +275,20 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    /// Notes a directory or symbolic link that is there now, for whoever waits to see it.
+    pub(crate) fn on_made(&mut self, left: &Left, target: &[u8]) {
+        let path = self.plan.tree.path_of(left.place, &left.name);
+        if self.has_room(&path) && self.has_room(target) {
+            let layer = self.plan.tree.place(left.place).layer;
+            self.done.made.push(Made { layer, path, target: target.to_vec() });
+        }
+    }
+
     /// Notes a directory that needs no look the next time.
     pub(crate) fn on_looked_at(&mut self, left: &Left, mode: u32) {
         if self.done.directories.len() < MOST_DIRECTORIES {
-            let (layer, path) = (self.plan.tree.place(left.place).layer, self.plan.tree.path_of(left.place, &left.name));
+            let (layer, path) =
+                (self.plan.tree.place(left.place).layer, self.plan.tree.path_of(left.place, &left.name));
             self.done.directories.push(LookedAt { layer, path, mode });
         }
     }

@@ -57,6 +57,7 @@ impl Publisher<'_> {
             self.rename(&dir, left, &temporary, &made)?;
         }
         self.on_name_changed(left.place);
+        self.on_made(left, target.to_bytes());
         self.lead(left);
         Ok(())
     }

@@ -64,12 +64,7 @@ impl World {
         fence: &mut dyn Fence,
         calls: &mut dyn Calls,
     ) -> Result<Committed, CommitError> {
-        let with = With {
-            primary: Some(b"a.o"),
-            attempt,
-            durability: Durability::Fsync,
-            ..With::strategy(strategy)
-        };
+        let with = With { primary: Some(b"a.o"), attempt, durability: Durability::Fsync, ..With::strategy(strategy) };
         let upper = File::open(self.path("upper")).unwrap();
         let began = Timespec { tv_sec: 0, tv_nsec: 0 };
         commit_upper(&upper, &self.real(), family(), began, &with, fence, calls)

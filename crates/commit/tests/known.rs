@@ -53,18 +53,26 @@ fn write(root: &Path) {
 
 #[test]
 fn what_is_known_is_not_looked_at_and_what_is_not_is_told() {
-    story(write, |_| {}, |root, committed| {
-        assert_eq!(fs::read(root.join("a/b/c/x.o")).unwrap(), b"object");
-        assert_eq!(committed.directories, []);
-    });
+    story(
+        write,
+        |_| {},
+        |root, committed| {
+            assert_eq!(fs::read(root.join("a/b/c/x.o")).unwrap(), b"object");
+            assert_eq!(committed.directories, []);
+        },
+    );
     let isolated = |root: &Path| {
         fs::create_dir(root.join("a/new")).unwrap();
         write(root);
     };
-    story(isolated, |_| {}, |root, committed| {
-        assert!(root.join("a/new").is_dir() && root.join("a/b/c/x.o").is_file());
-        assert_eq!(committed.directories, [], "one that was made is no one that was looked at");
-    });
+    story(
+        isolated,
+        |_| {},
+        |root, committed| {
+            assert!(root.join("a/new").is_dir() && root.join("a/b/c/x.o").is_file());
+            assert_eq!(committed.directories, [], "one that was made is no one that was looked at");
+        },
+    );
 }
 
 #[test]
@@ -73,20 +81,28 @@ fn a_mode_that_the_command_changed_is_changed() {
         write(root);
         fs::set_permissions(root.join("a/b"), fs::Permissions::from_mode(0o700)).unwrap();
     };
-    story(isolated, |_| {}, |root, committed| {
-        assert_eq!((mode_of(&root.join("a/b")), mode_of(&root.join("a/b/c"))), (0o700, MODE));
-        assert!(root.join("a/b/c/x.o").is_file());
-        let told: Vec<&[u8]> = committed.directories.iter().map(|looked| &looked.path[..]).collect();
-        assert_eq!(told, [&b"a/b/c"[..]], "below one that was looked at, all are");
-    });
+    story(
+        isolated,
+        |_| {},
+        |root, committed| {
+            assert_eq!((mode_of(&root.join("a/b")), mode_of(&root.join("a/b/c"))), (0o700, MODE));
+            assert!(root.join("a/b/c/x.o").is_file());
+            let told: Vec<&[u8]> = committed.directories.iter().map(|looked| &looked.path[..]).collect();
+            assert_eq!(told, [&b"a/b/c"[..]], "below one that was looked at, all are");
+        },
+    );
 }
 
 #[test]
 fn a_directory_that_went_away_meanwhile_is_made_again() {
-    story(write, |outside| fs::remove_dir_all(outside.join("a/b")).unwrap(), |root, _| {
-        assert_eq!(fs::read(root.join("a/b/c/x.o")).unwrap(), b"object");
-        assert_eq!(mode_of(&root.join("a/b/c")), MODE);
-    });
+    story(
+        write,
+        |outside| fs::remove_dir_all(outside.join("a/b")).unwrap(),
+        |root, _| {
+            assert_eq!(fs::read(root.join("a/b/c/x.o")).unwrap(), b"object");
+            assert_eq!(mode_of(&root.join("a/b/c")), MODE);
+        },
+    );
 }
 
 #[test]

@@ -386,6 +386,7 @@ impl Dispatch {
         let user = job.and_then(user_of);
         let cwd = job.and_then(|job| job.command.as_ref()).map_or(Bytes::new(), |command| command.cwd.clone());
         let written = outcome.outputs.iter().map(|stamp| &stamp.path).chain(&outcome.removed);
+        let written = written.chain(outcome.made.iter().map(|made| &made.path));
         let files: Vec<Vec<u8>> = written.map(|path| absolute(&cwd, path)).collect();
         self.directories.note_files(seat.worker, user, files.iter().map(Vec::as_slice));
     }

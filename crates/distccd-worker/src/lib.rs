@@ -36,6 +36,7 @@ mod runner;
 pub mod spawner;
 mod stamps;
 mod startup;
+mod system_files;
 pub mod toolchains;
 pub mod tools;
 pub mod users;

@@ -125,13 +125,17 @@ pub(crate) fn spawn(
                 if let Some(looks) = &looks {
                     looks.learn(&outputs);
                 }
+                let programs = [Some(program.as_path()), linker.as_ref().map(|(path, _)| path.as_path())];
+                let programs: Vec<&Path> = programs.into_iter().flatten().collect();
                 AttemptResult::Outcome(v1::Outcome {
                     exit: Some(outcome.exit.into()),
                     usage: Some(outcome.usage.into()),
                     chunks: 0, // the books count
                     outputs,
                     removed: published.removed.clone(),
+                    made: published.made.clone(),
                     digests: finished.digests.clone(),
+                    system_files: toolchains::files_beyond(&tools, &programs, &finished.opened),
                     worker,
                 })
             }

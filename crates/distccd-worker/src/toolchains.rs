@@ -1,6 +1,6 @@
 //! Which compilers, linkers and archivers this machine has, what they are, and whether they still are that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,8 +10,11 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use bytes::Bytes;
+use proto::v1;
 use toolchain::{Cache, Digests, Identity, Known, THOROUGH};
 
+use crate::system_files;
 use crate::tools::{self, ToolKind, ToolPattern};
 
 /// A tool by its canonical path, and what it is.
@@ -30,8 +33,17 @@ pub struct Toolchain {
 #[derive(Debug)]
 struct Watch {
     identity: Identity,
+    /// The files that it consists of, by device and inode.
+    inodes: Arc<HashSet<(u64, u64)>>,
     /// When all of its files were looked at, and not only those that an upgrade always touches.
     thorough: Instant,
+}
+
+impl Watch {
+    fn new(identity: Identity, thorough: Instant) -> Self {
+        let inodes = Arc::new(identity.inodes());
+        Self { identity, inodes, thorough }
+    }
 }
 
 impl PartialEq for Toolchain {
@@ -46,7 +58,12 @@ impl Toolchain {
         let cache = cache_directory().map_or(Cache::nowhere(), |dir| Cache::at(&dir));
         let identity = cache.read(&path, &DIGESTS)?;
         let known = identity.known().clone();
-        Ok(Self { path, size, known, watch: Arc::new(Mutex::new(Watch { identity, thorough })) })
+        Ok(Self { path, size, known, watch: Arc::new(Mutex::new(Watch::new(identity, thorough))) })
+    }
+
+    /// The files that it consists of, by device and inode.
+    pub(crate) fn inodes(&self) -> Arc<HashSet<(u64, u64)>> {
+        Arc::clone(&self.watch.lock().unwrap_or_else(PoisonError::into_inner).inodes)
     }
 
     /// What of it is not any more what was registered. Files that merely look otherwise are read again.
@@ -74,7 +91,7 @@ impl Toolchain {
         let differences = identity.known().differences(&self.known);
         if differences.is_empty() {
             tracing::debug!(tool = %self.path.display(), changed = %changed.display(), "read again: the same");
-            **watch = Watch { identity, thorough };
+            **watch = Watch::new(identity, thorough);
             return None;
         }
         Some(format!("{} was replaced by another: {}", self.path.display(), differences.join(", ")))
@@ -84,6 +101,13 @@ impl Toolchain {
 /// The digests of what was read, for all tools and for the next run of this daemon.
 static DIGESTS: LazyLock<Digests> =
     LazyLock::new(|| cache_directory().map(|dir| Digests::load(&dir.join("digests"))).unwrap_or_default());
+
+/// What a command read of the system beyond these of the tools: its program's, and its linker's.
+pub(crate) fn files_beyond(tools: &[Toolchain], programs: &[&Path], opened: &[Bytes]) -> Vec<v1::SystemFile> {
+    let real = programs.iter().filter_map(|program| fs::canonicalize(program).ok());
+    let of = |path: PathBuf| tools.binary_search_by(|tool| tool.path.cmp(&path)).ok().map(|found| &tools[found]);
+    system_files::beyond(&real.filter_map(of).collect::<Vec<_>>(), opened, &DIGESTS)
+}
 
 /// Where it is kept what tools are. By the host's name, for a home may be on a filesystem that many hosts share.
 fn cache_directory() -> Option<PathBuf> {

@@ -33,6 +33,7 @@ pub mod signals;
 pub mod single;
 pub mod slots;
 mod survey;
+mod system_files;
 pub mod times;
 mod value;
 pub mod visibility;

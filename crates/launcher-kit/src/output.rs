@@ -15,6 +15,9 @@ use proto::v1::{OutputChunk, OutputStream};
 /// Bytes held in memory before the rest goes to an anonymous file.
 const IN_MEMORY: usize = 256 << 10;
 
+/// Where tools say why they failed: at the end.
+const TAIL: usize = 16 << 10;
+
 /// The pieces of one attempt, in order, duplicates dropped.
 #[derive(Default)]
 pub struct Output {
@@ -82,6 +85,17 @@ impl Output {
             *self = Self { attempt: Some(attempt), ..Self::default() };
         }
         self.next == chunks
+    }
+
+    /// The last that was said on standard error, as far as it is still in memory.
+    #[must_use]
+    pub fn tail_of_stderr(&self) -> Vec<u8> {
+        let held = self.pieces.iter().filter_map(|(stream, piece)| match piece {
+            Piece::Memory(data) if *stream == OutputStream::Stderr => Some(data),
+            Piece::Memory(_) | Piece::Spilled(_) => None,
+        });
+        let said: Vec<u8> = held.flat_map(|data| data.iter().copied()).collect();
+        said[said.len().saturating_sub(TAIL)..].to_vec()
     }
 
     /// Prints the pieces in order, each to its stream.

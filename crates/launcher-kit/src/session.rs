@@ -61,6 +61,10 @@ pub struct Done {
     pub stamps: Vec<v1::Stamp>,
     /// Names that it removed.
     pub removed: Vec<bytes::Bytes>,
+    /// Directories and symbolic links that it made.
+    pub made: Vec<v1::MadeName>,
+    /// What it read of the worker's system beyond the toolchain.
+    pub system_files: Vec<v1::SystemFile>,
     /// Who ran it.
     pub worker: String,
     /// When the command was handed over, as this machine stamps files: nanoseconds since 1970.
@@ -74,6 +78,24 @@ pub struct Done {
 }
 
 impl Done {
+    /// One that has done nothing.
+    #[cfg(test)]
+    pub(crate) fn nothing() -> Self {
+        Self {
+            exit: ExitStatus::Code(0),
+            output: Output::default(),
+            stamps: Vec::new(),
+            removed: Vec::new(),
+            made: Vec::new(),
+            system_files: Vec::new(),
+            worker: String::new(),
+            handed_over: 0,
+            mount: bytes::Bytes::new(),
+            waited: Duration::ZERO,
+            times: Ok(None),
+        }
+    }
+
     /// For the log: how long what it left took to be seen.
     pub(crate) fn seen(&self) -> String {
         let (files, gone, waited) = (self.stamps.len(), self.removed.len(), self.waited.as_micros());
@@ -439,7 +461,12 @@ impl<'a> Session<'a> {
         let Ok(attempt) = attempt_from(done.attempt.as_ref()) else { return };
         let Some(pending) = self.pending.get_mut(&attempt.job) else { return };
         let (handed_over, mount) = (pending.handed_over, pending.job.mounts.first().cloned().unwrap_or_default());
+        let repeatable = pending.job.repeatable;
         let answer = match finish(attempt, done, std::mem::take(&mut pending.output)) {
+            // What must not be done twice is as it is.
+            Ok(done) if !repeatable => {
+                Answer::Done(Box::new(Done { handed_over, mount, system_files: Vec::new(), ..done }))
+            }
             Ok(done) => Answer::Done(Box::new(Done { handed_over, mount, ..done })),
             Err(problem) => Answer::Locally(problem),
         };
@@ -462,8 +489,21 @@ fn finish(attempt: Attempt, done: v1::JobDone, mut output: Output) -> Result<Don
     let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
     let exit = ExitStatus::try_from(exit).map_err(|error| error.to_string())?;
     let (stamps, removed) = (outcome.outputs, outcome.removed);
+    let (made, system_files) = (outcome.made, outcome.system_files);
     let (worker, mount, waited) = (outcome.worker, bytes::Bytes::new(), Duration::ZERO);
-    Ok(Done { exit, output, stamps, removed, worker, mount, handed_over: 0, waited, times: Ok(None) })
+    Ok(Done {
+        exit,
+        output,
+        stamps,
+        removed,
+        made,
+        system_files,
+        worker,
+        mount,
+        handed_over: 0,
+        waited,
+        times: Ok(None),
+    })
 }
 
 /// Whether asking again cannot help: the server knows us and does not want us.

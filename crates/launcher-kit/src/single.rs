@@ -21,7 +21,7 @@ use crate::session::{Answer, Done, Session};
 use crate::settings::{Fallback, Settings};
 use crate::signals::Signals;
 use crate::slots::{LocalSlot, LocalSlots};
-use crate::{times, visibility};
+use crate::{system_files, times, visibility};
 
 /// What the flow of a command needs to know.
 pub struct Context<'a> {
@@ -192,14 +192,27 @@ pub async fn seen(answer: Answer, patience: Duration) -> Look {
         Answer::Done(done) => *done,
         Answer::Locally(why) => return (Err(Missed::Locally(why)), None),
     };
-    match visibility::wait(&done.stamps, &done.removed, patience).await {
+    match visibility::wait(&done, patience).await {
         Ok(waited) => {
             let report = visibility::report(&done.mount, waited, false);
+            if let Some(why) = of_another_system(&done) {
+                return (Err(Missed::Locally(why)), report);
+            }
             let times = times::put_right(&done.stamps, done.handed_over);
             (Ok(Done { waited, times, ..done }), report)
         }
         Err(why) => (Err(Missed::Unseen(why)), visibility::report(&done.mount, patience, true)),
     }
+}
+
+/// Why what a worker made need not be what this machine would have made, as far as that lies in their systems.
+fn of_another_system(done: &Done) -> Option<String> {
+    let worker = &done.worker;
+    if let Some(file) = system_files::difference(&done.system_files) {
+        return Some(format!("{worker} ran it with another {file} than is here"));
+    }
+    let missed = (done.exit != ExitStatus::Code(0)).then(|| system_files::missed(&done.output.tail_of_stderr()))?;
+    missed.map(|path| format!("{worker} has no {}", path.display()))
 }
 
 /// The cluster does not take it: what `--fallback` says.

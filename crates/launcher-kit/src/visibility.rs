@@ -20,6 +20,7 @@ use rustix::fs::{Mode, OFlags, open, statfs};
 use tokio::time::Instant;
 
 use crate::mount_table::{Entry, MountTable};
+use crate::session::Done;
 
 /// The first pause before looking again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -93,12 +94,13 @@ pub fn report(mount: &Bytes, waited: Duration, given_up: bool) -> Option<Seen> {
     Some(Seen { mount: mount.clone(), filesystem, waited_us, given_up })
 }
 
-/// Waits until every file looks from here as the worker reported it, and until the names that were removed are gone.
-/// Returns how long that took.
+/// Waits until every file looks from here as the worker reported it, until the names that were removed are gone, and those
+/// of directories and symbolic links are there. Returns how long that took.
 ///
 /// # Errors
-/// The first file that still does not after `timeout`.
-pub async fn wait(stamps: &[Stamp], removed: &[Bytes], timeout: Duration) -> Result<Duration, String> {
+/// The first name that is not so after `timeout`.
+pub async fn wait(done: &Done, timeout: Duration) -> Result<Duration, String> {
+    let (stamps, removed) = (&done.stamps, &done.removed);
     let began = Instant::now();
     let table = MountTable::read();
     // First, for a name may have come back as a file.
@@ -106,6 +108,12 @@ pub async fn wait(stamps: &[Stamp], removed: &[Bytes], timeout: Duration) -> Res
         let newest = stamps.iter().map(|stamp| stamp.mtime_ns).max().unwrap_or(i64::MAX);
         let until = began + timeout.min(REMOVAL_PATIENCE);
         let _ = until_so(path_of(name), until, |_| is_gone(path_of(name), newest)).await;
+    }
+    for made in &done.made {
+        let path = path_of(&made.path);
+        if !until_so(path, began + timeout, |_| is_made(path, &made.target)).await {
+            return Err(format!("{} is not to be seen from here as the worker made it", path.display()));
+        }
     }
     for stamp in stamps {
         let path = path_of(&stamp.path);
@@ -187,6 +195,14 @@ fn is_gone(path: &Path, newest: i64) -> bool {
     }
 }
 
+/// Whether a directory is there, or a symbolic link that leads to `target`.
+fn is_made(path: &Path, target: &[u8]) -> bool {
+    match target {
+        [] => std::fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir()),
+        target => std::fs::read_link(path).is_ok_and(|seen| seen.as_os_str().as_bytes() == target),
+    }
+}
+
 /// Whether a file of this time was written after `left`.
 fn is_later(mtime_ns: i64, left: i64) -> bool {
     mtime_ns > left && mtime_ns <= now_ns()
@@ -209,6 +225,8 @@ fn refresh(path: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use proto::v1::MadeName;
+
     use super::*;
 
     fn stamp_of(path: &Path) -> Stamp {
@@ -220,6 +238,10 @@ mod tests {
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    async fn wait(stamps: &[Stamp], removed: &[Bytes], timeout: Duration) -> Result<Duration, String> {
+        super::wait(&Done { stamps: stamps.to_vec(), removed: removed.to_vec(), ..Done::nothing() }, timeout).await
     }
 
     fn name_of(path: &Path) -> Bytes {
@@ -292,6 +314,21 @@ mod tests {
         assert!(is_gone(&old, 1), "made again since the command ended");
         std::fs::remove_file(&old).unwrap();
         assert!(is_gone(&old, i64::MAX));
+    }
+
+    #[test]
+    fn a_directory_is_waited_for_and_a_link_until_it_leads_where_it_should() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, link) = (dir.path().join("made"), dir.path().join("link"));
+        std::os::unix::fs::symlink("old", &link).unwrap();
+        let name = |path: &Path, target: &'static str| MadeName { path: name_of(path), target: target.into() };
+        let seen = |names: Vec<MadeName>| {
+            block_on(super::wait(&Done { made: names, ..Done::nothing() }, Duration::ZERO)).is_ok()
+        };
+
+        assert!(!seen(vec![name(&made, "")]) && !seen(vec![name(&link, "new")]));
+        std::fs::create_dir(&made).unwrap();
+        assert!(seen(vec![name(&made, ""), name(&link, "old")]));
     }
 
     #[test]

@@ -60,6 +60,14 @@ impl Digests {
         crate::own_file::replace(path, &bytes)
     }
 
+    /// The digest of a file's content.
+    ///
+    /// # Errors
+    /// When it cannot be read, or changes while it is.
+    pub fn content(&self, path: &Path) -> io::Result<[u8; 32]> {
+        self.of(path).map(|(digest, _)| digest)
+    }
+
     /// The digest of a file, and how the file looked.
     ///
     /// # Errors
@@ -84,6 +92,14 @@ impl Digests {
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Mark, Digest>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The digest of a file's content, read now.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn content_of(path: &Path) -> io::Result<[u8; 32]> {
+    digest_of(&mut File::open(path)?)
 }
 
 fn digest_of(file: &mut File) -> io::Result<Digest> {

@@ -1,6 +1,6 @@
 //! The identity of a toolchain: which parts it has, and the fingerprint over them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -168,6 +168,13 @@ impl Identity {
     #[must_use]
     pub fn changed_behind(&self) -> Option<&Path> {
         changed(&self.later)
+    }
+
+    /// The files that were read for it, by device and inode; and directories.
+    #[must_use]
+    pub fn inodes(&self) -> HashSet<(u64, u64)> {
+        let marks = self.soon.iter().chain(&self.later).filter_map(|seen| seen.mark);
+        marks.map(|mark| (mark.device, mark.inode)).collect()
     }
 
     /// Whether every later change will show.

@@ -11,7 +11,8 @@
 //! [`Digests`] are kept by how files look, [`Cache`] keeps the result for launchers, which look at thirty files for a job.
 //!
 //! Absent on purpose: packages that merely have headers or libraries in the same directories (zlib, Boost). With them a
-//! developer's machine would find no worker like it.
+//! developer's machine would find no worker like it. Workers say which files of theirs a command has read, and launchers
+//! compare those with their own.
 
 mod ask;
 mod bytes;
@@ -31,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 pub use ask::STANDARD_PATH;
 pub use cache::{Cache, THOROUGH};
-pub use digest::Digests;
+pub use digest::{Digests, content_of};
 pub use identity::Identity;
 pub use known::{Fingerprint, Known, Part};
 pub use mark::Mark;

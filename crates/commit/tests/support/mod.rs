@@ -202,7 +202,8 @@ pub(crate) fn commit_upper(
 ) -> Result<Committed, CommitError> {
     let stale_view = Duration::ZERO;
     let known = with.known;
-    let layers = [Layer { upper: upper.as_fd(), real: real.as_fd(), family, strategy: with.strategy, stale_view, known }];
+    let layers =
+        [Layer { upper: upper.as_fd(), real: real.as_fd(), family, strategy: with.strategy, stale_view, known }];
     let request = Request {
         layers: &layers,
         attempt: Attempt { job: JOB, number: with.attempt },

@@ -77,7 +77,8 @@ mod tests {
         let seen = Instant::now();
         let all = ["/m", "/m/a", "/m/a/b", "/m/beside", "/m/inner", "/elsewhere"];
         book.learn(all.map(directory).into(), seen);
-        let (mounts, outputs) = (["/m", "/m/inner"].map(PathBuf::from), ["/m/a/b/x.o", "/m/inner/y"].map(PathBuf::from));
+        let (mounts, outputs) =
+            (["/m", "/m/inner"].map(PathBuf::from), ["/m/a/b/x.o", "/m/inner/y"].map(PathBuf::from));
 
         let at_once = book.of(&mounts, &outputs, seen);
         let later = book.of(&mounts, &outputs, seen + ROOT_HOLDS);

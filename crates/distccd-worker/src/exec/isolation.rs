@@ -70,6 +70,7 @@ impl Isolation {
         let same = |path: &[u8]| self.same_path.iter().any(|mount| crate::keeper::path_of(path).starts_with(mount));
         published.stamps.retain(|stamp| same(&stamp.path));
         published.removed.retain(|path| same(path));
+        published.made.retain(|made| same(&made.path));
         published
     }
 

@@ -121,6 +121,8 @@ pub struct Finished {
     pub result: Result<Outcome, AttemptFailure>,
     /// What it wrote, if that was asked for and can be said.
     pub digests: Vec<FileDigest>,
+    /// The files of the system that it opened, where that can be said.
+    pub(crate) opened: Vec<Bytes>,
     /// What was published of it; nothing of a command that worked in place.
     pub(crate) published: Published,
     straggler: Option<UnixStream>,
@@ -128,7 +130,8 @@ pub struct Finished {
 
 impl Finished {
     fn with(result: Result<Outcome, AttemptFailure>) -> Self {
-        Self { result, digests: Vec::new(), published: Published::default(), straggler: None }
+        let (digests, opened) = (Vec::new(), Vec::new());
+        Self { result, digests, opened, published: Published::default(), straggler: None }
     }
 
     /// Whether something of it still runs, though it was killed.
@@ -174,7 +177,8 @@ impl Executor {
             Ok(mut running) => {
                 let result = self.follow(&mut running, work, watch, witness);
                 let straggler = running.is_lost.then_some(running.conversation);
-                Finished { result, digests: running.digests, published: running.published, straggler }
+                let Running { digests, opened, published, .. } = running;
+                Finished { result, digests, opened, published, straggler }
             }
             Err(failure) => Finished::with(Err(failure)),
         }
@@ -228,6 +232,7 @@ impl Executor {
             stderr_tail: report::Tail::new(work.command.one_output),
             is_lost: false,
             digests: Vec::new(),
+            opened: Vec::new(),
             published: Published::default(),
             publishes: way != Way::InPlace,
             circumstances: Circumstances::of(&work.command, matches!(way, Way::Overlay(_))),
@@ -261,7 +266,7 @@ impl Executor {
                 witness.is_void(running.stderr_tail.text());
             }
         })?;
-        running.digests = ended.digests;
+        (running.digests, running.opened) = (ended.digests, ended.opened);
         if is_isolated && outcome.exit != ExitStatus::Code(0) && witness.is_void(running.stderr_tail.text()) {
             return Err(AttemptFailure::InputsNotVisible("what it read was out of date".to_owned()));
         }
@@ -324,6 +329,7 @@ struct Running {
     /// Something of it stays although it was killed.
     is_lost: bool,
     digests: Vec<FileDigest>,
+    opened: Vec<Bytes>,
     published: Published,
     /// What it writes is published when it has ended, or let go.
     publishes: bool,

@@ -130,6 +130,9 @@ pub(crate) struct Published {
     /// Directories that were looked at.
     #[prost(message, repeated, tag = "3")]
     pub(crate) directories: Vec<Directory>,
+    /// Directories and symbolic links that were made.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) made: Vec<v1::MadeName>,
 }
 
 /// A directory of a shared filesystem, as somebody saw it.
@@ -157,6 +160,8 @@ pub(crate) struct Ended {
     pub(crate) full: Option<String>,
     /// What it wrote, if that was asked for and can be said.
     pub(crate) digests: Vec<v1::FileDigest>,
+    /// The files of the system that it opened, where that can be said.
+    pub(crate) opened: Vec<Bytes>,
     /// Whether the out-of-memory killer has ended something of it; `None` where nobody counts for an attempt alone.
     pub(crate) oom_struck: Option<bool>,
 }
@@ -179,6 +184,8 @@ struct WireEnded {
     digests: Vec<v1::FileDigest>,
     #[prost(bool, optional, tag = "5")]
     oom_struck: Option<bool>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    opened: Vec<Bytes>,
 }
 
 mod wire_reply {
@@ -229,8 +236,8 @@ pub(super) fn send_reply(to: &mut UnixStream, reply: Reply) -> io::Result<()> {
         Reply::Failed(failure) => Kind::Failed((&failure).into()),
         Reply::Ended(ended) => {
             let (exit, usage) = (Some(ended.exit.into()), Some(ended.usage.into()));
-            let Ended { full, digests, oom_struck, .. } = ended;
-            Kind::Ended(WireEnded { exit, usage, full, digests, oom_struck })
+            let Ended { full, digests, oom_struck, opened, .. } = ended;
+            Kind::Ended(WireEnded { exit, usage, full, digests, oom_struck, opened })
         }
         Reply::Stuck => Kind::Stuck(true),
         Reply::Committed(published) => Kind::Committed(published),
@@ -253,6 +260,7 @@ pub(crate) fn receive_reply(mut from: &UnixStream) -> io::Result<Reply> {
             usage: ended.usage.unwrap_or_default().into(),
             full: ended.full,
             digests: ended.digests,
+            opened: ended.opened,
             oom_struck: ended.oom_struck,
         }),
         Kind::Stuck(_) => Reply::Stuck,
@@ -297,12 +305,14 @@ mod tests {
                 usage,
                 full: Some("full".into()),
                 digests: vec![file],
+                opened: vec!["/usr/include/zlib.h".into()],
                 oom_struck: Some(false),
             }),
             Reply::Stuck,
             Reply::Committed(Published {
                 stamps: vec![v1::Stamp { path: "/fs/a.d".into(), inode: 1, size: 2, mtime_ns: 3, fresh: true }],
                 removed: vec!["/fs/a.tmp".into()],
+                made: vec![v1::MadeName { path: "/fs/link".into(), target: "a.d".into() }],
                 directories: vec![Directory { path: "/fs".into(), mode: 0o755, uid: 1, gid: 2 }],
             }),
         ];

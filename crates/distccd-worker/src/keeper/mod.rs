@@ -15,6 +15,7 @@ mod command;
 pub(crate) mod conversation;
 mod digests;
 mod fence;
+mod opened;
 mod publish;
 pub(crate) mod redirect;
 pub(crate) mod rights;
@@ -36,6 +37,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::conversation::{Ended, Order, Reply, Request};
+use self::opened::Listening;
 use self::redirect::Redirection;
 use self::tree::Tree;
 use self::view::{Needs, View};
@@ -121,9 +123,11 @@ fn attempt(
     }
     let (began, began_at) = (Instant::now(), clock_gettime(ClockId::Realtime));
     let account = start.group.map(Account::open);
+    let view = if let Caught::Overlays(view) = &caught { Some(view) } else { None };
+    // Not in a namespace that others open files in too.
+    let listening = view.and_then(|_| Listening::begin());
     let (pid, pidfd) = command::start(&spec, request.identity().as_ref(), outputs, start.group)?;
     let _ = conversation::send_reply(conversation, Reply::Started);
-    let view = if let Caught::Overlays(view) = &caught { Some(view) } else { None };
     let tree = Tree::new(pid, pidfd, view.is_some(), start.group);
     let heard = watch(conversation, &tree);
     let wall = began.elapsed();
@@ -132,6 +136,7 @@ fn attempt(
         ended.oom_struck = account.oom_struck(group);
         ended.usage.peak_memory = ended.usage.peak_memory.max(account.peak(group).unwrap_or(0));
     }
+    ended.opened = listening.map(|listening| listening.heard()).unwrap_or_default();
     if let Some(view) = view.filter(|_| request.audited) {
         ended.digests = digests::of(&view.layers).unwrap_or_default();
     }
@@ -255,8 +260,8 @@ fn end(conversation: &mut UnixStream, tree: Tree<'_>, wall: Duration, view: Opti
         }
     });
     let usage = ResourceUsage { wall, user: exit.user, system: exit.system, peak_memory: exit.peak_memory };
-    let ended =
-        Ended { exit: exit.status, usage, full: view.and_then(View::full), digests: Vec::new(), oom_struck: None };
+    let (full, digests, opened) = (view.and_then(View::full), Vec::new(), Vec::new());
+    let ended = Ended { exit: exit.status, usage, full, digests, opened, oom_struck: None };
     patient.then_some(ended)
 }
 

@@ -92,11 +92,20 @@ fn told(layers: &[Layer], committed: Committed) -> Published {
         fresh: stamp.fresh,
     });
     let removed = committed.removed.into_iter().map(|name| bytes(whole(name.layer, name.path)));
+    let made = committed
+        .made
+        .into_iter()
+        .map(|made| v1::MadeName { path: bytes(whole(made.layer, made.path)), target: made.target.into() });
     let directories = committed.directories.into_iter().map(|seen| {
         let path = whole(seen.layer, seen.path).into_os_string().into_vec();
         Directory { path, mode: seen.mode, uid: 0, gid: 0 }
     });
-    Published { stamps: stamps.collect(), removed: removed.collect(), directories: directories.collect() }
+    Published {
+        stamps: stamps.collect(),
+        removed: removed.collect(),
+        directories: directories.collect(),
+        made: made.collect(),
+    }
 }
 
 /// Removes what earlier attempts of this job left unfinished beside the outputs. It is more than tidiness: an attempt
