@@ -25,12 +25,16 @@ pub(crate) enum Task {
     Dist(Dist),
     /// Run hundreds of command lines direct and through the launchers, and compare all that can be seen
     Fidelity(Fidelity),
-    /// Let a fuzzer at the command-line parser
+    /// Let a fuzzer at the command-line parser, or at the scheduler
     Fuzz(Fuzz),
     /// Copy binaries and manual pages to where they are found
     Install(Install),
     /// Check the launchers: static, small on disk, small in memory
     Launchers,
+    /// Change the scheduler in many small ways, and see whether its tests notice: cargo-mutants
+    Mutants(Mutants),
+    /// Plant bugs in a copy of the scheduler, and see whether they are noticed from outside
+    PlantedBugs(PlantedBugs),
     /// Build real projects of every build system directly, then through the launchers, and compare every file and line
     RealBuilds(RealBuilds),
     /// Run a ninja build command by command and write down its graph, with what each command cost
@@ -191,12 +195,52 @@ pub(crate) struct Dist {
 /// Flags of `fuzz`.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
+    /// What to let it at
+    #[arg(long, value_enum, default_value_t = FuzzTarget::Commands)]
+    pub(crate) target: FuzzTarget,
     /// For so long
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) minutes: u64,
     /// Afterwards put few inputs that reach most of the code into the repository, in the place of those there
     #[arg(long)]
     pub(crate) renew_corpus: bool,
+}
+
+/// What is fuzzed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FuzzTarget {
+    /// The command-line parser: what it parses prints back identically
+    Commands,
+    /// The scheduler: whatever is said to it, its promises hold, and it does what a reference model does
+    Histories,
+}
+
+/// Flags of `mutants`.
+#[derive(Debug, Args)]
+pub(crate) struct Mutants {
+    /// The K-th of N parts of all mutants, from 0
+    #[arg(long, value_name = "K/N")]
+    pub(crate) shard: Option<String>,
+    /// Only mutants whose place or change matches this
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) only: Option<String>,
+    /// Name the mutants and try none
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// Flags of `planted-bugs`.
+#[derive(Debug, Args)]
+pub(crate) struct PlantedBugs {
+    /// Only the bugs whose area and name contain this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Worlds at the most that are to notice one
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub(crate) seeds: u64,
+    /// Name the bugs and plant none
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 /// Flags of `fidelity`.

@@ -1,21 +1,30 @@
-//! `fuzz`: libFuzzer against the command-line parser, for as long as one likes.
+//! `fuzz`: libFuzzer against the command-line parser, or the scheduler, for as long as one likes.
 //!
 //! What it finds on its way stays below the target directory and is the start of the next run. The repository holds a
-//! few small inputs that reach most of the code; `cargo test` replays them (`crates/cmdline/src/fuzzing.rs`).
+//! few small inputs that reach most of the code; `cargo test` replays them (`crates/cmdline/src/fuzzing.rs`,
+//! `crates/scheduler-core/tests/histories.rs`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::flags::Fuzz;
+use crate::flags::{Fuzz, FuzzTarget};
 use crate::process;
 use crate::workspace::Workspace;
 
-const TARGET: &str = "parse_then_print";
-
 /// Longer inputs take long and find nothing that shorter ones do not.
 const MAX_LENGTH: usize = 4096;
+
+impl FuzzTarget {
+    /// The crate whose `fuzz` directory has it, and its name there.
+    const fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Commands => ("cmdline", "parse_then_print"),
+            Self::Histories => ("scheduler-core", "histories"),
+        }
+    }
+}
 
 /// What the repository is to hold at most: a clone pays for it for ever.
 const MAX_INPUTS: usize = 100;
@@ -24,17 +33,21 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Fuzzes; a finding ends the run with an error and the input that shows it.
 pub(crate) fn run(workspace: &Workspace, flags: &Fuzz) -> anyhow::Result<()> {
     check_tools()?;
-    let room = workspace.root().join("crates/cmdline/fuzz");
-    let scratch = workspace.target().join("xtask/fuzz");
-    let (found, kept) = (scratch.join("corpus"), room.join("corpus").join(TARGET));
+    let (owner, name) = flags.target.place();
+    let room = Room {
+        fuzz: workspace.root().join("crates").join(owner).join("fuzz"),
+        scratch: workspace.target().join("xtask/fuzz").join(name),
+        name,
+    };
+    let (found, kept) = (room.scratch.join("corpus"), room.fuzz.join("corpus").join(name));
     for dir in [&found, &kept] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let limits = [format!("-max_total_time={}", flags.minutes * 60), format!("-max_len={MAX_LENGTH}")];
-    let mut fuzz = cargo_fuzz(&room, &scratch, &[&found, &kept]);
+    let mut fuzz = room.cargo_fuzz(&[&found, &kept]);
     process::run_shown(fuzz.args(limits).args(["-timeout=60", "-print_final_stats=1"]))?;
     if flags.renew_corpus {
-        renew(&room, &scratch, &found, &kept)?;
+        renew(&room, &found, &kept)?;
     }
     Ok(())
 }
@@ -50,19 +63,30 @@ fn check_tools() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the fuzzer on `corpora`: it reads all of them and adds to the first. libFuzzer's own flags may follow.
-fn cargo_fuzz(room: &Path, scratch: &Path, corpora: &[&Path]) -> Command {
-    // `rustup run`, for the cargo that runs us belongs to one toolchain and does not know `+nightly`.
-    let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir"]).arg(room);
-    command.arg("--target-dir").arg(scratch.join("target")).arg(TARGET).args(corpora).arg("--");
-    command
+/// Where a target is fuzzed.
+struct Room {
+    /// Its workspace.
+    fuzz: PathBuf,
+    /// What is built and found.
+    scratch: PathBuf,
+    name: &'static str,
+}
+
+impl Room {
+    /// Runs the fuzzer on `corpora`: it reads all of them and adds to the first. libFuzzer's own flags may follow.
+    fn cargo_fuzz(&self, corpora: &[&Path]) -> Command {
+        // `rustup run`, for the cargo that runs us belongs to one toolchain and does not know `+nightly`.
+        let mut command = Command::new("rustup");
+        command.args(["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir"]).arg(&self.fuzz);
+        command.arg("--target-dir").arg(self.scratch.join("target")).arg(self.name).args(corpora).arg("--");
+        command
+    }
 }
 
 /// Puts a selection of the few inputs that together reach what all of them reach into the repository.
-fn renew(room: &Path, scratch: &Path, found: &Path, kept: &Path) -> anyhow::Result<()> {
-    let merged = tempfile::tempdir_in(scratch)?;
-    process::run_shown(cargo_fuzz(room, scratch, &[merged.path(), found, kept]).arg("-set_cover_merge=1"))?;
+fn renew(room: &Room, found: &Path, kept: &Path) -> anyhow::Result<()> {
+    let merged = tempfile::tempdir_in(&room.scratch)?;
+    process::run_shown(room.cargo_fuzz(&[merged.path(), found, kept]).arg("-set_cover_merge=1"))?;
     let chosen = selection(merged.path())?;
     std::fs::remove_dir_all(kept)?;
     std::fs::create_dir(kept)?;

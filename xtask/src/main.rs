@@ -8,6 +8,7 @@ mod cluster;
 mod demo;
 mod dist;
 mod elf;
+mod excerpt;
 mod fetch;
 mod fidelity;
 mod filesystems;
@@ -15,6 +16,8 @@ mod flags;
 mod fuzz;
 mod install;
 mod launchers;
+mod mutants;
+mod planted_bugs;
 mod prerequisites;
 mod process;
 mod project;
@@ -67,6 +70,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Fuzz(flags) => fuzz::run(&workspace, &flags)?,
         Task::Install(flags) => install::run(&workspace, &flags)?,
         Task::Launchers => launchers::run(&workspace)?,
+        Task::Mutants(flags) => mutants::run(&workspace, &flags)?,
+        Task::PlantedBugs(flags) => return planted_bugs::run(&workspace, &flags),
         Task::RealBuilds(flags) => return real_builds::run(&workspace, &flags),
         Task::RecordGraph(flags) => record_graph::run(&flags)?,
         Task::Replay(flags) => replay::run(&workspace, &flags)?,

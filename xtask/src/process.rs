@@ -81,6 +81,17 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path) -> anyhow::Result<()
     Err(failure(command, status, &text))
 }
 
+/// Runs to whatever end, both outputs into `log` in the order they came; ended, and nothing returned, after `limit`.
+pub(crate) fn run_logged_within(
+    command: &mut Command,
+    log: &Path,
+    limit: Duration,
+) -> anyhow::Result<Option<ExitStatus>> {
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    command.stdout(file.try_clone()?).stderr(file);
+    wait_within(command, limit)
+}
+
 /// Runs to an end, outputs where ours go.
 pub(crate) fn run_shown(command: &mut Command) -> anyhow::Result<()> {
     let status = wait(command)?;
@@ -89,16 +100,27 @@ pub(crate) fn run_shown(command: &mut Command) -> anyhow::Result<()> {
 
 /// Starts `command` in a process group of its own, without input, and waits for its end.
 pub(crate) fn wait(command: &mut Command) -> anyhow::Result<ExitStatus> {
+    let status = wait_within(command, Duration::MAX)?;
+    status.with_context(|| format!("`{}` took for ever", shown(command)))
+}
+
+/// The same; ended, and nothing returned, after `limit`.
+fn wait_within(command: &mut Command, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
     check_interrupted()?;
+    let start = Instant::now();
     command.stdin(Stdio::null()).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status);
+            return Ok(Some(status));
         }
         if let Err(interrupted) = check_interrupted() {
             end(&mut child, libc::SIGINT, GRACE);
             return Err(interrupted.context(format!("while running `{}`", shown(command))));
+        }
+        if start.elapsed() >= limit {
+            end(&mut child, libc::SIGINT, GRACE);
+            return Ok(None);
         }
         std::thread::sleep(POLL);
     }

@@ -1,7 +1,9 @@
 //! Whatever happens, in whatever order: the promises hold. Histories are arbitrary, far beyond what a correct driver
 //! and correct workers could produce, except that time does not run backwards.
 
-use std::collections::BTreeMap;
+#[path = "reference/observers.rs"]
+mod observers;
+
 use std::time::Duration;
 
 use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
@@ -9,6 +11,7 @@ use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::speed::Speed;
 use model::time::Timestamp;
+use observers::{Executing, Expectations};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use scheduler_core::{
@@ -181,85 +184,6 @@ fn run(history: &History, mut look: impl FnMut(&Scheduler, &Input, &[Action])) -
     all
 }
 
-/// Who waits for which answer, told from the public language alone.
-#[derive(Default)]
-struct Expectations {
-    asked: BTreeMap<JobId, ClientId>,
-}
-
-impl Expectations {
-    fn on_input(&mut self, input: &Input) {
-        match input {
-            Input::JobsSubmitted { client, jobs } => self.asked.extend(jobs.iter().map(|job| (job.id, *client))),
-            Input::JobsCancelled { client, jobs } => {
-                self.asked.retain(|job, asker| asker != client || !jobs.contains(job));
-            }
-            Input::ClientGone { client } => self.asked.retain(|_, asker| asker != client),
-            _ => {}
-        }
-    }
-
-    fn on_answer(&mut self, client: ClientId, job: JobId) {
-        assert_eq!(self.asked.remove(&job), Some(client), "{job:?} was answered and nobody asked");
-    }
-}
-
-/// What may be executing, and whether it may commit, told from the public language alone.
-#[derive(Default)]
-struct Executing {
-    at: BTreeMap<(WorkerId, Attempt), Commit>,
-    /// Whether each isolates.
-    registered: BTreeMap<WorkerId, bool>,
-}
-
-impl Executing {
-    fn on_input(&mut self, input: &Input) {
-        match input {
-            Input::WorkerRegistered { worker, holding, facts } => {
-                self.registered.insert(*worker, facts.isolates);
-                self.at.retain(|(at, _), _| at != worker);
-                // The last word on an attempt that is named twice.
-                self.at.extend(holding.iter().map(|held| ((*worker, held.attempt), held.commit)));
-            }
-            Input::AttemptEnded { worker, attempt, .. } => {
-                self.at.remove(&(*worker, *attempt));
-            }
-            _ => {}
-        }
-    }
-
-    fn on_lost(&mut self, worker: WorkerId) {
-        self.at.retain(|(at, _), _| *at != worker);
-        self.registered.remove(&worker);
-    }
-
-    fn others(&self, worker: WorkerId, attempt: Attempt) -> Vec<WorkerId> {
-        let others = self.at.keys().filter(|&&(at, live)| live.job == attempt.job && (at, live) != (worker, attempt));
-        others.map(|&(at, _)| at).collect()
-    }
-
-    fn on_assigned(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) {
-        let others = self.others(worker, attempt);
-        assert!(self.registered.contains_key(&worker), "{attempt} was assigned to a stranger");
-        if commit == Commit::WhenPermitted {
-            assert_eq!(others.len(), 1, "{attempt} is the second of {others:?}");
-            let isolated = others.iter().chain([&worker]).all(|worker| self.registered[worker]);
-            assert!(isolated, "{attempt} is a second attempt, and one of the two can be seen before it commits");
-        } else {
-            assert_eq!(others, [], "{attempt} was assigned while another may be executing");
-        }
-        self.at.insert((worker, attempt), commit);
-    }
-
-    fn on_permitted(&mut self, worker: WorkerId, attempt: Attempt) {
-        let may_commit =
-            self.at.iter().filter(|((_, live), commit)| live.job == attempt.job && **commit == Commit::WhenDone);
-        assert_eq!(may_commit.count(), 0, "{attempt} may commit beside another, or already");
-        let before = self.at.insert((worker, attempt), Commit::WhenDone);
-        assert_eq!(before, Some(Commit::WhenPermitted), "{attempt} is permitted what it cannot do any more");
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -278,15 +202,7 @@ proptest! {
         let mut expected = Expectations::default();
         run(&history, |_, input, actions| {
             expected.on_input(input);
-            for action in actions {
-                match action {
-                    Action::Complete { client, attempt } => expected.on_answer(*client, attempt.job),
-                    Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
-                        expected.on_answer(*client, *job);
-                    }
-                    _ => {}
-                }
-            }
+            actions.iter().for_each(|action| expected.on_action(action));
         });
     }
 
@@ -295,16 +211,7 @@ proptest! {
         let mut executing = Executing::default();
         run(&history, |_, input, actions| {
             executing.on_input(input);
-            for action in actions {
-                match action {
-                    Action::ForgetWorker { worker } => executing.on_lost(*worker),
-                    Action::Assign { worker, attempts, commit } => {
-                        attempts.iter().for_each(|&attempt| executing.on_assigned(*worker, attempt, *commit));
-                    }
-                    Action::PermitCommit { worker, attempt } => executing.on_permitted(*worker, *attempt),
-                    _ => {}
-                }
-            }
+            actions.iter().for_each(|action| executing.on_action(action));
         });
     }
 }

@@ -44,8 +44,8 @@ use std::sync::Once;
 pub use world::Report;
 
 thread_local! {
-    /// The seed of the world that this thread lives in.
-    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The seed of the world that this thread lives in, and in which manner.
+    static SEED: Cell<Option<(u64, Manner)>> = const { Cell::new(None) };
 }
 
 /// Lives through the world of this seed.
@@ -66,23 +66,32 @@ pub fn run_recorded(seed: u64) -> (Report, Vec<Vec<u8>>) {
     live_through(seed, |world| world.recorded = true)
 }
 
-/// Lives through the world of this seed, in which servers die more often, and have a bug if `rosters_are_late`: they write
-/// down whom they welcomed a lease too late.
+/// How a world is to be lived through, when not as always.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// The scheduler does not check itself: what is wrong must be seen from outside.
+    pub outside_only: bool,
+    /// Servers die more often.
+    pub restless: bool,
+    /// Servers have a bug: they write down whom they welcomed a lease too late.
+    pub late_rosters: bool,
+}
+
+/// Lives through the world of this seed in another manner.
 ///
 /// # Panics
-/// As [`run`], and with the bug it must in some worlds.
+/// As [`run`], and with a bug it must in some worlds.
 #[must_use]
-pub fn run_restless(seed: u64, rosters_are_late: bool) -> Report {
-    let change = |world: &mut world::World| (world.is_restless, world.has_late_rosters) = (true, rosters_are_late);
-    live_through(seed, change).0
+pub fn run_as(seed: u64, manner: Manner) -> Report {
+    live_through(seed, |world| world.manner = manner).0
 }
 
 fn live_through(seed: u64, change: impl FnOnce(&mut world::World)) -> (Report, Vec<Vec<u8>>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(print_seed_on_panic);
-    SEED.set(Some(seed));
     let mut world = world::World::random(seed);
     change(&mut world);
+    SEED.set(Some((seed, world.manner)));
     let ended = world.run();
     SEED.set(None);
     ended
@@ -93,8 +102,10 @@ fn print_seed_on_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         before(info);
-        if let Some(seed) = SEED.get() {
-            eprintln!("\nseed {seed} failed; again: cargo run -p scheduler-sim --bin sim -- --seed {seed}");
+        if let Some((seed, Manner { outside_only, restless, .. })) = SEED.get() {
+            let flags = [(outside_only, " --outside-only"), (restless, " --restless")];
+            let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| *flag).collect();
+            eprintln!("\nseed {seed} failed; again: cargo run -p scheduler-sim --bin sim -- --seed {seed}{flags}");
         }
     }));
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use scheduler_sim::Manner;
 
 /// Seeded worlds that try to break the scheduler.
 #[derive(Debug, Parser)]
@@ -13,7 +14,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
     /// With --seed: write the journal of each run of its server into this directory, for `replay`.
-    #[arg(long, value_name = "DIR", requires = "seed")]
+    #[arg(long, value_name = "DIR", requires = "seed", conflicts_with_all = ["outside_only", "restless"])]
     journal: Option<PathBuf>,
     /// Run so many worlds.
     #[arg(long, default_value_t = 1_000)]
@@ -21,16 +22,23 @@ struct Args {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// The scheduler does not check itself: what is wrong must be seen from outside.
+    #[arg(long)]
+    outside_only: bool,
+    /// Servers die more often.
+    #[arg(long)]
+    restless: bool,
 }
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
+    let manner = Manner { outside_only: args.outside_only, restless: args.restless, ..Manner::default() };
     if let Some(seed) = args.seed {
-        return run_one(seed, args.journal.as_deref());
+        return run_one(seed, manner, args.journal.as_deref());
     }
     let (mut started, mut doubled, mut completed, mut sent_home, mut faults) = (0, 0, 0, 0, 0);
     for seed in args.from..args.from.saturating_add(args.seeds) {
-        let report = scheduler_sim::run(seed);
+        let report = scheduler_sim::run_as(seed, manner);
         started += report.started;
         doubled += report.doubled;
         completed += report.completed;
@@ -44,9 +52,9 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn run_one(seed: u64, journal: Option<&Path>) -> io::Result<()> {
+fn run_one(seed: u64, manner: Manner, journal: Option<&Path>) -> io::Result<()> {
     let Some(dir) = journal else {
-        println!("seed {seed}: {:?}", scheduler_sim::run(seed));
+        println!("seed {seed}: {:?}", scheduler_sim::run_as(seed, manner));
         return Ok(());
     };
     let (report, journals) = scheduler_sim::run_recorded(seed);

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use model::ids::{Attempt, BuildId, Incarnation, JobId, UserId, WorkerId};
-use model::job::{JobFacts, JobKind};
+use model::ids::{Attempt, BuildId, Incarnation, JobId, OutputKey, UserId, WorkerId};
+use model::job::{JobFacts, JobKind, Priority};
 use model::outcome::{ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
@@ -13,7 +13,7 @@ use scheduler_core::{Action, ClientId, Config, Input, Scheduler, SubmittedJob, W
 use crate::rng::Rng;
 
 /// Somebody who always has so many jobs submitted and not done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Customer {
     /// Whose jobs they are.
     pub uid: u32,
@@ -25,7 +25,18 @@ pub struct Customer {
     pub lasting: (u64, u64),
     /// What the jobs say about the size of their input.
     pub input_bytes: u64,
+    /// Hundredths of the usual share; `None` is the usual share.
+    pub weight: Option<u32>,
+    /// Of the jobs.
+    pub nice: i32,
+    /// Comes only after this time.
+    pub from: Duration,
+    /// What each job needs of a worker's memory, of which there is [`MEMORY`]; jobs that need some are links.
+    pub memory: u64,
 }
+
+/// What each worker has.
+pub const MEMORY: u64 = 64 << 30;
 
 /// What a customer got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +99,8 @@ impl Market {
     /// If the settings are impossible.
     #[must_use]
     pub fn open(slots: &[usize], customers: Vec<Customer>, window: (Duration, Duration), seed: u64) -> Self {
-        let config = Config { lease: Duration::from_secs(1_000_000), ..Config::default() };
+        let user_weights = customers.iter().filter_map(|it| Some((UserId::new(it.uid), it.weight?))).collect();
+        let config = Config { lease: Duration::from_secs(1_000_000), user_weights, ..Config::default() };
         let scheduler = Scheduler::new(config).unwrap_or_else(|error| panic!("impossible settings: {error}"));
         let mut market = Self {
             scheduler,
@@ -108,7 +120,7 @@ impl Market {
         }
         for customer in 0..market.customers.len() {
             for _ in 0..market.customers[customer].backlog {
-                market.after(Duration::ZERO, Event::Submit(customer));
+                market.after(market.customers[customer].from, Event::Submit(customer));
             }
         }
         market
@@ -141,7 +153,8 @@ impl Market {
                 self.begin(worker);
                 let Some(order) = self.orders.remove(&attempt.job) else { return };
                 self.account(&order);
-                let usage = ResourceUsage { wall: order.lasts, user: order.lasts, ..ResourceUsage::default() };
+                let peak_memory = self.customers[order.customer].memory;
+                let usage = ResourceUsage { wall: order.lasts, user: order.lasts, peak_memory, ..Default::default() };
                 let result = Ok(Outcome { exit: ExitStatus::Code(0), usage });
                 self.step(Input::AttemptEnded { worker: id(worker), attempt, result });
                 self.after(Duration::ZERO, Event::Submit(order.customer));
@@ -154,11 +167,15 @@ impl Market {
     }
 
     fn submit(&mut self, customer: usize) {
-        let Customer { uid, build, lasting: (low, high), input_bytes, .. } = self.customers[customer];
+        let Customer { uid, build, lasting: (low, high), input_bytes, nice, memory, .. } = self.customers[customer];
         let (job, lasts) = (JobId::from_bytes(self.rng.bytes()), self.rng.millis(low, high));
         self.orders.insert(job, Order { customer, submitted: self.now, begun: None, lasts });
-        let new = JobFacts::new(UserId::new(uid), BuildId::new(build), JobKind::Compile);
-        let facts = JobFacts { input_bytes, ..new };
+        let kind = if memory > 0 { JobKind::Link } else { JobKind::Compile };
+        let new = JobFacts::new(UserId::new(uid), BuildId::new(build), kind);
+        let output = (memory > 0).then(|| OutputKey::new(customer as u64));
+        let priority = Priority::from_nice(nice);
+        // What a link is believed to need, as long as nobody knows.
+        let facts = JobFacts { input_bytes: input_bytes.max(memory / 2), output, priority, ..new };
         let jobs = vec![SubmittedJob { id: job, facts, resubmitted: false }];
         self.step(Input::JobsSubmitted { client: ClientId(customer as u64), jobs });
     }
@@ -237,7 +254,7 @@ fn facts(slots: usize) -> WorkerFacts {
         toolchains: vec![],
         mounts: vec![],
         only_user: None,
-        memory: 64 << 30,
+        memory: MEMORY,
         cpu_class: None,
         isolates: true,
         speed: None,

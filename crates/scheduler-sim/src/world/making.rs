@@ -9,6 +9,7 @@ use model::time::Timestamp;
 use scheduler_core::{Config, WorkerFacts};
 
 use super::{Character, Event, Host, World};
+use crate::Manner;
 use crate::checks::Checks;
 use crate::fake_launcher::FakeLauncher;
 use crate::network::{Network, Peer};
@@ -39,8 +40,7 @@ impl World {
             faults: 0,
             wake_at: None,
             disk: None,
-            is_restless: false,
-            has_late_rosters: false,
+            manner: Manner::default(),
             recorded: false,
             journals: Vec::new(),
         };

@@ -14,6 +14,7 @@ use model::ids::{Attempt, Incarnation, JobId};
 use model::time::Timestamp;
 use scheduler_core::{Config, WorkerFacts};
 
+use crate::Manner;
 use crate::checks::Checks;
 use crate::driver::Driver;
 use crate::fake_launcher::FakeLauncher;
@@ -127,10 +128,8 @@ pub(crate) struct World {
     wake_at: Option<Timestamp>,
     /// What the last server left on its disk.
     disk: Option<Roster>,
-    /// Servers die more often than they would.
-    pub(crate) is_restless: bool,
-    /// Servers have the planted bug.
-    pub(crate) has_late_rosters: bool,
+    /// What is other than usual.
+    pub(crate) manner: Manner,
     /// Servers keep journals.
     pub(crate) recorded: bool,
     /// Those of the servers that are no more.

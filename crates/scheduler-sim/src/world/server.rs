@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 
 use super::{Event, World};
-use crate::driver::{Driver, Wish};
+use crate::driver::{Driver, Habits, Wish};
 use crate::messages::WorkerSays;
 use crate::network::{LinkId, Peer};
 use crate::roster::Roster;
@@ -78,8 +78,10 @@ impl World {
         if self.driver.is_none() {
             // A machine that was started anew, or another one, knows nothing of the roster.
             let disk = self.disk.take().filter(|_| !(self.faulty && self.fates.percent(20)));
-            let (roster, first) = Roster::take_over(disk, self.config.lease, self.has_late_rosters);
-            self.driver = Some(Driver::start(self.config.clone(), self.now, self.recorded, roster, first));
+            let (roster, first) = Roster::take_over(disk, self.config.lease, self.manner.late_rosters);
+            let (recorded, checks_itself) = (self.recorded, !self.manner.outside_only);
+            let habits = Habits { recorded, checks_itself };
+            self.driver = Some(Driver::start(self.config.clone(), self.now, habits, roster, first));
             self.wake_at = None;
             self.plan_wake();
         }

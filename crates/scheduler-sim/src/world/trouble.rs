@@ -15,7 +15,7 @@ impl World {
             return;
         }
         let fault = Fault::some(self.hosts.len(), self.launchers.len(), self.config.lease, &mut self.rng);
-        let fault = match self.is_restless && self.fates.percent(25) {
+        let fault = match self.manner.restless && self.fates.percent(25) {
             true => Fault::CrashServer(self.fates.millis(10, 300)),
             false => fault,
         };
