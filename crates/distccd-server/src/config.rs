@@ -109,6 +109,8 @@ pub struct Config {
     pub state_dir: StateDir,
     /// A worker whose clock is off by more gets no jobs.
     pub max_clock_skew: Duration,
+    /// How much is kept of jobs, and of what they print, in MiB.
+    pub max_kept_mib: u64,
     /// What of a toolchain must be the same for a job to go to a worker.
     pub toolchain_match: Sameness,
     /// Where the scheduler's journal goes, if anywhere.
@@ -131,6 +133,7 @@ impl Default for Config {
             // The longest that NFS caches a directory (acdirmax, nfs(5)).
             coherence_horizon: Duration::from_secs(60),
             max_clock_skew: Duration::from_secs(30),
+            max_kept_mib: 1_024,
             state_dir: StateDir::Auto,
             toolchain_match: Sameness::Exact,
             journal: None,
@@ -242,6 +245,11 @@ pub const KEYS: &[Key<Config>] = &[
         name: "max_clock_skew",
         set: |c, raw| raw.as_duration().map(|it| c.max_clock_skew = it),
         show: |c| shown_duration(c.max_clock_skew),
+    },
+    Key {
+        name: "max_kept_mib",
+        set: |c, raw| raw.as_number(64).map(|it| c.max_kept_mib = it),
+        show: |c| c.max_kept_mib.to_string(),
     },
     Key {
         name: "max_losses",

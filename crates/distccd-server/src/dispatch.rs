@@ -8,13 +8,15 @@ use bytes::Bytes;
 use model::ids::{Attempt, DirKey, Incarnation, JobId, WorkerId};
 use model::outcome::AttemptFailure;
 use model::time::Timestamp;
+use prost::Message as _;
 use proto::convert::{Sameness, attempt_ref, dir_keys};
+use proto::limits;
 use proto::v1::{self, launcher_reply, worker_order};
 use scheduler_core::{Action, AuditRate, ClientId, Commit, HeldAttempt, LocalReason, Snapshot, Unmet, WorkerState};
 
 use crate::SOFTWARE;
 use crate::audits::Audits;
-use crate::books::{Books, Telling};
+use crate::books::{Books, Entry, Telling};
 use crate::directory_book::{DirectoryBook, Reader};
 use crate::fact::Seat;
 use crate::mount_check;
@@ -100,6 +102,12 @@ impl Dispatch {
         }
     }
 
+    /// Keeps so many bytes of jobs at the most. Before the first of them.
+    #[must_use]
+    pub fn keeping(self, most: usize) -> Self {
+        Self { books: Books::of_size(most), ..self }
+    }
+
     /// Which run of the server this is.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
@@ -166,15 +174,34 @@ impl Dispatch {
         true
     }
 
+    /// Whether a submitted job is taken; if not, its launcher is told why, or to ask again after `delay`. What is known
+    /// already is the same job, and takes no more room.
+    pub fn admits(&mut self, client: ClientId, id: JobId, job: &v1::Job, delay: Duration) -> bool {
+        let size = job.encoded_len();
+        if self.books.get(id).is_some() {
+            true
+        } else if size > limits::MAX_JOB_BYTES {
+            let reason = format!("it is larger than {} MiB", limits::MAX_JOB_BYTES >> 20);
+            tracing::info!(job = %id, size, "refused: {reason}");
+            self.reply(client, launcher_reply::Message::RunLocally(local(id, reason)));
+            false
+        } else if !self.books.has_room(user_of(job).unwrap_or_default(), size) {
+            self.ask_to_wait(client, id, delay);
+            false
+        } else {
+            true
+        }
+    }
+
     /// Keeps what a submitted job is; from now on `client` gets its answers.
     pub fn note_job(&mut self, client: ClientId, id: JobId, mut job: v1::Job) {
         if let Some(toolchain) = &mut job.toolchain {
             self.client_toolchains.note(toolchain);
         }
-        let entry = self.books.entry(id);
-        if entry.outcome.is_none() {
-            entry.job = Some(job);
+        if self.books.entry(id).outcome.is_none() {
+            self.books.put_job(id, user_of(&job).unwrap_or_default(), job);
         }
+        let entry = self.books.entry(id);
         let before = entry.client.replace(client);
         if let Some(before) = before.and_then(|before| self.clients.get_mut(&before)) {
             before.jobs.remove(&id);
@@ -211,8 +238,8 @@ impl Dispatch {
     fn complete(&mut self, client: ClientId, attempt: Attempt) {
         let job = attempt.job;
         let whole = self.tell_output(client, job);
-        let Some(entry) = self.books.get_mut(job) else { return };
-        let taken = entry.job.take();
+        let taken = self.books.take_job(job);
+        let Some(entry) = self.books.get(job) else { return };
         let kind = taken.as_ref().map(|job| job.kind);
         let mount = taken.as_ref().and_then(|job| job.mounts.first().cloned());
         if let Some(taken) = taken {
@@ -248,7 +275,7 @@ impl Dispatch {
 
     /// How the toolchain of some worker is another than a job's.
     fn what_differs(&self, job: JobId) -> Option<String> {
-        let path = &self.books.get(job)?.job.as_ref()?.toolchain.as_ref()?.path;
+        let path = &self.books.get(job)?.job()?.toolchain.as_ref()?.path;
         let comparison = self.comparison();
         self.workers.values().find_map(|worker| {
             let found = comparison.differences(&worker.register).into_iter().find(|found| found.path == *path)?;
@@ -317,7 +344,7 @@ impl Dispatch {
     }
 
     fn assignment(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit) -> Option<v1::Assignment> {
-        let job = self.books.get(attempt.job)?.job.as_ref()?;
+        let job = self.books.get(attempt.job)?.job()?;
         Some(v1::Assignment {
             attempt: Some(attempt_ref(attempt)),
             when_permitted: commit == Commit::WhenPermitted,
@@ -358,9 +385,7 @@ impl Dispatch {
 
     /// Passes on what an attempt prints. Of a job that is forgotten nobody wants to hear.
     pub fn pass_output(&mut self, attempt: Attempt, chunk: v1::OutputChunk) {
-        let Some(entry) = self.books.get_mut(attempt.job) else { return };
-        let client = entry.client;
-        if let (Some(chunk), Some(client)) = (entry.take_chunk(attempt, chunk), client) {
+        if let Some((client, chunk)) = self.books.take_chunk(attempt, chunk) {
             self.reply(client, launcher_reply::Message::Output(chunk));
         }
     }
@@ -372,17 +397,12 @@ impl Dispatch {
             return;
         }
         self.note_commit(seat, attempt, &outcome);
-        let Some(entry) = self.books.get_mut(attempt.job) else { return };
-        let newer = entry.outcome.as_ref().is_none_or(|(known, _)| known.number <= attempt.number);
-        if newer {
-            entry.outcome = Some((attempt, outcome));
-            entry.unacknowledged = Some((seat.worker, attempt));
-        }
+        self.books.put_outcome(seat.worker, attempt, outcome);
     }
 
     /// Before anybody hears of the outcome, and may submit what depends on it.
     fn note_commit(&mut self, seat: Seat, attempt: Attempt, outcome: &v1::Outcome) {
-        let job = self.books.get(attempt.job).and_then(|entry| entry.job.as_ref());
+        let job = self.books.get(attempt.job).and_then(Entry::job);
         let user = job.and_then(user_of);
         let cwd = job.and_then(|job| job.command.as_ref()).map_or(Bytes::new(), |command| command.cwd.clone());
         let written = outcome.outputs.iter().map(|stamp| &stamp.path).chain(&outcome.removed);
@@ -394,7 +414,7 @@ impl Dispatch {
     /// An attempt that failed may have published a part of what it was to write; or all, if it could not say so any more.
     pub fn note_failure(&mut self, attempt: Attempt, failure: &AttemptFailure) {
         use AttemptFailure::{HandedBack, InputsNotVisible, Refused};
-        let Some(job) = self.books.get(attempt.job).and_then(|entry| entry.job.as_ref()) else { return };
+        let Some(job) = self.books.get(attempt.job).and_then(Entry::job) else { return };
         if matches!(failure, HandedBack | InputsNotVisible(_) | Refused(_)) {
             return;
         }

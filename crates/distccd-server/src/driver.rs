@@ -42,6 +42,8 @@ pub struct Driver {
     scheduler: Scheduler,
     dispatch: Dispatch,
     sameness: Sameness,
+    /// After how long a launcher asks again for whose job there is no room.
+    ask_again: Duration,
     clock: Clock,
     actions: Vec<Action>,
     journal: Option<Journal>,
@@ -80,12 +82,15 @@ impl Driver {
         let settle_at = Some(clock.now() + longest);
         let sameness = config.toolchain_match;
         let rate = AuditRate(config.scheduler.audit_rate);
+        let most_kept = usize::try_from(config.max_kept_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20);
         let dispatch =
-            Dispatch::new(incarnation, lease, config.heartbeat, sameness, config.coherence_horizon, roster, rate);
+            Dispatch::new(incarnation, lease, config.heartbeat, sameness, config.coherence_horizon, roster, rate)
+                .keeping(most_kept);
         Ok(Self {
             scheduler,
             dispatch,
             sameness,
+            ask_again: config.scheduler.ask_again,
             clock,
             actions: Vec::new(),
             journal,
@@ -204,7 +209,10 @@ impl Driver {
                 self.dispatch.admit_client(client, replies, knows_waiting);
             }
             Fact::Submitted { client, batch } => {
-                let jobs = batch.into_iter().map(|checked| {
+                let (dispatch, delay) = (&mut self.dispatch, self.ask_again);
+                let taken: Vec<_> =
+                    batch.into_iter().filter(|it| dispatch.admits(client, it.id, &it.job, delay)).collect();
+                let jobs = taken.into_iter().map(|checked| {
                     let resubmitted = checked.job.resubmitted;
                     let toolchain = checked.job.toolchain.as_ref().map(|wanted| self.sameness.key(wanted));
                     self.dispatch.note_job(client, checked.id, checked.job);

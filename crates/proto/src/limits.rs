@@ -12,3 +12,14 @@ pub const MAX_BATCH_JOBS: usize = 10_000;
 
 /// Most directories of one job or one report.
 pub const MAX_DIRS: usize = 10_000;
+
+/// Largest job, in bytes: a command with its environment (see [`MAX_MESSAGE_BYTES`]), and what it reads and writes by name.
+/// A link of 100,000 objects fits.
+pub const MAX_JOB_BYTES: usize = 24 << 20;
+
+/// Most attempts that a worker may say it holds; it is sent no more than its slots, of which at most 4,096 are believed, and
+/// a batch.
+pub const MAX_HELD: usize = 20_000;
+
+/// Most toolchains, and most mounts, that a worker may say it has.
+pub const MAX_OFFERED: usize = 10_000;

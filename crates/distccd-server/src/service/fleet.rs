@@ -65,7 +65,9 @@ impl Fleet for FleetService {
     }
 }
 
+/// What the worker says it holds, if nothing of what it says is beyond all measure.
 fn holding(register: &v1::Register) -> Result<Vec<HeldAttempt>, DecodeError> {
+    register.check_claims()?;
     let unpermitted = register.unpermitted.iter().map(|attempt| attempt_from(Some(attempt)));
     let unpermitted = unpermitted.collect::<Result<BTreeSet<Attempt>, _>>()?;
     let held = register.holding.iter().map(|attempt| attempt_from(Some(attempt)));

@@ -5,6 +5,7 @@ mod command;
 mod ids;
 mod job;
 mod outcome;
+mod register;
 mod toolchain;
 
 pub use ids::{attempt_from, attempt_ref, job_id_from};
