@@ -168,13 +168,23 @@ async fn a_user_may_submit_own_jobs_and_nobody_those_of_others() {
 async fn answer_beyond_the_limit(minor: u32) -> launcher_reply::Message {
     let mut config = Config::default();
     config.scheduler.max_queued_per_user = 1;
+    first_answer(config, minor, [0, 0]).await
+}
+
+/// What the first answer is when two jobs with so many bytes of environment come and there is no worker.
+async fn first_answer(mut config: Config, minor: u32, bytes: [usize; 2]) -> launcher_reply::Message {
     config.scheduler.ask_again = Duration::from_millis(300);
-    // Without a worker the first waits for as long as the story takes.
+    // They wait for as long as the story takes.
     config.scheduler.fleet_grace = Duration::from_secs(3600);
     let server = Server::start_with(config).await;
     let me = rustix::process::geteuid().as_raw();
     let hello = v1::Hello { protocol: Some(v1::ProtocolVersion { major: 1, minor }), ..hello(1) };
-    let jobs = [1, 2].map(|id| v1::Job { id: vec![id; 16].into(), ..job(me) });
+    let jobs = [(1, bytes[0]), (2, bytes[1])].map(|(id, bytes)| {
+        let mut job = v1::Job { id: vec![id; 16].into(), ..job(me) };
+        let env = v1::EnvVar { name: "A".into(), value: vec![b'x'; bytes].into() };
+        job.command.as_mut().unwrap().env.push(env);
+        job
+    });
     let hello = launcher_message::Message::Hello(hello);
     let mut replies = server.submit(vec![hello, batch(jobs.to_vec())]).await.unwrap();
     loop {
@@ -191,6 +201,24 @@ async fn a_user_with_too_many_jobs_waiting_is_told_when_to_come_again() {
 
     let expected = v1::Wait { job: vec![2; 16].into(), delay_us: 300_000, longest_us: 2_400_000 };
     assert_eq!(told, launcher_reply::Message::Wait(expected));
+}
+
+#[tokio::test]
+async fn a_user_whose_jobs_fill_half_of_the_books_is_told_when_to_come_again() {
+    let config = Config { max_kept_mib: 1, ..Config::default() };
+
+    let told = first_answer(config, 1, [400 << 10, 400 << 10]).await;
+
+    let expected = v1::Wait { job: vec![2; 16].into(), delay_us: 300_000, longest_us: 2_400_000 };
+    assert_eq!(told, launcher_reply::Message::Wait(expected));
+}
+
+#[tokio::test]
+async fn a_job_that_is_too_large_is_refused_by_name_and_the_others_of_its_batch_are_not() {
+    let told = first_answer(Config::default(), 1, [10, 25 << 20]).await;
+
+    let refused = |local: &v1::RunLocally| local.job == vec![2; 16] && local.reason.contains("larger than 24 MiB");
+    assert!(matches!(&told, launcher_reply::Message::RunLocally(local) if refused(local)), "{told:?}");
 }
 
 #[tokio::test]

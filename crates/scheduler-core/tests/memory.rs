@@ -194,3 +194,38 @@ fn a_worker_that_does_not_say_what_it_has_takes_anything() {
 
     assert_eq!(world.host_of(job), "ash");
 }
+
+#[test]
+fn a_job_that_waits_says_which_workers_are_too_small_for_it() {
+    let mut world = world_that_knows(1, 20 * GIB, Config::default());
+    join(&mut world, "ash", 4, 8 * GIB);
+    join(&mut world, "birch", 1, 64 * GIB);
+    world.submit_all(LAUNCHER, vec![link(1)]);
+
+    let waits = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    let Some(Condition::Waiting { obstacles, .. }) = world.explain(waits).map(|it| it.state) else {
+        panic!("it waits");
+    };
+    assert_eq!((obstacles.too_small, obstacles.busy, obstacles.workers), (1, 1, 2));
+}
+
+#[test]
+fn nobody_is_kept_for_who_has_not_waited_too_long() {
+    let config = Config { ageing: seconds(60), ..Config::default() };
+    let mut world = world_that_knows(1, 60 * GIB, config);
+    join(&mut world, "ash", 4, 64 * GIB);
+    let compile = JobFacts { output: None, ..facts_of_a_job() };
+    let running = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    let taken_back = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    world.cancel(LAUNCHER, taken_back);
+    world.pass(seconds(50));
+    let large = world.submit_all(LAUNCHER, vec![link(1)])[0];
+    // By then it is looked at who has waited too long.
+    world.pass(seconds(11));
+
+    let small = world.submit_all(LAUNCHER, vec![compile])[0];
+
+    assert!(world.is_sent(running) && !world.is_sent(large));
+    assert!(world.is_sent(small), "and it has a slot there, for nobody keeps it");
+}

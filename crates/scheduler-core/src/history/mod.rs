@@ -168,6 +168,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_of_large_links_is_it_guessed_that_they_need_memory() {
+        const MIB: u64 = 1 << 20;
+        let guess = |kind, input_bytes| {
+            let facts = JobFacts::new(model::ids::UserId::new(1), model::ids::BuildId::new(1), kind);
+            guessed_memory(&JobFacts { input_bytes, ..facts })
+        };
+        assert_eq!(guess(JobKind::Link, 32 * MIB - 1), 0);
+        assert_eq!(guess(JobKind::Link, 32 * MIB), 64 * MIB);
+        assert_eq!(guess(JobKind::Compile, 64 * MIB), 0);
+    }
+
+    #[test]
     fn memory_is_rounded_up_in_half_octaves() {
         const MIB: u64 = 1 << 20;
         assert_eq!(rounded_up(0), 0);

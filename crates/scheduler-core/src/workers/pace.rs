@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn work_is_stretched_by_as_much_as_a_worker_is_slow_and_averages_move_an_eighth_of_the_way() {
+        let mut pace = Pace::of(None);
+        assert!(pace.stretched(1 << 20).abs_diff(1 << 20) < 1 << 13, "a worker like all");
+        (0..40).for_each(|_| pace.on_ran(Some((SECOND, true)), SECOND * 2));
+        assert!(pace.stretched(1 << 20).abs_diff(2 << 20) < 1 << 18, "{}", pace.stretched(1 << 20));
+
+        assert_eq!((averaged(0, 80), averaged(80, 160), averaged(160, 80)), (80, 90, 150));
+    }
+
+    #[test]
     fn prefetch_is_deep_for_short_jobs_far_away_and_shallow_for_long_ones_nearby() {
         let (mut far, mut near) = (Pace::of(None), Pace::of(None));
         far.on_ran(None, MS * 50);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::ids::{Attempt, BuildId, DirKey, Incarnation, JobId, OutputKey, ToolchainKey, UserId, WorkerId};
 use model::job::{BatchHint, JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
+use model::speed::Speed;
 use scheduler_core::audits::shadow_of;
 use scheduler_core::{ClientId, Commit, HeldAttempt, Input, SubmittedJob, WorkerFacts, WorkerLoad};
 
@@ -102,6 +103,7 @@ pub(crate) fn jobs(source: &mut Source<'_>, draw: impl FnMut(&mut Source<'_>) ->
 pub(crate) fn any_worker(source: &mut Source<'_>) -> WorkerFacts {
     let mut facts = tame_worker(source);
     facts.memory = size(source);
+    facts.speed = Speed::new(u32::try_from(size(source)).unwrap_or(u32::MAX));
     if source.chance(8) {
         facts.slots = u32::MAX;
     }
@@ -124,6 +126,7 @@ pub(crate) fn tame_worker(source: &mut Source<'_>) -> WorkerFacts {
         only_user: source.chance(40).then(|| UserId::new(u32::try_from(source.below(2)).expect("small"))),
         memory: 0,
         isolates: !source.chance(50),
+        speed: None,
     }
 }
 
