@@ -9,6 +9,8 @@ use crate::workspace::Workspace;
 pub(crate) fn scheduler(workspace: &Workspace, flags: &SchedulerCost) -> anyhow::Result<()> {
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--quiet", "--package", "scheduler-core", "--bench", "cycles"]);
+    // As the server's unit has it, and for the same reason.
+    cargo.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     let table = process::capture(&mut cargo)?;
     print!("{table}");
     if flags.write {
