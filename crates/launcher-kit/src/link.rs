@@ -39,6 +39,9 @@ pub enum LinkError {
     /// It speaks another protocol.
     #[error("{0}")]
     Version(HelloError),
+    /// No conversation with it lasts.
+    #[error("the server's connections break soon after they were made")]
+    Flapping,
     /// The server ended the conversation without a word.
     #[error("the server closed the connection")]
     Closed,

@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A connection that lasted so long was one; those that break sooner are tries, and tries come to an end.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// For how many times the `reattach_timeout` a server is asked again whose connections all break soon.
+const MOST_FLAPPING: u32 = 4;
+
 /// How many times longer than its connection a server may take for its hello: it is there, and may be busy.
 const HELLO_PATIENCE: u32 = 5;
 
@@ -140,9 +143,13 @@ pub struct Session<'a> {
     opening: Option<Opening>,
     /// Whether a server may know our jobs: from then on it is asked again, and not given up at the first refusal.
     submitted: bool,
-    /// When the connection was opened, and for how long it may be tried to open it again.
+    /// When the connection was opened.
     linked_at: Option<Instant>,
+    /// Until when it is tried to open it again. While there was one, a worker with our jobs was not told to end them; so this
+    /// counts from the last, and is longer than the server takes to miss us and a worker to miss the server.
     give_up_at: Option<Instant>,
+    /// Since when no connection has been steady.
+    flapping_since: Option<Instant>,
     pause: Duration,
     /// What all launchers of the user remember of the server, and when it is to be told that it is silent, or is not.
     breaker: Breaker,
@@ -171,6 +178,7 @@ impl<'a> Session<'a> {
             submitted: false,
             linked_at: None,
             give_up_at: None,
+            flapping_since: None,
             pause: FIRST_PAUSE,
             breaker: Breaker::default(),
             silent_at: None,
@@ -298,10 +306,15 @@ impl<'a> Session<'a> {
         // Launchers that lost their server together do not come back in step.
         let spread = u32::from(self.incarnation[0]);
         let pause = self.give_up_at.map(|_| self.pause / 2 + self.pause / 2 * spread / u32::from(u8::MAX));
+        let resigned = self.give_up_at.filter(|_| self.is_hopeless());
         let hello = proto::version::hello(self.software, self.incarnation, "");
         let (addresses, timeout) = (self.addresses.clone(), self.settings.connect_timeout);
         let patience = if self.breaker.is_probing() { 1 } else { HELLO_PATIENCE };
         let open = async move {
+            if let Some(at) = resigned {
+                tokio::time::sleep_until(at).await;
+                return Err(LinkError::Flapping);
+            }
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
@@ -365,10 +378,20 @@ impl<'a> Session<'a> {
         (self.link, self.proven_at) = (None, None);
         let steady = self.linked_at.take().is_some_and(|since| since.elapsed() >= STEADY);
         if steady {
-            self.give_up_at = None;
+            self.flapping_since = None;
             self.pause = FIRST_PAUSE;
+        } else {
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
+        self.flapping_since.get_or_insert_with(Instant::now);
+        self.give_up_at = None;
         self.on_failure(error);
+    }
+
+    /// Asking again has had its time. What remains is to be silent until nobody can be running our jobs any more.
+    fn is_hopeless(&self) -> bool {
+        let most = self.settings.reattach_timeout.saturating_mul(MOST_FLAPPING);
+        self.flapping_since.is_some_and(|since| since.elapsed() >= most)
     }
 
     /// Another try, unless that is hopeless, pointless, or has been tried long enough.
@@ -397,7 +420,7 @@ impl<'a> Session<'a> {
         }
         self.link = None;
         self.submitted = false;
-        self.give_up_at = None;
+        (self.give_up_at, self.flapping_since) = (None, None);
         self.pause = FIRST_PAUSE;
     }
 
