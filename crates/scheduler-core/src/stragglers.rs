@@ -241,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn only_so_many_jobs_of_a_build_are_remembered_the_last_ones() {
+        let mut stragglers = Stragglers::default();
+        let times = [1, 7].into_iter().flat_map(|seconds| [SECOND * seconds; SAMPLES]);
+        times.for_each(|took| stragglers.learn(BUILD, SECOND, took, Timestamp::ZERO));
+
+        assert_eq!(stragglers.limit(BUILD, &prediction(Basis::Output), 100), Some(SECOND * 7));
+        assert_eq!(stragglers.spreads[&BUILD].ratios, [700; SAMPLES], "each of the old ones is gone");
+    }
+
+    #[test]
     fn only_so_many_builds_are_remembered_the_last_ones() {
         let mut stragglers = Stragglers::default();
         for build in 0..=MAX_BUILDS as u64 {

@@ -67,6 +67,7 @@ fn what_was_learned_outlives_the_server() {
 
     assert_eq!(expected(&mut next, made(1, 7)).basis, Basis::Output);
     assert_eq!(next.history().len(), world.history().len());
+    assert_eq!(next.history(), world.history());
 }
 
 #[test]

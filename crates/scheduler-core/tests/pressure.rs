@@ -120,6 +120,23 @@ fn a_waiting_job_says_what_keeps_it_from_each_worker_and_whose_turn_it_is() {
 }
 
 #[test]
+fn a_job_that_has_waited_too_long_says_so() {
+    let config = Config { ageing: seconds(10), prefetch: 0, ..Config::default() };
+    let mut world = World::configured(config, [("ash", 1)]);
+    world.submit();
+    let job = world.submit();
+    let is_overdue = |world: &World| match world.explain(job).map(|it| it.state) {
+        Some(Condition::Waiting { turn, .. }) => turn.overdue,
+        other => panic!("{other:?}"),
+    };
+
+    world.pass(seconds(9));
+    assert!(!is_overdue(&world));
+    world.pass(seconds(2));
+    assert!(is_overdue(&world));
+}
+
+#[test]
 fn a_job_that_was_sent_says_why_it_went_there() {
     let mut world = World::with_workers([("ash", 1), ("birch", 1)]);
     world.warm("birch", &[7]);

@@ -153,6 +153,25 @@ fn a_second_whose_worker_is_lost_is_forgotten_and_the_first_goes_on() {
     assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1)]);
 }
 
+/// Who is lost with a second attempt counts as much as who is lost with a first: the job may be what kills them.
+#[test]
+fn a_job_whose_second_attempt_and_then_whose_first_kill_their_workers_is_not_given_a_third() {
+    for (has_begun, goes_home) in [(true, true), (false, false)] {
+        let config = Config { max_losses: 2, max_attempts: 9, ..Config::default() };
+        let mut world = configured(config, [("ash", 1), ("birch", 1)]);
+        let (first, second) = doubled(&mut world);
+        if has_begun {
+            start(&mut world, second);
+        }
+
+        world.lose("birch");
+        world.lose("ash");
+
+        let answers = world.answers_for(first.1.job);
+        assert_eq!(!answers.is_empty(), goes_home, "the second had begun: {has_begun}, and {answers:?}");
+    }
+}
+
 #[test]
 fn when_the_first_fails_the_second_may_commit_without_asking() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);

@@ -213,4 +213,17 @@ mod tests {
 
         assert_eq!(order(&shares), ["ann", "bob"]);
     }
+
+    #[test]
+    fn who_rests_at_the_floor_is_forgotten_and_who_still_owes_is_not() {
+        let mut shares = Shares::new(7);
+        ["ann", "bob", "cid"].into_iter().for_each(|name| shares.join(name));
+        shares.charge("bob", 100);
+        shares.charge("cid", 50);
+
+        ["ann", "bob"].into_iter().for_each(|name| shares.leave(name));
+
+        assert_eq!(shares.resting.iter().map(|&(_, name)| name).collect::<Vec<_>>(), ["bob"]);
+        assert!(shares.accounts.get("ann").is_none());
+    }
 }

@@ -209,7 +209,6 @@ impl Model {
         self.now = now;
         let over = self.workers.iter().filter(|(_, worker)| worker.lease <= now).map(|(&id, _)| id);
         over.collect::<Vec<_>>().into_iter().for_each(|id| self.on_lost(id));
-        self.forget_the_old();
     }
 
     /// Whom nobody can take goes home, when the fleet has had its time to come back.

@@ -2,6 +2,7 @@
 //! whatever is wanted is looked for among all jobs and workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use model::ids::{Attempt, JobId, WorkerId};
 use model::job::JobFacts;
@@ -59,6 +60,8 @@ pub(crate) struct Job {
     pub(crate) in_front: bool,
     /// The highest attempt number that anybody has heard of.
     pub(crate) last_number: u32,
+    /// And whether that may have been forgotten when it was submitted again.
+    pub(crate) may_be_forgotten: bool,
     pub(crate) tried: BTreeSet<WorkerId>,
     pub(crate) last_failure: Option<AttemptFailure>,
     spent: u32,
@@ -108,14 +111,16 @@ impl Model {
             } else if let Some(answer) = self.refusal(client, id, &facts) {
                 self.orders.extend([answer, Action::Forget { job: id }]);
             } else {
-                let (last_number, _) = self.graves.remove(&id).unwrap_or_default();
+                let (last_number, until) = self.graves.remove(&id).unwrap_or_default();
+                let is_surely_forgotten = until + self.slack() <= self.now;
                 let job = Job {
                     client,
                     facts,
                     state: State::Queued,
                     arrived: self.now,
                     in_front: false,
-                    last_number,
+                    last_number: if is_surely_forgotten { 0 } else { last_number },
+                    may_be_forgotten: until <= self.now,
                     tried: BTreeSet::new(),
                     last_failure: None,
                     spent: 0,
@@ -295,20 +300,20 @@ impl Model {
 
     fn forget(&mut self, job: JobId) {
         self.orders.push(Action::Forget { job });
+        self.let_go(job);
+    }
+
+    /// Answers that need not be kept any more go when it suits the scheduler: this one has gone.
+    pub(crate) fn let_go(&mut self, job: JobId) {
         let last_number = self.jobs.remove(&job).expect("known").last_number;
         if last_number > 0 {
             self.graves.insert(job, (last_number, self.now + self.config.retain));
         }
     }
 
-    /// Answers, and numbers, that need not be remembered any more.
-    pub(crate) fn forget_the_old(&mut self) {
-        let now = self.now;
-        let is_old = |job: &Job| matches!(job.state, State::Done { until, .. } if until <= now);
-        for id in self.jobs.iter().filter(|(_, job)| is_old(job)).map(|(&id, _)| id).collect::<Vec<_>>() {
-            self.forget(id);
-        }
-        self.graves.retain(|_, (_, until)| *until > now);
+    /// How much longer than promised answers and numbers may be kept, so that many go at once.
+    pub(crate) fn slack(&self) -> Duration {
+        self.config.retain / 32
     }
 }
 

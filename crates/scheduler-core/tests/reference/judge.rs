@@ -35,9 +35,27 @@ impl Model {
             told.sort_unstable();
             told
         };
+        let gone = self.let_go_of_the_old(actions);
+        self.orders.extend(gone.into_iter().map(|job| Action::Forget { job }));
         let expected = sorted(self.orders.iter().filter(|action| !is_choice(action)).collect());
         let ordered = sorted(actions.iter().filter(|action| !is_choice(action)).collect());
         assert_eq!(ordered, expected, "what was ordered, and what had to be");
+    }
+
+    /// Answers that were kept long enough, and which the scheduler has let go of in this step.
+    fn let_go_of_the_old(&mut self, actions: &[Action]) -> Vec<JobId> {
+        let (now, slack) = (self.now, self.slack());
+        let count = |actions: &[Action], id| actions.iter().filter(|it| **it == Action::Forget { job: id }).count();
+        let is_gone = |id: JobId| count(actions, id) > count(&self.orders, id);
+        let old = self.jobs.iter().filter_map(|(&id, job)| match job.state {
+            State::Done { until, .. } if until <= now => Some((id, until)),
+            _ => None,
+        });
+        let (gone, kept): (Vec<_>, Vec<_>) = old.partition(|&(id, _)| is_gone(id));
+        assert!(kept.iter().all(|&(_, until)| now < until + slack), "{kept:?} are kept for ever");
+        let gone: Vec<_> = gone.into_iter().map(|(id, _)| id).collect();
+        gone.iter().for_each(|&id| self.let_go(id));
+        gone
     }
 
     fn judge_assignment(&mut self, at: WorkerId, attempts: &[Attempt], scheduler: &Scheduler) {
@@ -47,7 +65,8 @@ impl Model {
         for &attempt in attempts {
             let job = self.jobs.get(&attempt.job).unwrap_or_else(|| panic!("{attempt} is of an unknown job"));
             assert_eq!(job.state, State::Queued, "{attempt} is assigned");
-            assert_eq!(attempt.number, job.last_number + 1, "{attempt} is assigned");
+            let is_next = attempt.number == job.last_number + 1 || job.may_be_forgotten && attempt.number == 1;
+            assert!(is_next, "{attempt} is assigned after number {}", job.last_number);
             assert!(self.is_able(at, job) && self.workers[&at].is_up, "{attempt} is nothing for {at:?}");
             let worker = &self.workers[&at];
             let (held, slots) = (worker.held.len(), worker.slots());
@@ -58,7 +77,7 @@ impl Model {
             };
             assert_eq!(placement.kind == PlacementKind::IdleSlot, was_idle, "{attempt} is there as {placement:?}");
             let job = self.jobs.get_mut(&attempt.job).expect("known");
-            job.last_number = attempt.number;
+            (job.last_number, job.may_be_forgotten) = (attempt.number, false);
             job.state = State::Held { worker: at, number: attempt.number, progress: Progress::Sent };
             self.workers.get_mut(&at).expect("known").held.insert(attempt, false);
         }
@@ -147,11 +166,16 @@ impl Model {
         let snapshot = scheduler.snapshot();
         let told = snapshot.workers.iter().map(|it| (it.worker, it.held as usize));
         assert!(told.eq(self.workers.iter().map(|(&id, worker)| (id, worker.held.len()))), "{:?}", snapshot.workers);
+        let count = |is_meant: fn(&State) -> bool| self.jobs.values().filter(|job| is_meant(&job.state)).count();
         assert_eq!(snapshot.waiting, self.queued().count(), "waiting jobs");
+        let running = count(|state| matches!(state, State::Held { progress: Progress::Started, .. }));
+        let held = count(|state| matches!(state, State::Held { .. }));
+        assert_eq!((snapshot.running, snapshot.sent), (running, held - running), "running jobs, and those only sent");
+        assert_eq!(snapshot.cancelling, count(|state| matches!(state, State::Ending(_))), "jobs that wait for an end");
         let deadline = scheduler.next_deadline().unwrap_or(Timestamp::from_micros(u64::MAX));
         let leases = self.workers.values().map(|worker| worker.lease);
         let answers = self.jobs.values().filter_map(|job| match job.state {
-            State::Done { until, .. } => Some(until),
+            State::Done { until, .. } => Some(until + self.slack()),
             _ => None,
         });
         assert!(leases.chain(answers).all(|due| deadline <= due), "nobody wakes in time: {deadline:?}");

@@ -27,14 +27,21 @@ pub(crate) fn live_through(source: &mut Source<'_>) {
     while !source.is_empty() {
         now = now + pause(source);
         reference.on_time(now);
+        // First the clock alone: what has been let go of by then is the scheduler's choice.
+        live_on(&mut reference, &mut scheduler, Input::Wake);
         let input = some_input(source, &reference);
-        absorb(&mut reference, &input);
-        reference.send_stranded_home();
-        let mut actions = Vec::new();
-        scheduler.step(now, input, &mut actions);
-        scheduler.check_invariants();
-        reference.judge(&actions, &scheduler);
+        live_on(&mut reference, &mut scheduler, input);
     }
+}
+
+/// Both live through the same fact.
+fn live_on(reference: &mut Model, scheduler: &mut Scheduler, input: Input) {
+    absorb(reference, &input);
+    reference.send_stranded_home();
+    let mut actions = Vec::new();
+    scheduler.step(reference.now, input, &mut actions);
+    scheduler.check_invariants();
+    reference.judge(&actions, scheduler);
 }
 
 /// Nothing is learned, nobody is benched, nothing is done twice, and warmth and length choose among workers only.
