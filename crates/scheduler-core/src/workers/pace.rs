@@ -167,7 +167,7 @@ mod tests {
         let mut boaster = Pace::of(Speed::new(u32::MAX));
         (0..2).for_each(|_| boaster.on_ran(Some((SECOND, true)), SECOND * 2));
         assert!(boaster.eighths_slow() > -8, "{boaster:?}");
-        (0..40).for_each(|_| boaster.on_ran(Some((SECOND, true)), SECOND * 2));
+        (0..60).for_each(|_| boaster.on_ran(Some((SECOND, true)), SECOND * 2));
         assert_eq!(boaster.eighths_slow(), 8);
     }
 
