@@ -365,6 +365,9 @@ impl Driver {
                 self.step(Input::WorkerWarmth { worker, dirs });
             }
             worker_message::Message::Started(started) => {
+                for attempt in started.in_place.iter().filter_map(|attempt| attempt_from(Some(attempt)).ok()) {
+                    self.step(Input::AttemptInPlace { worker, attempt });
+                }
                 for attempt in started.attempts.iter().filter_map(|attempt| attempt_from(Some(attempt)).ok()) {
                     self.step(Input::AttemptStarted { worker, attempt });
                 }

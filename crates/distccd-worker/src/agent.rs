@@ -338,9 +338,9 @@ impl Agent {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Started(attempt) => {
-                tracing::debug!(%attempt, "started");
-                self.books.on_started(attempt);
+            Event::Started(attempt, in_place) => {
+                tracing::debug!(%attempt, in_place, "started");
+                self.books.on_started(attempt, in_place && self.executor.isolation.is_on());
             }
             Event::Output(attempt, stream, data) => {
                 let space = Space { scratch: &self.config.scratch, max_output: self.config.max_output };

@@ -35,6 +35,8 @@ struct Entry {
     sent_chunks: usize,
     /// Its process has started, and whether that was said.
     started: Option<Said>,
+    /// What it writes is seen at once, though others are isolated here.
+    in_place: bool,
     /// Whether it may commit, and be heard. One that may not yet is second to another attempt, whose output it is that
     /// the server keeps.
     permitted: bool,
@@ -74,7 +76,10 @@ impl Books {
 
     fn insert(&mut self, attempt: Attempt, state: State, permitted: bool) {
         let output = Retained::default();
-        self.entries.insert(attempt, Entry { state, output, sent_chunks: 0, started: None, permitted, ready: None });
+        self.entries.insert(
+            attempt,
+            Entry { state, output, sent_chunks: 0, started: None, in_place: false, permitted, ready: None },
+        );
     }
 
     /// The next to start, in the order of assignment. Its permission to commit may have come meanwhile.
@@ -91,9 +96,9 @@ impl Books {
         self.insert(attempt, State::Running { canceller, ending: None, told_to_commit: false }, !when_permitted);
     }
 
-    pub(crate) fn on_started(&mut self, attempt: Attempt) {
+    pub(crate) fn on_started(&mut self, attempt: Attempt, in_place: bool) {
         if let Some(entry) = self.entries.get_mut(&attempt) {
-            entry.started = Some(false);
+            (entry.started, entry.in_place) = (Some(false), in_place);
         }
     }
 
@@ -246,11 +251,16 @@ impl Books {
     /// What to tell the server next: starts, then who waits for permission, then results, each all in one message, then
     /// one piece of output.
     pub(crate) fn next_message(&mut self) -> Option<Message> {
-        let starts = self.unsaid(|entry| &mut entry.started);
-        let starts = starts.map(|attempts| Message::Started(v1::AttemptsStarted { attempts }));
         let ready =
             |books: &mut Self| Some(Message::Ready(v1::Attempts { attempts: books.unsaid(|it| &mut it.ready)? }));
-        starts.or_else(|| ready(self)).or_else(|| self.results()).or_else(|| self.output())
+        self.starts().or_else(|| ready(self)).or_else(|| self.results()).or_else(|| self.output())
+    }
+
+    fn starts(&mut self) -> Option<Message> {
+        let unsaid = self.entries.iter().filter(|(_, entry)| entry.in_place && entry.started == Some(false));
+        let in_place = unsaid.map(|(attempt, _)| attempt_ref(*attempt)).collect();
+        let attempts = self.unsaid(|entry| &mut entry.started)?;
+        Some(Message::Started(v1::AttemptsStarted { attempts, in_place }))
     }
 
     /// Those of whom this is still to be said; it counts as said from now on.
@@ -360,7 +370,10 @@ mod tests {
     fn said(books: &mut Books) -> Vec<String> {
         std::iter::from_fn(|| books.next_message())
             .map(|message| match message {
-                Message::Started(started) => format!("started {}", started.attempts.len()),
+                Message::Started(started) if started.in_place.is_empty() => {
+                    format!("started {}", started.attempts.len())
+                }
+                Message::Started(it) => format!("started {}, {} in place", it.attempts.len(), it.in_place.len()),
                 Message::Output(chunk) => format!("{}:{}", chunk.sequence, String::from_utf8_lossy(&chunk.data)),
                 Message::Results(results) => format!("results {}", results.results.len()),
                 other => format!("{other:?}"),
@@ -373,8 +386,8 @@ mod tests {
         let mut books = Books::default();
         running(&mut books, 1);
         running(&mut books, 2);
-        books.on_started(attempt(1));
-        books.on_started(attempt(2));
+        books.on_started(attempt(1), false);
+        books.on_started(attempt(2), false);
         print(&mut books, 1, "a");
         books.on_ended(attempt(1), outcome());
         books.on_ended(attempt(2), outcome());
@@ -383,10 +396,23 @@ mod tests {
     }
 
     #[test]
+    fn who_works_in_place_is_said_with_the_start_on_every_stream() {
+        let mut books = Books::default();
+        running(&mut books, 1);
+        running(&mut books, 2);
+        books.on_started(attempt(1), false);
+        books.on_started(attempt(2), true);
+
+        assert_eq!(said(&mut books), ["started 2, 1 in place"]);
+        books.say_again();
+        assert_eq!(said(&mut books), ["started 2, 1 in place"]);
+    }
+
+    #[test]
     fn a_new_stream_hears_everything_again_until_it_is_acknowledged() {
         let mut books = Books::default();
         running(&mut books, 1);
-        books.on_started(attempt(1));
+        books.on_started(attempt(1), false);
         print(&mut books, 1, "a");
         books.on_ended(attempt(1), outcome());
         let first = said(&mut books);

@@ -24,8 +24,8 @@ use crate::wire::Task;
 /// What an attempt's thread tells the agent.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// Its process runs.
-    Started(Attempt),
+    /// Its process runs, and whether what it writes is seen at once.
+    Started(Attempt, bool),
     /// It printed something.
     Output(Attempt, Stream, Bytes),
     /// Its command has ended by itself, and what it wrote waits for a word: commit or discard.
@@ -197,9 +197,9 @@ impl<'a> Reporter<'a> {
 }
 
 impl Witness for Reporter<'_> {
-    fn on_start(&mut self) {
+    fn on_start(&mut self, in_place: bool) {
         if !std::mem::replace(&mut self.has_started, true) {
-            let _ = self.events.blocking_send(Event::Started(self.attempt));
+            let _ = self.events.blocking_send(Event::Started(self.attempt, in_place));
         }
     }
 

@@ -207,6 +207,7 @@ async fn what_is_mounted_below_a_mount_later_on_is_seen() {
     }
     let mut story = Story::isolated().await;
     assert_eq!(story.run("echo isolated > first").await.code(), 0);
+    assert_eq!(story.session.in_place.len(), 0);
     let inner = Mounted::tmpfs(story.path("inner"));
     fs::write(inner.0.join("a.h"), "int a;\n").unwrap();
 
@@ -214,4 +215,5 @@ async fn what_is_mounted_below_a_mount_later_on_is_seen() {
 
     assert_eq!(ended.code(), 0, "{ended:?}");
     assert_eq!(story.read("out").as_deref(), Some("int a;\n"));
+    assert_eq!(story.session.in_place.len(), 1, "the server is told that what it writes is seen at once");
 }

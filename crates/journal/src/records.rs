@@ -162,6 +162,7 @@ variants! {
         16 WorkerDied { incarnation },
         17 AttemptDigested { worker, attempt, digest },
         18 WorkerResumed { worker },
+        19 AttemptInPlace { worker, attempt },
     }
 }
 

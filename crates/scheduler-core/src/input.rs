@@ -102,6 +102,14 @@ pub enum Input {
         /// Which.
         attempt: Attempt,
     },
+    /// An attempt has to work in place, though its worker isolates otherwise: what it writes is seen as it is written.
+    /// Comes right before the [`Input::AttemptStarted`].
+    AttemptInPlace {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        attempt: Attempt,
+    },
     /// An attempt that was assigned [`Commit::WhenPermitted`] has come to its end and waits for the permission to
     /// commit. Said again on every connection until it has it.
     AttemptReady {
@@ -194,7 +202,8 @@ pub struct WorkerFacts {
     pub only_user: Option<model::ids::UserId>,
     /// Its memory in bytes; 0 when unknown. More than [`MAX_MEMORY`] counts as that.
     pub memory: u64,
-    /// Whether nothing that its attempts write is seen by others before they commit.
+    /// Whether nothing that its attempts write is seen by others before they commit, but for those of which it says
+    /// otherwise ([`Input::AttemptInPlace`]).
     pub isolates: bool,
     /// How fast it says it is, until its jobs say more; `None` when it has not measured.
     pub speed: Option<Speed>,
@@ -214,6 +223,13 @@ pub const MAX_JOB_DIRS: usize = 16;
 pub const MAX_BATCH: u32 = 1_024;
 
 impl WorkerFacts {
+    /// Whether that needs no asking of each attempt: by the rights of root every command can be isolated, by those of a
+    /// user not what writes into files of others.
+    #[must_use]
+    pub(crate) const fn isolates_whatever_it_runs(&self) -> bool {
+        self.isolates && self.only_user.is_none()
+    }
+
     /// What of these claims is believed.
     #[must_use]
     pub(crate) fn within_reason(mut self) -> Self {

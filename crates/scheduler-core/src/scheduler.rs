@@ -186,6 +186,7 @@ impl Scheduler {
             Input::WorkerResumed { worker } => self.on_worker_resumed(worker),
             Input::WorkerGone { worker } => self.lose_worker(worker, out),
             Input::AttemptStarted { worker, attempt } => self.on_attempt_started(worker, attempt),
+            Input::AttemptInPlace { worker, attempt } => self.on_attempt_in_place(worker, attempt, out),
             Input::AttemptReady { worker, attempt } => self.on_attempt_ready(worker, attempt, out),
             Input::AttemptDigested { worker, attempt, digest } => self.on_attempt_digested(worker, attempt, digest),
             Input::AttemptEnded { worker, attempt, result } => self.on_attempt_ended(worker, attempt, result, out),

@@ -1,5 +1,5 @@
 //! Second attempts beside first ones that go on: who gets one, where, and how one of the two comes to commit. At no
-//! time may both.
+//! time may both. A first attempt that has to work in place gets none.
 //!
 //! A second attempt waits with its commit. It takes the first one's place when it is ready, or when the first has
 //! failed; it is permitted when no other attempt of the job that may commit is at any worker.
@@ -183,8 +183,28 @@ impl Scheduler {
         };
         let alone = self.holdings.of_job(first.job).count() == 1;
         let may_commit = !self.holdings.awaits_permission(hold.worker, first);
-        let isolated = self.isolates(hold.worker) && job.allows_second_attempt();
+        let isolated = self.is_isolated(first, hold) && job.allows_second_attempt();
         still && alone && may_commit && isolated && !self.stopping
+    }
+
+    /// Whether nothing that it writes is seen, as far as it is sure: one of which nobody has heard since it was sent may
+    /// have begun, and in place.
+    fn is_isolated(&self, attempt: Attempt, hold: Hold) -> bool {
+        let Some(worker) = self.workers.get(hold.worker) else { return false };
+        match hold.progress {
+            Progress::Started => worker.facts.isolates && !self.holdings.is_in_place(hold.worker, attempt),
+            Progress::Sent | Progress::Unsure => worker.facts.isolates_whatever_it_runs(),
+        }
+    }
+
+    /// What this attempt writes is seen as it is written, so nothing may read it or do the same beside it.
+    pub(crate) fn on_attempt_in_place(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
+        self.holdings.mark_in_place(worker, attempt);
+        let is_first = self.jobs.get(attempt.job).and_then(Job::hold).is_some_and(|hold| hold.is(worker, attempt));
+        if is_first && let Some(second) = self.seconds.remove(attempt.job) {
+            self.cancel_all_but(attempt.job, Some((attempt.number, worker)), out);
+            self.refresh_spare(second.worker);
+        }
     }
 
     fn may_make_another(&self) -> bool {

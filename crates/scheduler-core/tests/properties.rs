@@ -140,6 +140,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => worker_id().prop_map(|worker| Input::WorkerDraining { worker }),
         1 => worker_id().prop_map(|worker| Input::WorkerGone { worker }),
         5 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptStarted { worker, attempt }),
+        1 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptInPlace { worker, attempt }),
         3 => (worker_id(), attempt()).prop_map(|(worker, attempt)| Input::AttemptReady { worker, attempt }),
         8 => (worker_id(), attempt(), result())
             .prop_map(|(worker, attempt, result)| Input::AttemptEnded { worker, attempt, result }),

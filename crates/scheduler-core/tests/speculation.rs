@@ -323,6 +323,70 @@ fn both_workers_must_isolate() {
 }
 
 #[test]
+fn a_first_attempt_that_works_in_place_gets_no_second_however_long_it_takes() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    let (worker, attempt) = world.sent[&job];
+    world.tell(Input::AttemptInPlace { worker, attempt });
+    world.start(job);
+
+    world.pass(seconds(3_600));
+    world.disconnect("ash");
+
+    assert!(world.seconds.is_empty());
+    register(&mut world, worker, &[(attempt, Commit::WhenDone)]);
+    world.disconnect("ash");
+    assert!(world.seconds.is_empty(), "it is remembered when the worker comes back");
+}
+
+#[test]
+fn a_second_attempt_ends_when_its_first_is_heard_to_work_in_place() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    let first = world.sent[&job];
+    world.disconnect("ash");
+    let second = world.seconds[&job];
+    register(&mut world, first.0, &[(first.1, Commit::WhenDone)]);
+
+    let orders = world.tell(Input::AttemptInPlace { worker: first.0, attempt: first.1 });
+
+    assert_eq!(orders, [Action::Cancel { worker: second.0, attempt: second.1 }]);
+    ready(&mut world, second);
+    assert!(world.permitted.is_empty());
+    world.report(second.0, second.1, Err(AttemptFailure::Cancelled));
+    world.report(first.0, first.1, Ok(success()));
+    assert_eq!(world.answers_for(job), [Answer::Completed(1)]);
+}
+
+#[test]
+fn an_attempt_that_may_have_begun_in_place_unheard_gets_no_second() {
+    let mut world = World::configured(Config { prefetch: 0, ..Config::default() }, []);
+    let users = |facts: &mut scheduler_core::WorkerFacts| {
+        (facts.isolates, facts.only_user) = (true, Some(world::facts_of_a_job().user));
+    };
+    world.join_with("ash", users);
+    let job = straggler(&mut world);
+    world.join_with("birch", |facts| facts.isolates = true);
+
+    world.disconnect("ash");
+    assert!(world.seconds.is_empty(), "a user's worker cannot isolate every command, and has not said");
+    let (worker, attempt) = world.sent[&job];
+    world.tell(Input::WorkerRegistered {
+        worker,
+        facts: {
+            let mut facts = facts_of_a_worker(1);
+            users(&mut facts);
+            facts
+        },
+        holding: vec![attempt.into()],
+    });
+    world.start(job);
+    world.disconnect("ash");
+
+    assert_eq!(world.seconds[&job].0, world.id("birch"));
+}
+
+#[test]
 fn what_waits_goes_before_second_attempts() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);
     let job = straggler(&mut world);

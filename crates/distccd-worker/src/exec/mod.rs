@@ -99,8 +99,8 @@ pub struct Work {
 
 /// What an attempt's thread is told of while its command runs.
 pub trait Witness {
-    /// The command runs.
-    fn on_start(&mut self);
+    /// The command runs; whether it works in place.
+    fn on_start(&mut self, in_place: bool);
     /// It printed something; answers whether anybody still wants more.
     fn on_output(&mut self, stream: Stream, data: Bytes) -> bool;
     /// It has failed, and what it wrote is not published yet; it said that last on standard error. Whether it is to be
@@ -359,7 +359,7 @@ impl Running {
                 match receive_reply(&self.conversation) {
                     Ok(Reply::Started) => {
                         has_started = true;
-                        witness.on_start();
+                        witness.on_start(!self.publishes);
                     }
                     Ok(Reply::Ended(ended)) => return Ok(ended),
                     Ok(Reply::Failed(failure)) => return Err(failure),

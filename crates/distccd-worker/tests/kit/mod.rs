@@ -41,6 +41,8 @@ pub struct Session {
     pub reports: Vec<v1::DirectoryReport>,
     /// Attempts that were said to have started.
     pub begun: Vec<v1::AttemptRef>,
+    /// Those of them that were said to work in place.
+    pub in_place: Vec<v1::AttemptRef>,
 }
 
 type Sent = Result<v1::WorkerOrder, Status>;
@@ -108,6 +110,7 @@ impl Server {
             heartbeats: Vec::new(),
             reports: Vec::new(),
             begun: Vec::new(),
+            in_place: Vec::new(),
         }
     }
 
@@ -161,6 +164,7 @@ impl Session {
                 message => {
                     if let Message::Started(started) = &message {
                         self.begun.extend_from_slice(&started.attempts);
+                        self.in_place.extend_from_slice(&started.in_place);
                     }
                     return Some(message);
                 }

@@ -17,6 +17,8 @@ struct Note {
     live: Live,
     /// A Cancel was ordered.
     cancelled: bool,
+    /// What it writes is seen as it is written, though its worker isolates.
+    in_place: bool,
     /// Whether it may commit when it is done, as far as it was told.
     commit: Commit,
     /// Bytes reserved for it.
@@ -91,7 +93,7 @@ impl Holdings {
     /// The attempt is at the worker, where so many bytes are reserved for it and it writes into that directory.
     pub(crate) fn add(&mut self, worker: WorkerId, attempt: Attempt, commit: Commit, memory: u64, dir: Option<DirKey>) {
         let live = (attempt.number, worker);
-        let note = Note { live, cancelled: false, commit, memory, dir };
+        let note = Note { live, cancelled: false, in_place: false, commit, memory, dir };
         match self.by_job.get_mut(attempt.job) {
             Some(notes) => {
                 if !notes.add(note) {
@@ -156,6 +158,18 @@ impl Holdings {
         let notes = self.by_job.get_mut(attempt.job);
         let note = notes.and_then(|notes| notes.get_mut((attempt.number, worker)));
         note.is_some_and(|note| !core::mem::replace(&mut note.cancelled, true))
+    }
+
+    /// Notes that this attempt works in place.
+    pub(crate) fn mark_in_place(&mut self, worker: WorkerId, attempt: Attempt) {
+        let notes = self.by_job.get_mut(attempt.job);
+        if let Some(note) = notes.and_then(|notes| notes.get_mut((attempt.number, worker))) {
+            note.in_place = true;
+        }
+    }
+
+    pub(crate) fn is_in_place(&self, worker: WorkerId, attempt: Attempt) -> bool {
+        self.note(worker, attempt).is_some_and(|note| note.in_place)
     }
 
     /// What the attempt has been told of its commit.

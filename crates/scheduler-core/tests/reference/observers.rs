@@ -1,6 +1,6 @@
 //! What whoever sees inputs and orders only can hold the scheduler to, whatever is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::ids::{Attempt, JobId, WorkerId};
 use scheduler_core::{Action, ClientId, Commit, Input};
@@ -42,6 +42,7 @@ pub(crate) struct Executing {
     at: BTreeMap<(WorkerId, Attempt), Commit>,
     /// Whether each isolates.
     registered: BTreeMap<WorkerId, bool>,
+    in_place: BTreeSet<(WorkerId, Attempt)>,
 }
 
 impl Executing {
@@ -50,11 +51,17 @@ impl Executing {
             Input::WorkerRegistered { worker, holding, facts } => {
                 self.registered.insert(*worker, facts.isolates);
                 self.at.retain(|(at, _), _| at != worker);
+                let named = |live: &Attempt| holding.iter().any(|held| held.attempt == *live);
+                self.in_place.retain(|(at, live)| at != worker || named(live));
                 // The last word on an attempt that is named twice.
                 self.at.extend(holding.iter().map(|held| ((*worker, held.attempt), held.commit)));
             }
             Input::AttemptEnded { worker, attempt, .. } => {
                 self.at.remove(&(*worker, *attempt));
+                self.in_place.remove(&(*worker, *attempt));
+            }
+            Input::AttemptInPlace { worker, attempt } if self.at.contains_key(&(*worker, *attempt)) => {
+                self.in_place.insert((*worker, *attempt));
             }
             _ => {}
         }
@@ -74,6 +81,7 @@ impl Executing {
 
     fn on_lost(&mut self, worker: WorkerId) {
         self.at.retain(|(at, _), _| *at != worker);
+        self.in_place.retain(|(at, _)| *at != worker);
         self.registered.remove(&worker);
     }
 
@@ -89,6 +97,8 @@ impl Executing {
             assert_eq!(others.len(), 1, "{attempt} is the second of {others:?}");
             let isolated = others.iter().chain([&worker]).all(|worker| self.registered[worker]);
             assert!(isolated, "{attempt} is a second attempt, and one of the two can be seen before it commits");
+            let mut seen = self.in_place.iter().filter(|(_, live)| live.job == attempt.job);
+            assert_eq!(seen.next(), None, "{attempt} is the second of one that works in place");
         } else {
             assert_eq!(others, [], "{attempt} was assigned while another may be executing");
         }
