@@ -109,6 +109,10 @@ pub fn workers(status: &Status, format: Format) -> String {
         if let Some(off) = clock_trouble(worker) {
             let _ = writeln!(troubles, "{}: {off}", worker.name);
         }
+        if worker.lost_slots > 0 {
+            let lost = worker.lost_slots;
+            let _ = writeln!(troubles, "{}: {lost} more slots are lost to what survives SIGKILL there", worker.name);
+        }
         for difference in &worker.differences {
             let _ = writeln!(troubles, "{}: {}", worker.name, difference.text);
         }
@@ -146,7 +150,7 @@ fn worker_json(worker: &WorkerStatus) -> Value {
     });
     json!({
         "id": worker.id, "name": worker.name, "host": worker.host, "software": worker.software,
-        "state": worker.state, "slots": worker.slots, "held": worker.held, "linking": worker.linking,
+        "state": worker.state, "slots": worker.slots, "lost_slots": worker.lost_slots, "held": worker.held, "linking": worker.linking,
         "warm_dirs": worker.warm_dirs, "speed": worker.speed, "pace": worker.pace, "clock_skew_s": worker.clock_skew_us as f64 / 1e6,
         "differences": worker.differences.iter().map(|difference| &difference.text).collect::<Vec<_>>(),
         "done": worker.done.iter().map(|count| count.outcomes).sum::<u64>(),
@@ -252,7 +256,7 @@ mod tests {
             held: 1,
             ..Default::default()
         };
-        let birch = WorkerStatus { mounts: vec![bad], speed: 1_040, pace: 980, ..worker("birch", "up") };
+        let birch = WorkerStatus { mounts: vec![bad], speed: 1_040, pace: 980, lost_slots: 2, ..worker("birch", "up") };
         let slow = Visibility {
             mount: "/shared".into(),
             filesystem: "nfs4".to_owned(),
@@ -278,7 +282,8 @@ mod tests {
             Some(row.split_whitespace().skip(6).take(2).collect::<Vec<_>>().join(" "))
         };
         assert_eq!((figures("ash"), figures("birch")), (Some("- -".to_owned()), Some("1040 980".to_owned())), "{text}");
-        assert!(text.ends_with("birch: no jobs of /shared: it is mounted read-only\n"), "{text}");
+        assert!(text.contains("birch: no jobs of /shared: it is mounted read-only\n"), "{text}");
+        assert!(text.ends_with("birch: 2 more slots are lost to what survives SIGKILL there\n"), "{text}");
     }
 
     #[test]

@@ -464,6 +464,10 @@ impl Dispatch {
             linking = register.linking,
             "worker joined"
         );
+        if register.lost_slots > 0 {
+            let lost = register.lost_slots;
+            tracing::warn!(worker = worker.number(), name, lost, "something there survives SIGKILL, and holds slots");
+        }
         for refused in mount_check::refused(register) {
             let mount = String::from_utf8_lossy(&refused.path).into_owned();
             tracing::warn!(worker = worker.number(), name, mount, "no jobs of this mount: it {}", refused.problem);
@@ -657,6 +661,7 @@ impl Dispatch {
                 name: worker.name.clone(),
                 state: state_name(seen.state).to_owned(),
                 slots: seen.slots,
+                lost_slots: worker.register.lost_slots,
                 held: seen.held,
                 done: done.map(|(&kind, &outcomes)| v1::KindCount { kind, outcomes }).collect(),
                 toolchains: worker.register.toolchains.iter().map(toolchains::listed).collect(),

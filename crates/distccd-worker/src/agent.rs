@@ -83,7 +83,7 @@ pub(crate) struct Agent {
     /// Slots in use, by attempts whose thread has not said its last word; also those that the books have forgotten.
     busy: usize,
     /// Slots that something holds which no signal ends.
-    lost: usize,
+    lost: u32,
     up: Option<Up>,
     /// What goes out before anything of the books.
     first: VecDeque<Message>,
@@ -190,7 +190,7 @@ impl Agent {
             LinkEvent::Connected { server, outgoing, hang_up } => {
                 self.note_server(server);
                 let draining = self.takes_nothing();
-                let register = self.registration.message(&self.config, &self.books, draining);
+                let register = self.registration.message(&self.config, &self.books, draining, self.lost);
                 self.lease.on_register_sent(Moment::now());
                 self.first = [Message::Register(register)].into();
                 self.up = Some(Up { outgoing, hang_up, welcome: None });
@@ -307,7 +307,7 @@ impl Agent {
 
     /// Starts what waits while there are slots.
     fn fill_slots(&mut self) {
-        while self.busy + self.lost < self.config.slots as usize
+        while self.busy < self.usable_slots()
             && let Some((attempt, task)) = self.books.next_waiting()
         {
             self.warmth.touch(&task.dirs);
@@ -364,6 +364,7 @@ impl Agent {
                 if slot == Slot::Lost {
                     self.lost += 1;
                     tracing::error!(%attempt, lost = self.lost, "something of it survives SIGKILL: its slot is lost");
+                    self.register_again();
                 }
                 log_end(attempt, &result);
                 self.books.on_ended(attempt, result);
@@ -371,6 +372,7 @@ impl Agent {
             Event::Recovered => {
                 self.lost -= 1;
                 tracing::info!(lost = self.lost, "a lost slot is back");
+                self.register_again();
             }
         }
     }
@@ -465,6 +467,7 @@ impl Agent {
         }
     }
 
+    /// Says anew what travels with the registration: mounts, toolchains, how many slots there are.
     fn register_again(&self) {
         if let Some(up) = &self.up {
             up.hang_up.cancel();
@@ -472,7 +475,11 @@ impl Agent {
     }
 
     const fn takes_nothing(&self) -> bool {
-        self.resting || !matches!(self.drain, Drain::No)
+        self.resting || !matches!(self.drain, Drain::No) || self.usable_slots() == 0
+    }
+
+    const fn usable_slots(&self) -> usize {
+        self.config.slots.saturating_sub(self.lost) as usize
     }
 
     /// An operator's word, by the server: end when all is done, as on SIGTERM; or only take nothing more; or take it back.

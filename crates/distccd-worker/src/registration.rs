@@ -81,12 +81,14 @@ impl Registration {
         Arc::clone(&self.toolchains)
     }
 
-    pub(crate) fn message(&self, config: &Config, books: &Books, draining: bool) -> v1::Register {
+    /// `lost` of the configured slots cannot be used.
+    pub(crate) fn message(&self, config: &Config, books: &Books, draining: bool, lost: u32) -> v1::Register {
         let us = rustix::process::geteuid();
         v1::Register {
             hello: Some(hello(SOFTWARE, *self.incarnation.as_bytes(), &self.host.name)),
             name: config.name.clone(),
-            slots: config.slots,
+            slots: config.slots.saturating_sub(lost),
+            lost_slots: lost,
             linking: config.linking,
             toolchains: self.toolchains.iter().map(toolchain).collect(),
             mounts: self.mounts.iter().filter(|view| view.is_sound()).map(|view| bytes_of(view.path())).collect(),

@@ -18,7 +18,7 @@ pub struct Story {
     pub mount: tempfile::TempDir,
     pub session: Session,
     pub worker: Worker,
-    _server: Server,
+    pub server: Server,
 }
 
 impl Story {
@@ -42,7 +42,7 @@ impl Story {
             change(config);
         });
         let session = server.registered().await;
-        Self { mount, session, worker, _server: server }
+        Self { mount, session, worker, server }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
