@@ -8,10 +8,19 @@
 //! we sent it <= server received it,  so  sent + 4/5 L <= received + L - 1/5 L
 //! ```
 //!
-//! Our last attempt is therefore dead at least `L/5` before the server may give it away, whatever the network did in
-//! between: a heartbeat that was received and whose acknowledgement was lost only makes the server wait longer. The
-//! fifth pays for clock rates that differ, for this process being scheduled late, and for SIGKILL taking effect. Both
-//! clocks are monotonic and never compared with each other.
+//! whatever the network did in between: a heartbeat that was received and whose acknowledgement was lost only makes the
+//! server wait longer. Both clocks are monotonic and never compared with each other, so they may show anything; but they
+//! have to go about equally fast. The allowance is a twentieth each: our clock may be 5 % slow and the server's 5 % fast
+//! (a hundred times what NTP slews by). Then, in time as it is, with `k` for our being scheduled late and SIGKILL's taking
+//! effect,
+//!
+//! ```text
+//! dead by  sent + (4/5 L) / 0.95 + k  =  sent + 0.842 L + k        given away at  received + L / 1.05  =  received + 0.952 L
+//! ```
+//!
+//! which leaves `k` a tenth of the lease: half a second of the default. `scheduler-sim` lives at the edges of this: clocks
+//! 5 % wrong, killing that takes a tenth of a lease, and daemons, hosts and the server stopped between any two steps; and a
+//! worker that took the whole lease, or a keeper without the timer below, is found out there (`tests/planted.rs`).
 //!
 //! A worker that is stopped keeps no lease and kills nothing. So the same deadline also stands on the `lease_page`, on
 //! `CLOCK_BOOTTIME`, which goes on while a machine sleeps and counts from the same sending; every keeper has a timer of

@@ -12,6 +12,7 @@ use scheduler_core::{Action, AuditRate, ClientId, Config, Input, Scheduler, Snap
 use crate::checks::audits::Audits;
 use crate::checks::ledger::Ledger;
 use crate::checks::waiting::Waiting;
+use crate::clock::Clock;
 use crate::fake_launcher::MAX_BATCH;
 use crate::messages::{Answer, LauncherSays, Message, Order, WorkerSays};
 use crate::network::LinkId;
@@ -31,6 +32,8 @@ pub(crate) struct Habits {
     pub(crate) recorded: bool,
     /// Its scheduler checks its own books after each step.
     pub(crate) checks_itself: bool,
+    /// Its own time.
+    pub(crate) clock: Clock,
 }
 
 /// A running server.
@@ -42,7 +45,7 @@ pub(crate) struct Driver {
     /// Workers whose death was told while their links were still there.
     dead: BTreeSet<WorkerId>,
     scheduler: Scheduler,
-    started: Timestamp,
+    clock: Clock,
     numbers: BTreeMap<Incarnation, WorkerId>,
     hosts: BTreeMap<usize, WorkerId>,
     links: BTreeMap<WorkerId, LinkId>,
@@ -76,7 +79,7 @@ impl Driver {
             roster,
             dead: BTreeSet::new(),
             scheduler,
-            started: now,
+            clock: habits.clock,
             numbers: BTreeMap::new(),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -96,8 +99,7 @@ impl Driver {
 
     /// When the driver wants to be woken, on the world's clock.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let deadline = self.scheduler.next_deadline()?;
-        Some(Timestamp::from_micros(self.started.as_micros().saturating_add(deadline.as_micros())))
+        Some(self.clock.when(self.scheduler.next_deadline()?))
     }
 
     pub(crate) fn wake(&mut self, now: Timestamp) -> Vec<Wish> {
@@ -264,7 +266,7 @@ impl Driver {
     }
 
     fn own_time(&self, now: Timestamp) -> Timestamp {
-        Timestamp::from_micros(now.as_micros() - self.started.as_micros())
+        self.clock.at(now)
     }
 
     fn feed(&mut self, now: Timestamp, input: Input) -> Vec<Wish> {

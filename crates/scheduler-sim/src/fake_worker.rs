@@ -16,6 +16,15 @@ use crate::messages::{Ending, Order, WorkerSays};
 use crate::network::LinkId;
 use crate::rng::Rng;
 
+/// A bug of workers' that worlds have to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// Keepers look at the lease and then publish, and nothing holds them when they are stopped in between.
+    NoFence,
+    /// Attempts are killed when the lease is over by the worker's own clock, and not before.
+    WholeLease,
+}
+
 /// What a worker asks the world to do for it.
 #[derive(Debug)]
 pub(crate) enum Effect {
@@ -32,10 +41,13 @@ pub(crate) enum WorkerTimer {
     Finished(Attempt),
     /// The processes of this attempt are dead.
     Killed(Attempt),
+    /// The keeper of this attempt comes to the moment in which what it wrote appears.
+    Publishes(Attempt),
 }
 
 /// What a worker's methods see of the world.
 pub(crate) struct Surroundings<'a> {
+    /// By the host's own clock.
     pub(crate) now: Timestamp,
     pub(crate) lease: Duration,
     pub(crate) rng: &'a mut Rng,
@@ -46,6 +58,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) faulty: bool,
     /// Whether this one fails all of them, at once.
     pub(crate) is_black_hole: bool,
+    /// Chance for what takes time between two steps of a commit; without it, nothing does.
+    pub(crate) hesitation: Option<&'a mut Rng>,
+    pub(crate) plant: Option<Plant>,
     pub(crate) effects: Vec<Effect>,
 }
 
@@ -65,7 +80,11 @@ enum Phase {
     Executing,
     /// It is done, and waits for the permission to commit.
     Ready,
+    /// The agent has looked at the lease, and told its keeper to publish what it wrote.
+    Committing,
     Dying,
+    /// It stands still with its whole host, and its lease is over: when it goes on it ends before anything else.
+    Fenced,
 }
 
 /// One run of the worker daemon on a host.
@@ -82,6 +101,10 @@ pub(crate) struct FakeWorker {
     unpermitted: BTreeSet<Attempt>,
     /// Of these, those that never will be.
     shadows: BTreeSet<Attempt>,
+    /// What commands came to whose commit is under way.
+    committing: BTreeMap<Attempt, Outcome>,
+    /// The daemon stands still, and perhaps all else on its host.
+    is_stopped: bool,
     /// It knows no shadows, and takes them for second attempts.
     is_old: bool,
     ended: BTreeMap<Attempt, Ending>,
@@ -103,6 +126,8 @@ impl FakeWorker {
             running: BTreeMap::new(),
             unpermitted: BTreeSet::new(),
             shadows: BTreeSet::new(),
+            committing: BTreeMap::new(),
+            is_stopped: false,
             is_old: host == 1,
             ended: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
@@ -169,17 +194,23 @@ impl FakeWorker {
             WorkerTimer::LeaseOver => {} // Renewed meanwhile, with a later deadline of its own.
             WorkerTimer::Finished(attempt) if self.running.get(&attempt) == Some(&Phase::Executing) => {
                 let ending = how_it_ends(world);
-                if ending.is_ok() && !self.shadows.contains(&attempt) && self.unpermitted.contains(&attempt) {
-                    self.running.insert(attempt, Phase::Ready);
-                    world.say(WorkerSays::Ready(attempt));
-                } else {
-                    self.stop(attempt, ending, world);
+                match ending {
+                    Ok(_) if !self.shadows.contains(&attempt) && self.unpermitted.contains(&attempt) => {
+                        self.running.insert(attempt, Phase::Ready);
+                        world.say(WorkerSays::Ready(attempt));
+                    }
+                    Ok(outcome) if !self.shadows.contains(&attempt) => self.commit(attempt, outcome, world),
+                    ending => self.stop(attempt, ending, world),
                 }
+            }
+            WorkerTimer::Publishes(attempt) if self.running.get(&attempt) == Some(&Phase::Committing) => {
+                self.publish(attempt, world);
             }
             WorkerTimer::Killed(attempt) if self.running.contains_key(&attempt) => {
                 self.stop(attempt, Err(AttemptFailure::Cancelled), world);
             }
-            WorkerTimer::Finished(_) | WorkerTimer::Killed(_) => {} // It ended the other way before.
+            // It ended the other way before.
+            WorkerTimer::Finished(_) | WorkerTimer::Killed(_) | WorkerTimer::Publishes(_) => {}
         }
     }
 
@@ -201,7 +232,8 @@ impl FakeWorker {
 
     fn on_heard(&mut self, sequence: u64, world: &mut Surroundings<'_>) {
         let Some(sent) = self.heartbeats.remove(&sequence) else { return };
-        let until = sent + world.lease * 4 / 5;
+        let holds_for = if world.plant == Some(Plant::WholeLease) { world.lease } else { world.lease * 4 / 5 };
+        let until = sent + holds_for;
         if until > self.lease_until {
             self.lease_until = until;
             world.after(until.since(world.now), WorkerTimer::LeaseOver);
@@ -228,12 +260,12 @@ impl FakeWorker {
             return; // It has ended, or been told before.
         }
         match self.running.get(&attempt) {
-            None | Some(Phase::Dying) => {}
+            None | Some(Phase::Dying | Phase::Fenced | Phase::Committing) => {}
             Some(Phase::Executing) => world.checks.executions.on_permitted(attempt),
             Some(Phase::Ready) => {
                 world.checks.executions.on_permitted(attempt);
                 let exit = ExitStatus::Code(0);
-                self.stop(attempt, Ok(Outcome { exit, usage: ResourceUsage::default() }), world);
+                self.commit(attempt, Outcome { exit, usage: ResourceUsage::default() }, world);
             }
         }
     }
@@ -241,9 +273,67 @@ impl FakeWorker {
     fn on_cancel(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
         if self.unqueue(attempt) {
             self.end(attempt, Err(AttemptFailure::Cancelled), world);
-        } else if self.running.contains_key(&attempt) {
+        } else if self.running.get(&attempt).is_some_and(|phase| *phase != Phase::Committing) {
+            // What is being published is a matter of a moment, and the lease's.
             self.kill(attempt, world);
         }
+    }
+
+    /// The agent's word, under a live lease; the keeper's steps come after it.
+    fn commit(&mut self, attempt: Attempt, outcome: Outcome, world: &mut Surroundings<'_>) {
+        if !self.facts.isolates || world.hesitation.is_none() {
+            return self.stop(attempt, Ok(outcome), world);
+        }
+        if world.now >= self.lease_until {
+            return self.stop(attempt, Err(AttemptFailure::Cancelled), world);
+        }
+        self.running.insert(attempt, Phase::Committing);
+        self.committing.insert(attempt, outcome);
+        let time = world.hesitation.as_mut().map_or(Duration::ZERO, |chance| chance.millis(0, 300));
+        world.after(time, WorkerTimer::Publishes(attempt));
+    }
+
+    /// The one step by which others see it. The keeper's timer lets it not come to that when the lease is over.
+    fn publish(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
+        let Some(outcome) = self.committing.remove(&attempt) else { return };
+        if world.now >= self.lease_until && world.plant != Some(Plant::NoFence) {
+            return self.stop(attempt, Err(AttemptFailure::Cancelled), world);
+        }
+        world.checks.executions.on_published(self.host, attempt);
+        self.stop(attempt, Ok(outcome), world);
+    }
+
+    /// The daemon stops, or all that runs on its host does.
+    pub(crate) fn stand_still(&mut self) {
+        self.is_stopped = true;
+    }
+
+    /// The lease is over while the daemon stands still. Each keeper has a timer of its own: one that runs ends its command,
+    /// and one that stands still too will do nothing else when it goes on.
+    pub(crate) fn on_fence(&mut self, with_its_host: bool, world: &mut Surroundings<'_>) {
+        if world.now < self.lease_until {
+            return;
+        }
+        for attempt in self.running() {
+            match with_its_host {
+                false => self.kill(attempt, world),
+                true if world.plant == Some(Plant::NoFence) => {}
+                true => {
+                    self.running.insert(attempt, Phase::Fenced);
+                    world.checks.executions.on_fenced(self.host, attempt);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn go_on(&mut self, world: &mut Surroundings<'_>) {
+        self.is_stopped = false;
+        for attempt in self.running() {
+            if self.running[&attempt] == Phase::Fenced {
+                self.stop(attempt, Err(AttemptFailure::Cancelled), world);
+            }
+        }
+        self.start_what_fits(world);
     }
 
     fn on_heartbeat_due(&mut self, world: &mut Surroundings<'_>) {
@@ -275,6 +365,9 @@ impl FakeWorker {
     }
 
     fn start_what_fits(&mut self, world: &mut Surroundings<'_>) {
+        if self.is_stopped {
+            return;
+        }
         while self.running.len() < self.facts.slots as usize && world.now < self.lease_until {
             let Some(attempt) = self.waiting.pop_front() else { return };
             if world.is_black_hole {
@@ -305,6 +398,7 @@ impl FakeWorker {
 
     fn stop(&mut self, attempt: Attempt, ending: Ending, world: &mut Surroundings<'_>) {
         self.running.remove(&attempt);
+        self.committing.remove(&attempt);
         world.checks.executions.on_ended(self.host, attempt, ending.is_ok() && !self.shadows.contains(&attempt));
         self.end(attempt, ending, world);
         self.start_what_fits(world);

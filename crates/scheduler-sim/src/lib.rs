@@ -5,11 +5,14 @@
 //! workers crash, drain, or are cut off without anybody's being told, launchers die, change their minds and ask
 //! again, the server dies or stops and another takes over with empty books, and with or without a roster of the workers
 //! to wait for; guardians of crashed workers tell their deaths, or do not; some hosts fail all they are given,
-//! or flap, and some reports arrive a second time, late and out of order. Then everything heals, and every job that
+//! or flap, and some reports arrive a second time, late and out of order. In the worlds of even seeds every clock goes a
+//! little wrong, and daemons, whole hosts and the server stand still, for any time and between any two steps, also between
+//! a keeper's look at the lease and its publishing. Then everything heals, and every job that
 //! is still wanted must be answered. All the while independent checks watch:
 //! - no two attempts of a job *execute* at once that may both be seen to write, as the fake workers really run them: a
 //!   second one runs only beside a first, both isolated, and waits with its commit until the first is dead; none that
 //!   may commit executes after the launcher was answered; what cannot be repeated starts once;
+//! - what an attempt wrote appears only while no other may write, and its launcher waits for it;
 //! - second attempts take idle slots only, and are not more than their share;
 //! - no worker runs more than its slots, is sent more than its slots and prefetch, or is sent anything while it
 //!   drains or is not connected;
@@ -25,6 +28,7 @@
 //! The same seed is the same world. `sim --seed N` runs one again; a failure prints how.
 
 mod checks;
+mod clock;
 mod driver;
 mod fake_launcher;
 mod fake_worker;
@@ -41,6 +45,7 @@ mod world;
 use std::cell::Cell;
 use std::sync::Once;
 
+pub use fake_worker::Plant;
 pub use world::Report;
 
 thread_local! {
@@ -84,6 +89,16 @@ pub struct Manner {
 #[must_use]
 pub fn run_as(seed: u64, manner: Manner) -> Report {
     live_through(seed, |world| world.manner = manner).0
+}
+
+/// Lives through the world of this seed, whose workers have a bug. Of every other world clocks drift and daemons stand still:
+/// the even ones.
+///
+/// # Panics
+/// As [`run`], and in some worlds it must.
+#[must_use]
+pub fn run_planted(seed: u64, plant: Plant) -> Report {
+    live_through(seed, |world| world.plant = Some(plant)).0
 }
 
 fn live_through(seed: u64, change: impl FnOnce(&mut world::World)) -> (Report, Vec<Vec<u8>>) {

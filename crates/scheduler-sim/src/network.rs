@@ -74,6 +74,11 @@ impl Network {
         self.links.iter().filter(|(_, link)| link.peer == peer).map(|(&id, _)| id).collect()
     }
 
+    /// Who is at the other end of a link that has not broken.
+    pub(crate) fn peer(&self, id: LinkId) -> Option<Peer> {
+        self.links.get(&id).map(|link| link.peer)
+    }
+
     /// The peer that has to be told, if the link was there.
     pub(crate) fn break_link(&mut self, id: LinkId) -> Option<Peer> {
         self.links.remove(&id).map(|link| link.peer)

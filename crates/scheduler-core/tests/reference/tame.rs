@@ -149,6 +149,7 @@ fn absorb(reference: &mut Model, input: &Input) {
         | Input::Roster { .. }
         | Input::RosterDoubted
         | Input::WorkerDied { .. }
+        | Input::AttemptInPlace { .. }
         | Input::AttemptReady { .. }
         | Input::AttemptDigested { .. }
         | Input::Wake => {}

@@ -56,6 +56,24 @@ impl Executions {
         Self::check_commits(running);
     }
 
+    /// What it wrote appears: the moment that leases are about.
+    pub(crate) fn on_published(&self, host: usize, attempt: Attempt) {
+        assert!(!self.settled.contains(&attempt.job), "{attempt} is published though its launcher was answered");
+        let running = self.running.get(&attempt.job).map_or(&[][..], Vec::as_slice);
+        let publishes = running.iter().find(|it| (it.host, it.attempt) == (host, attempt));
+        assert!(publishes.is_some_and(|it| it.may_commit), "{attempt} is published and may not: {running:?}");
+        Self::check_commits(running);
+    }
+
+    /// It stands still, and will execute nothing of its own when it goes on.
+    pub(crate) fn on_fenced(&mut self, host: usize, attempt: Attempt) {
+        let running = self.running.entry(attempt.job).or_default();
+        let fenced = running.iter_mut().find(|it| (it.host, it.attempt) == (host, attempt));
+        let Some(fenced) = fenced else { panic!("the simulation fences {attempt}, which does not run") };
+        assert!(fenced.isolated, "{attempt} works in place and stands still");
+        fenced.may_commit = false;
+    }
+
     /// It ends, whyever.
     pub(crate) fn on_ended(&mut self, host: usize, attempt: Attempt, completed: bool) {
         let running = self.running.entry(attempt.job).or_default();

@@ -11,6 +11,7 @@ use scheduler_core::{Config, WorkerFacts};
 use super::{Character, Event, Host, World};
 use crate::Manner;
 use crate::checks::Checks;
+use crate::clock::Clock;
 use crate::fake_launcher::FakeLauncher;
 use crate::network::{Network, Peer};
 use crate::rng::Rng;
@@ -26,6 +27,10 @@ impl World {
         let mut world = Self {
             rng,
             fates: Rng::new(!seed),
+            stops: Rng::new(seed.rotate_left(32)),
+            has_stops: seed.is_multiple_of(2),
+            server_stops_until: None,
+            plant: None,
             now: Timestamp::ZERO,
             agenda: BTreeMap::new(),
             events: 0,
@@ -66,6 +71,9 @@ impl World {
         }
         let (first, quiet) = (self.rng.millis(500, 3_000), self.rng.millis(5_000, 25_000));
         self.after(first, Event::SomethingGoesWrong);
+        if self.has_stops {
+            self.after(first, Event::SomebodyStops);
+        }
         self.after(quiet, Event::EverythingHeals);
     }
 }
@@ -108,5 +116,5 @@ fn some_host(rng: &mut Rng) -> Host {
         7..=12 => Character::Flapping,
         _ => Character::Sound,
     };
-    Host { facts, character, run: 0, worker: None }
+    Host { facts, character, run: 0, worker: None, clock: Clock::default(), stop: None }
 }

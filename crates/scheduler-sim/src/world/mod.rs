@@ -4,6 +4,7 @@
 mod making;
 mod people;
 mod server;
+mod stops;
 mod trouble;
 mod wiring;
 
@@ -16,13 +17,15 @@ use scheduler_core::{Config, WorkerFacts};
 
 use crate::Manner;
 use crate::checks::Checks;
+use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::fake_launcher::FakeLauncher;
-use crate::fake_worker::{FakeWorker, WorkerTimer};
-use crate::messages::Message;
+use crate::fake_worker::{FakeWorker, Plant, WorkerTimer};
+use crate::messages::{Message, WorkerSays};
 use crate::network::{LinkId, Network, Peer};
 use crate::rng::Rng;
 use crate::roster::Roster;
+use stops::Stop;
 
 /// How long everything may take to come to an end once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -43,6 +46,17 @@ enum Event {
         run: u64,
         timer: WorkerTimer,
     },
+    /// A daemon that stood still says what happened meanwhile.
+    Speaks {
+        host: usize,
+        link: LinkId,
+        what: WorkerSays,
+    },
+    /// Somebody is stopped for a while.
+    SomebodyStops,
+    /// What stood still until now goes on.
+    GoesOn(Stop),
+    ServerGoesOn,
     /// A dead daemon's spawner has killed what it left.
     Guardian {
         host: usize,
@@ -85,6 +99,8 @@ struct Host {
     /// Which run of the daemon this is, or was.
     run: u64,
     worker: Option<FakeWorker>,
+    clock: Clock,
+    stop: Option<Stop>,
 }
 
 /// What became of a world.
@@ -111,6 +127,12 @@ pub(crate) struct World {
     rng: Rng,
     /// Chance of its own for what was added later: what happened in a world before still does.
     fates: Rng,
+    /// The same for clocks that drift and what stands still, which every other world has.
+    stops: Rng,
+    has_stops: bool,
+    server_stops_until: Option<Timestamp>,
+    /// Workers have that bug.
+    pub(crate) plant: Option<Plant>,
     now: Timestamp,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     events: u64,
@@ -152,6 +174,7 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        let Some(event) = self.unless_it_stands_still(event) else { return };
         match event {
             Event::Arrival(link, message) => self.on_arrival(link, message),
             Event::ServerLosesLink(link, peer) => self.on_server_loses_link(link, peer),
@@ -161,6 +184,10 @@ impl World {
                     self.with_worker(host, |worker, world| worker.on_timer(timer, world));
                 }
             }
+            Event::Speaks { host, link, what } => self.on_speaks(host, link, what),
+            Event::SomebodyStops => self.on_somebody_stops(),
+            Event::GoesOn(stop) => self.on_goes_on(stop),
+            Event::ServerGoesOn => self.on_server_goes_on(),
             Event::Guardian { host, left, incarnation } => self.on_guardian(host, left, incarnation),
             Event::Obituary { incarnation, tries } => self.on_obituary(incarnation, tries),
             Event::WorkerComesUp(host) => self.on_worker_comes_up(host),

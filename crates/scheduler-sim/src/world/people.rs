@@ -11,25 +11,33 @@ use crate::network::Peer;
 
 impl World {
     pub(super) fn with_worker(&mut self, host: usize, act: impl FnOnce(&mut FakeWorker, &mut Surroundings<'_>)) {
-        let Host { worker, character, run, .. } = &mut self.hosts[host];
-        let (Some(worker), character, run) = (worker, *character, *run) else { return };
+        let Host { worker, character, run, clock, .. } = &mut self.hosts[host];
+        let (Some(worker), character, run, clock) = (worker, *character, *run, *clock) else { return };
+        let now = clock.at(self.now);
         let mut surroundings = Surroundings {
-            now: self.now,
+            now,
             lease: self.config.lease,
             rng: &mut self.rng,
             checks: &mut self.checks,
             unrepeatable: &self.unrepeatable,
             faulty: self.faulty,
             is_black_hole: self.faulty && character == Character::BlackHole,
+            hesitation: self.has_stops.then_some(&mut self.stops),
+            plant: self.plant,
             effects: Vec::new(),
         };
         act(worker, &mut surroundings);
         let (effects, link) = (surroundings.effects, worker.link);
         for effect in effects {
             match (effect, link) {
-                (Effect::Say(what), Some(link)) => self.send(link, Message::FromWorker(what)),
+                (Effect::Say(what), Some(link)) => match self.stands_still_until(host) {
+                    Some(until) => self.at(until, Event::Speaks { host, link, what }),
+                    None => self.send(link, Message::FromWorker(what)),
+                },
                 (Effect::Say(_), None) => {} // Said again on the next link.
-                (Effect::After(delay, timer), _) => self.after(delay, Event::Worker { host, run, timer }),
+                (Effect::After(delay, timer), _) => {
+                    self.at(clock.when(now + delay), Event::Worker { host, run, timer });
+                }
             }
         }
     }
@@ -38,6 +46,7 @@ impl World {
         if self.hosts[host].worker.is_none() {
             let facts = self.hosts[host].facts.clone();
             self.hosts[host].run += 1;
+            self.hosts[host].clock = self.some_clock();
             self.hosts[host].worker = Some(FakeWorker::new(host, facts, &mut self.rng));
             self.connect(Peer::Worker(host));
         }
@@ -45,6 +54,7 @@ impl World {
 
     pub(super) fn crash(&mut self, host: usize, back_after: Duration) {
         let Some(worker) = self.hosts[host].worker.take() else { return };
+        self.hosts[host].stop = None;
         let (left, dies_within) = (worker.running(), self.config.lease / 5);
         let incarnation = worker.facts.incarnation;
         self.after(dies_within / 2, Event::Guardian { host, left, incarnation });

@@ -40,6 +40,7 @@ impl World {
 
     pub(super) fn on_server_dies(&mut self, back_after: Duration) {
         let Some(driver) = self.driver.take() else { return };
+        self.server_stops_until = None;
         self.disk = Some(driver.roster().clone());
         self.journals.extend(driver.into_journal());
         for link in self.network.all() {
@@ -80,7 +81,7 @@ impl World {
             let disk = self.disk.take().filter(|_| !(self.faulty && self.fates.percent(20)));
             let (roster, first) = Roster::take_over(disk, self.config.lease, self.manner.late_rosters);
             let (recorded, checks_itself) = (self.recorded, !self.manner.outside_only);
-            let habits = Habits { recorded, checks_itself };
+            let habits = Habits { recorded, checks_itself, clock: self.some_clock() };
             self.driver = Some(Driver::start(self.config.clone(), self.now, habits, roster, first));
             self.wake_at = None;
             self.plan_wake();

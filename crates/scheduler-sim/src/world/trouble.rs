@@ -42,6 +42,8 @@ impl World {
                 self.after(time, Event::Heals(Peer::Worker(host)));
             }
             Fault::CrashWorker(host, back_after) => self.crash(host, back_after),
+            // One that stands still cannot hear it.
+            Fault::Drain(host) if self.stands_still_until(host).is_some() => {}
             Fault::Drain(host) => self.with_worker(host, FakeWorker::drain),
             Fault::ChangeMind(launcher) => {
                 let what = self.launchers[launcher].change_mind(&mut self.rng);

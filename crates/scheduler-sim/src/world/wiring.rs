@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use super::{Event, World};
 use crate::checks::Checks;
-use crate::messages::{Message, WorkerSays};
+use crate::messages::{Message, Order, WorkerSays};
 use crate::network::{LinkId, Peer};
+
+/// What may reach a worker a second time, late.
+fn is_order_that_may_echo(message: &Message) -> bool {
+    matches!(message, Message::ToWorker(order) if !matches!(order, Order::Assign(..) | Order::Shadow(_)))
+}
 
 impl World {
     pub(super) fn send(&mut self, link: LinkId, message: Message) {
@@ -13,6 +18,10 @@ impl World {
         let may_echo = matches!(&message, Message::FromWorker(what) if what.may_echo());
         if self.faulty && may_echo && self.rng.percent(3) {
             let late = self.rng.millis(0, 1_500);
+            self.at(at + late, Event::Arrival(link, message.clone()));
+        }
+        if self.faulty && self.has_stops && is_order_that_may_echo(&message) && self.stops.percent(3) {
+            let late = self.stops.millis(0, 1_500);
             self.at(at + late, Event::Arrival(link, message.clone()));
         }
         self.at(at, Event::Arrival(link, message));
