@@ -140,6 +140,9 @@ pub(crate) struct Chaos {
     /// Jobs at a time
     #[arg(short, long, value_name = "N", default_value_t = 24)]
     pub(crate) jobs: usize,
+    /// Take the product's binaries from there [default: build them in release]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: Option<PathBuf>,
     /// Leave the scratch directory (the direct build, all logs, what went wrong)
     #[arg(long)]
     pub(crate) keep: bool,

@@ -195,8 +195,17 @@ fn storm(workspace: &Workspace) -> anyhow::Result<Outcome> {
     if !chaos::is_possible() {
         return Ok(Outcome::Skipped("hosts are network namespaces, which only root may make".to_owned()));
     }
-    let flags =
-        Chaos { seed: 1, seeds: 1, minutes: 1, project: Project::Taglib, workers: 4, slots: 3, jobs: 24, keep: false };
+    let flags = Chaos {
+        seed: 1,
+        seeds: 1,
+        minutes: 1,
+        project: Project::Taglib,
+        workers: 4,
+        slots: 3,
+        jobs: 24,
+        binaries: None,
+        keep: false,
+    };
     let code = chaos::run(workspace, &flags)?;
     Ok(if code == ExitCode::SUCCESS { Outcome::Passed(0) } else { Outcome::Failed { passed: 0, failed: 1 } })
 }

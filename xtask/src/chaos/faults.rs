@@ -15,6 +15,8 @@ use super::fleet::{CLIENT, Fleet, SERVER};
 const PAUSE_MS: std::ops::Range<u64> = 500..6_000;
 /// How long something stays stopped or cut off, in milliseconds: shorter and longer than a lease.
 const LAST_MS: std::ops::Range<u64> = 1_000..20_000;
+/// How long a link is cut, or one of its ways: within a lease, beyond it, and beyond all patience.
+const CUT_MS: [u64; 3] = [1_000, 10_000, 60_000];
 /// How long a daemon that was killed stays away.
 const AWAY_MS: std::ops::Range<u64> = 0..3_000;
 /// So many things may be wrong at a time.
@@ -37,8 +39,16 @@ pub(super) enum Fault {
     FreezeHost,
     /// A worker's link is silent.
     CutWorker,
+    /// What a worker sends is lost.
+    MuteWorker,
+    /// What the server sends to a worker is lost.
+    DeafenWorker,
     /// The link of the machine where the build runs is silent.
     CutClient,
+    /// What that machine sends to the server is lost.
+    MuteClient,
+    /// What the server sends to it is lost.
+    DeafenClient,
     /// A worker's scratch is full.
     FillScratch,
     /// A worker is asked to drain, ends, and is started again: an upgrade.
@@ -57,8 +67,12 @@ const WEIGHTS: &[(Fault, u32)] = &[
     (Fault::LoseHost, 2),
     (Fault::StopWorker, 2),
     (Fault::FreezeHost, 3),
-    (Fault::CutWorker, 3),
+    (Fault::CutWorker, 2),
+    (Fault::MuteWorker, 1),
+    (Fault::DeafenWorker, 1),
     (Fault::CutClient, 1),
+    (Fault::MuteClient, 1),
+    (Fault::DeafenClient, 1),
     (Fault::FillScratch, 2),
     (Fault::DrainWorker, 2),
     (Fault::KillServer, 2),
@@ -74,7 +88,11 @@ impl fmt::Display for Fault {
             Self::StopWorker => "worker stopped",
             Self::FreezeHost => "host frozen",
             Self::CutWorker => "worker cut off",
+            Self::MuteWorker => "worker unheard",
+            Self::DeafenWorker => "worker told nothing",
             Self::CutClient => "client cut off",
+            Self::MuteClient => "client unheard",
+            Self::DeafenClient => "client told nothing",
             Self::FillScratch => "scratch filled",
             Self::DrainWorker => "worker drained",
             Self::KillServer => "server killed",
@@ -115,15 +133,18 @@ impl Forecast {
         let fault = fault.map_or(Fault::KillWorker, |(fault, _)| *fault);
         let worker = 1 + self.random.usize(0..self.workers);
         let post = match fault {
-            Fault::KillServer | Fault::StopServer | Fault::CutClient | Fault::ResetLaunchers => 0,
+            Fault::KillServer | Fault::StopServer | Fault::ResetLaunchers => 0,
+            Fault::CutClient | Fault::MuteClient | Fault::DeafenClient => 0,
             _ => worker,
         };
         let lasts = match fault {
-            Fault::KillWorker | Fault::LoseHost | Fault::KillServer => AWAY_MS,
-            Fault::ResetLaunchers => 0..1,
-            _ => LAST_MS,
+            Fault::KillWorker | Fault::LoseHost | Fault::KillServer => self.random.u64(AWAY_MS),
+            Fault::ResetLaunchers => 0,
+            Fault::CutWorker | Fault::MuteWorker | Fault::DeafenWorker => CUT_MS[self.random.usize(0..CUT_MS.len())],
+            Fault::CutClient | Fault::MuteClient | Fault::DeafenClient => CUT_MS[self.random.usize(0..CUT_MS.len())],
+            _ => self.random.u64(LAST_MS),
         };
-        let lasts = Duration::from_millis(self.random.u64(lasts));
+        let lasts = Duration::from_millis(lasts);
         Drawn { fault, post, lasts, pause: Duration::from_millis(self.random.u64(PAUSE_MS)) }
     }
 }
@@ -196,7 +217,11 @@ impl Storm {
             Fault::StopWorker | Fault::StopServer => fleet.signal(post, libc::SIGSTOP),
             Fault::FreezeHost => fleet.network.signal_all(host, libc::SIGSTOP)?,
             Fault::CutWorker => fleet.network.cut(host)?,
+            Fault::MuteWorker => fleet.network.mute(host, SERVER)?,
+            Fault::DeafenWorker => fleet.network.mute(SERVER, host)?,
             Fault::CutClient => fleet.network.cut(CLIENT)?,
+            Fault::MuteClient => fleet.network.mute(CLIENT, SERVER)?,
+            Fault::DeafenClient => fleet.network.mute(SERVER, CLIENT)?,
             Fault::FillScratch => fill(&fleet.scratch(post))?,
             Fault::DrainWorker => fleet.dismiss(post),
             Fault::ResetLaunchers => fleet.network.reset_connections(CLIENT)?,
@@ -229,7 +254,11 @@ fn relieved(active: &Active, fleet: &mut Fleet<'_>) -> anyhow::Result<bool> {
         Fault::StopWorker | Fault::StopServer => fleet.signal(post, libc::SIGCONT),
         Fault::FreezeHost => fleet.network.signal_all(host, libc::SIGCONT)?,
         Fault::CutWorker => fleet.network.heal(host)?,
+        Fault::MuteWorker => fleet.network.unmute(host, SERVER)?,
+        Fault::DeafenWorker => fleet.network.unmute(SERVER, host)?,
         Fault::CutClient => fleet.network.heal(CLIENT)?,
+        Fault::MuteClient => fleet.network.unmute(CLIENT, SERVER)?,
+        Fault::DeafenClient => fleet.network.unmute(SERVER, CLIENT)?,
         Fault::FillScratch => std::fs::remove_file(fleet.scratch(post).join(FILLER))?,
         Fault::DrainWorker if fleet.runs(post) => return Ok(false),
         Fault::DrainWorker => fleet.restart(post)?,
@@ -276,6 +305,6 @@ mod tests {
         for post in 0..=4 {
             assert!(drawn.iter().any(|drawn| drawn.post == post), "{post}");
         }
-        assert!(drawn.iter().all(|drawn| drawn.post <= 4 && drawn.lasts < Duration::from_secs(20)));
+        assert!(drawn.iter().all(|drawn| drawn.post <= 4 && drawn.lasts <= Duration::from_secs(60)));
     }
 }

@@ -76,7 +76,10 @@ pub(crate) fn run(workspace: &Workspace, flags: &Chaos) -> anyhow::Result<ExitCo
         Project::Re2 => catalogue::re2(Generator::Ninja),
         Project::Lua => catalogue::lua(),
     };
-    let binaries = workspace.release_binaries()?;
+    let binaries = match &flags.binaries {
+        Some(dir) => dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?,
+        None => workspace.release_binaries()?,
+    };
     let scratch = workspace.scratch("chaos")?;
     let totals = campaign(workspace, &binaries, scratch.path(), &recipe, flags);
     if flags.keep {

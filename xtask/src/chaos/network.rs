@@ -99,6 +99,18 @@ impl Network {
         ip(&self.switch, &format!("link set p{host} nomaster"))
     }
 
+    /// What one host sends to another is lost from now on, and nobody tells it; the other way is open.
+    pub(crate) fn mute(&self, host: usize, towards: usize) -> anyhow::Result<()> {
+        // To the address of a card that nobody has.
+        let neighbour = format!("neigh replace {} lladdr 02:00:00:00:00:01 dev eth0 nud permanent", address(towards));
+        ip(&self.hosts[host], &neighbour)
+    }
+
+    /// It is heard again.
+    pub(crate) fn unmute(&self, host: usize, towards: usize) -> anyhow::Result<()> {
+        ip(&self.hosts[host], &format!("neigh del {} dev eth0", address(towards)))
+    }
+
     /// Gives it back.
     pub(crate) fn heal(&self, host: usize) -> anyhow::Result<()> {
         ip(&self.switch, &format!("link set p{host} master br0"))
