@@ -98,6 +98,11 @@ impl Daemon {
         assert_eq!(status.signal(), Some(libc::SIGKILL));
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("is ours to wait for")
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         wait_for_child(&mut self.child, &self.name)

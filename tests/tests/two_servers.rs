@@ -2,7 +2,7 @@
 
 use e2e::binaries;
 use e2e::cluster::Cluster;
-use e2e::daemon::Daemon;
+use e2e::daemon::{Daemon, eventually};
 
 /// A server that publishes itself on the cluster's mount.
 fn cluster() -> Cluster {
@@ -45,13 +45,38 @@ fn who_insists_takes_over_and_each_removes_only_what_is_its_own() {
     let now = published(&cluster).expect("the second has published itself");
     assert!(!now.contains(&cluster.address()), "{now}");
 
-    cluster.server_mut().signal(libc::SIGTERM);
-    assert!(cluster.server_mut().wait().success());
+    assert_eq!(cluster.server_mut().wait().code(), Some(69), "the one that was there leaves by itself");
+    let _ = cluster.server().wait_for_line("reason", |line| line.contains("another distccd-server serves"));
     assert_eq!(published(&cluster), Some(now), "it was the second's");
 
     second.signal(libc::SIGTERM);
     assert!(second.wait().success());
     assert_eq!(published(&cluster), None);
+}
+
+#[test]
+fn of_two_that_start_at_the_same_moment_one_stays() {
+    let cluster = Cluster::without_server();
+    // Each looks, and neither has published yet: at the first moment that is as likely as not.
+    for _ in 0..5 {
+        let mut both = [another(&cluster, &[]), another(&cluster, &[])];
+        let (mut left, mut stays) = (None, None);
+        eventually("the end of one of them", || {
+            for (place, server) in both.iter_mut().enumerate() {
+                match server.has_ended() {
+                    Some(status) => left = Some((place, status.code())),
+                    None => stays = Some(place),
+                }
+            }
+            left
+        });
+        let (left, code) = left.unwrap();
+        assert_eq!((stays, code), (Some(1 - left), Some(69)));
+        let stays = &mut both[1 - left];
+        let _ = stays.wait_for_line("start", |line| line.contains("serving"));
+        stays.signal(libc::SIGTERM);
+        assert!(stays.wait().success());
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub mod visibility;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use daemon_kit::clock::Clock;
@@ -138,10 +139,11 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|error| Error::Bind(address, error))
 }
 
-/// Serves until `stop` is asked for and what ran has finished, its grace is over, or `stop` is insisted on.
+/// Serves until `stop` is asked for and what ran has finished, its grace is over, or `stop` is insisted on; or until another
+/// server has taken its place on a mount, which is as if `stop` had been asked for.
 ///
 /// # Errors
-/// When serving fails.
+/// When serving fails, or there is another server.
 pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<(), Error> {
     let address = listener.local_addr()?;
     let (facts, inbox) = mpsc::channel(INBOX);
@@ -177,7 +179,18 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
     driver.know_mounts(publication.identities());
     tracing::info!(%address, incarnation = %incarnation, "serving");
     systemd::ready(&format!("listening on {address}"));
-    driver.run(inbox, &stop, config.stop_grace).await;
+    let displaced = {
+        let mut driving = pin!(driver.run(inbox, &stop, config.stop_grace));
+        tokio::select! {
+            () = &mut driving => None,
+            other = publication.displaced() => {
+                tracing::error!("{other}");
+                stop.asked.cancel();
+                driving.await;
+                Some(other)
+            }
+        }
+    };
 
     publication.withdraw().await;
     // The driver dropped every outbox with its end, so the streams end and the connections close.
@@ -189,5 +202,5 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
         Err(_) => tracing::debug!("some peers are slow to leave"),
     }
     tracing::info!("stopped");
-    Ok(())
+    displaced.map_or(Ok(()), Err)
 }

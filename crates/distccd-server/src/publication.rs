@@ -3,8 +3,12 @@
 //! Two servers by mistake on one mount each believe that no attempt but theirs writes there. A file that a dead server
 //! left behind hinders nobody: its address does not answer. All that touches a mount is bounded in time, for a mount may
 //! hang, and nothing but the refusal keeps the server from starting.
+//!
+//! Two that start at the same moment each find nobody and publish. So a server goes on looking, and when the file names
+//! another that lives, it is the one that leaves: whoever published last stays, and finds its own file.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +20,8 @@ use model::ids::Incarnation;
 use proto::v1::GetStatusRequest;
 use proto::v1::admin_client::AdminClient;
 use proto::version::PROTOCOL;
-use tokio::time::timeout;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
 
 use crate::Error;
@@ -27,6 +32,8 @@ use crate::peer;
 const MOUNT_PATIENCE: Duration = Duration::from_secs(2);
 /// A server that takes longer to answer is none.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a server looks whether another has published itself in its place.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Makes sure that no other server serves the mounts.
 ///
@@ -92,6 +99,18 @@ impl Publication {
         self.identities.clone()
     }
 
+    /// Waits until another server that lives is published in this one's place on some mount, and says which.
+    pub async fn displaced(&self) -> Error {
+        let mut watches = JoinSet::new();
+        for mount in &self.mounts {
+            watches.spawn(displaced_from(mount.clone(), self.incarnation));
+        }
+        match watches.join_next().await {
+            Some(Ok(error)) => error,
+            Some(Err(_)) | None => pending().await,
+        }
+    }
+
     /// Takes it back.
     pub async fn withdraw(self) {
         for mount in &self.mounts {
@@ -100,6 +119,21 @@ impl Publication {
             if let Err(error) = at_mount(mount, move |mount| cluster_file::withdraw(mount, incarnation)).await {
                 tracing::warn!(mount = %mount.display(), %error, "what was published stays on the mount");
             }
+        }
+    }
+}
+
+async fn displaced_from(mount: PathBuf, us: Incarnation) -> Error {
+    loop {
+        sleep(LOOK_AGAIN).await;
+        let looked_at = mount.clone();
+        // As long as it takes: of a mount that hangs, one look hangs.
+        let found = spawn_blocking(move || cluster_file::read(&looked_at)).await;
+        // What cannot be read, or is gone, tells of nobody.
+        let Ok(Ok(Some(found))) = found else { continue };
+        if found.file.incarnation != us && answers(&found.file).await {
+            let (address, host) = (found.file.server_addr, found.file.host);
+            return Error::SecondServer { mount, address, host };
         }
     }
 }
@@ -141,14 +175,14 @@ pub(crate) async fn at_mount<T: Send + 'static>(
     act: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
     let mount = mount.to_owned();
-    let acting = tokio::task::spawn_blocking(move || act(&mount));
+    let acting = spawn_blocking(move || act(&mount));
     match timeout(MOUNT_PATIENCE, acting).await {
         Ok(acted) => acted.map_err(std::io::Error::other)?,
         Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// Whether a server answers there.
+/// Whether the server that published that answers there, and not another that has its address by now.
 async fn answers(other: &ClusterFile) -> bool {
     if is_loopback(&other.server_addr) && other.host != peer::host_name() {
         tracing::warn!(
@@ -162,7 +196,9 @@ async fn answers(other: &ClusterFile) -> bool {
         let channel = Endpoint::from_shared(format!("http://{}", other.server_addr)).ok()?.connect().await.ok()?;
         AdminClient::new(channel).get_status(GetStatusRequest {}).await.ok()
     };
-    matches!(timeout(ANSWER_PATIENCE, asking).await, Ok(Some(_)))
+    let Ok(Some(status)) = timeout(ANSWER_PATIENCE, asking).await else { return false };
+    let hello = status.into_inner().server;
+    hello.is_none_or(|hello| hello.incarnation[..] == other.incarnation.as_bytes()[..])
 }
 
 /// The address under which others reach a server: as it was configured, with the real port; this host's name when it
