@@ -50,6 +50,31 @@ fn the_job_of_a_killed_worker_runs_elsewhere_long_before_the_lease_is_over() {
 }
 
 #[test]
+fn the_job_of_a_worker_that_falls_silent_runs_elsewhere_when_its_lease_is_over() {
+    let mut cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    source(&dir);
+    let gate = Gate::new(&dir);
+    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
+    let _ = gate.wait_running(1);
+    cluster.start_worker("birch", &["--max-jobs=1"]);
+
+    // Its connection stands, and nothing comes from it any more.
+    let silent = Instant::now();
+    cluster.worker("ash").signal(libc::SIGSTOP);
+    let _ = gate.wait_running(2);
+    println!(
+        "from a worker's silence to the job's running elsewhere, with the default lease of 5 s: {:?}",
+        silent.elapsed()
+    );
+
+    gate.open();
+    assert!(wait_for_child(&mut launcher, "the launcher").success());
+    assert!(cluster.take_notes().contains("ran on birch"));
+    cluster.worker("ash").signal(libc::SIGCONT);
+}
+
+#[test]
 fn a_build_goes_on_when_the_server_is_back_and_all_of_its_workers_are() {
     let mut cluster = cluster();
     cluster.start_worker("birch", &["--max-jobs=1"]);
