@@ -317,7 +317,7 @@ impl Scheduler {
         let worker: &Worker = self.workers.get(id)?;
         let price = self.config.cold_directory;
         let counts = !price.is_zero();
-        let cold = price.saturating_mul(self.affinity.missing(id, &job.facts.dirs));
+        let cold = price.saturating_mul(self.affinity.missing(id, &job.facts.dirs).count());
         let time = worker.pace.time_for(job.prediction.duration).saturating_add(cold);
         Some(Candidate {
             worker: id,

@@ -83,7 +83,10 @@ impl Scheduler {
             Ok(outcome) => self.on_done(attempt.job, worker, outcome, out),
             // The turn is the first attempt's.
             Err(_) if matches!(role, Role::Second(_)) => {}
-            Err(failure) => self.end_turn(attempt.job, failure),
+            Err(failure) => {
+                self.cool_again(attempt.job, worker, failure);
+                self.end_turn(attempt.job, failure);
+            }
         }
         let result = result.map(|_| ());
         match role {
@@ -117,6 +120,7 @@ impl Scheduler {
         if let Role::Second(hold) = role {
             return self.on_second_failed(attempt.job, hold, &failure, out);
         }
+        self.cool_again(attempt.job, worker, &failure);
         self.end_turn(attempt.job, &failure);
         match role {
             Role::Orphan => self.close_orphan(attempt.job, out),

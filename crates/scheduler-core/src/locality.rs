@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use model::ids::{DirKey, WorkerId};
 
 use crate::idmap::IdMap;
+use crate::input::MAX_JOB_DIRS;
 
 /// Directories remembered for one worker: a byte tells which, and one value of it that there is none.
 const MAX_DIRS: usize = 255;
@@ -61,6 +62,29 @@ impl Recent {
             self.hand = (self.hand + 1) % MAX_DIRS;
         }
         let dir = self.dirs[self.hand];
+        self.take_from_index(dir);
+        dir
+    }
+
+    /// As if it had never been touched; whether it was there.
+    fn remove(&mut self, dir: DirKey) -> bool {
+        let number = usize::from(self.index[self.place(dir)]);
+        let Some(last) = self.dirs.len().checked_sub(1).filter(|&last| number <= last) else { return false };
+        self.take_from_index(dir);
+        let (moved, was_used) = (self.dirs[last], self.take_mark(last));
+        if number < last {
+            let place = self.place(moved);
+            self.index[place] = u8::try_from(number).unwrap_or(NOBODY);
+            self.take_mark(number);
+            if was_used {
+                self.mark(number);
+            }
+        }
+        self.dirs.swap_remove(number);
+        true
+    }
+
+    fn take_from_index(&mut self, dir: DirKey) {
         let mut gap = self.place(dir);
         self.index[gap] = NOBODY;
         let mut next = (gap + 1) % PLACES;
@@ -73,7 +97,6 @@ impl Recent {
             }
             next = (next + 1) % PLACES;
         }
-        dir
     }
 
     fn mark(&mut self, number: usize) {
@@ -101,6 +124,25 @@ fn home(dir: DirKey) -> usize {
     let mixed = dir.digest().wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::from((mixed >> 48) as u16) % PLACES
 }
+
+/// Which of a job's directories a worker had not touched: a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missing(u16);
+
+impl Missing {
+    pub(crate) fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    fn of(self, dirs: &[DirKey]) -> impl Iterator<Item = &DirKey> {
+        dirs.iter()
+            .take(MAX_JOB_DIRS)
+            .enumerate()
+            .filter_map(move |(number, dir)| (self.0 >> number & 1 == 1).then_some(dir))
+    }
+}
+
+const _: () = assert!(MAX_JOB_DIRS <= 16, "each has a bit");
 
 /// Workers and the directories that their caches are believed to hold.
 #[derive(Debug)]
@@ -154,11 +196,21 @@ impl Affinity {
         u32::try_from(output + others).unwrap_or(u32::MAX)
     }
 
-    /// How many of these directories the worker would have to fetch.
-    pub(crate) fn missing(&self, worker: WorkerId, dirs: &[DirKey]) -> u32 {
+    /// Which of these directories the worker would have to fetch.
+    pub(crate) fn missing(&self, worker: WorkerId, dirs: &[DirKey]) -> Missing {
         let recent = self.dirs.get(worker);
-        let is_missing = |dir: &&DirKey| !recent.is_some_and(|recent| recent.contains(**dir));
-        u32::try_from(dirs.iter().filter(is_missing).count()).unwrap_or(u32::MAX)
+        let is_missing = |dir: &DirKey| !recent.is_some_and(|recent| recent.contains(*dir));
+        let bits = dirs.iter().take(MAX_JOB_DIRS).enumerate();
+        Missing(bits.fold(0, |bits, (number, dir)| bits | u16::from(is_missing(dir)) << number))
+    }
+
+    /// The job never came to it there: of its directories those that the worker did not have then it does not have now.
+    pub(crate) fn untouch(&mut self, worker: WorkerId, dirs: &[DirKey], missing: Missing) {
+        for &dir in missing.of(dirs) {
+            if self.dirs.get_mut(worker).is_some_and(|recent| recent.remove(dir)) {
+                self.unlink(dir, worker);
+            }
+        }
     }
 
     /// The workers that are warm for this directory, in the order of their ids.
@@ -214,15 +266,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_job_would_have_warmed_is_as_cold_as_before_when_it_did_not_come_to_it() {
+        let (mut affinity, job) = (Affinity::new(7), [dir(1), dir(2), dir(3)]);
+        affinity.touch(ASH, dir(2));
+        let missing = affinity.missing(ASH, &job);
+        assert_eq!(missing.count(), 2);
+        job.iter().for_each(|&dir| affinity.touch(ASH, dir));
+        affinity.touch(ASH, dir(4));
+
+        affinity.untouch(ASH, &job, missing);
+
+        let warm = [1, 2, 3, 4].map(|digest| affinity.is_warm(ASH, dir(digest)));
+        assert_eq!((warm, affinity.count(ASH)), ([false, true, false, true], 2));
+        assert_eq!((affinity.warm_for(dir(1)).count(), affinity.warm_for(dir(2)).count()), (0, 1));
+        affinity.untouch(ASH, &job, missing);
+        assert_eq!(affinity.count(ASH), 2, "once is enough");
+    }
+
+    #[test]
     fn who_is_warm_for_what_is_the_same_from_either_side_whatever_was_touched_and_forgotten() {
         let mut affinity = Affinity::new(7);
         for step in 0..3_000 {
             affinity.touch(ASH, dir(step * step % 701));
+            if step % 5 == 0 {
+                let job = [dir(step * 3 % 701)];
+                affinity.untouch(ASH, &job, Missing(1));
+            }
 
             let both = |it: &usize| affinity.is_warm(ASH, dir(*it)) == affinity.warm_for(dir(*it)).any(|id| id == ASH);
             assert!((0..701).filter(|it| (it + step) % 50 == 0).all(|it| both(&it)), "after {step} steps");
         }
-        assert_eq!((0..701).filter(|&it| affinity.is_warm(ASH, dir(it))).count(), MAX_DIRS);
+        let warm = (0..701).filter(|&it| affinity.is_warm(ASH, dir(it))).count();
+        assert!(warm > MAX_DIRS / 2 && warm == affinity.count(ASH), "{warm} are warm");
     }
 
     #[test]

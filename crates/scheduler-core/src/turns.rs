@@ -46,7 +46,7 @@ impl Scheduler {
         // A command that fails ends early, and says nothing about how long it takes when it does not.
         let took = took.filter(|_| outcome.exit.is_success());
         // What it waited for directories there, another worker need not wait for.
-        let fetching = turn.map_or(Duration::ZERO, |turn| self.config.cold_directory * turn.missing);
+        let fetching = turn.map_or(Duration::ZERO, |turn| self.config.cold_directory * turn.missing.count());
         let took = took.map(|took| took.saturating_sub(fetching).max(took / 4));
         // What was only guessed when it came, others of its kind may have shown since.
         let known = job.prediction.basis == Basis::Output;
@@ -77,6 +77,14 @@ impl Scheduler {
     pub(crate) fn pay_for(&mut self, turn: Turn, user: UserId, build: BuildId, ran: bool) {
         let used = if ran && turn.started { self.now.since(turn.began) } else { Duration::ZERO };
         self.queue.settle(user, build, turn.charge, used);
+    }
+
+    /// If the attempt never started there, it warmed nothing there.
+    pub(crate) fn cool_again(&mut self, id: JobId, worker: WorkerId, failure: &AttemptFailure) {
+        let job = self.jobs.get(id).filter(|_| *failure == AttemptFailure::HandedBack);
+        if let Some((job, turn)) = job.and_then(|job| Some((job, job.turn?))) {
+            self.affinity.untouch(worker, &job.facts.dirs, turn.missing);
+        }
     }
 
     /// Killed for want of memory: the job needs more than was reserved for it. Twice as much, or half of what that

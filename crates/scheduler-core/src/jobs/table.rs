@@ -13,6 +13,7 @@ use super::state::{Hold, JobState};
 use crate::history::Prediction;
 use crate::idmap::IdMap;
 use crate::input::ClientId;
+use crate::locality::Missing;
 use crate::queue::ready::{Charge, Place};
 use crate::workers::ClassId;
 
@@ -24,7 +25,7 @@ pub(crate) struct Turn {
     pub(crate) began: Timestamp,
     pub(crate) started: bool,
     /// Directories that its worker was believed not to have touched before.
-    pub(crate) missing: u32,
+    pub(crate) missing: Missing,
 }
 
 /// A place in a list that runs through the jobs.
