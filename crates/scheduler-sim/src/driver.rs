@@ -314,9 +314,13 @@ impl Driver {
                 self.give(client, attempt.job);
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Complete(attempt))))
             }
-            Action::RunLocally { client, job, .. } | Action::Wait { client, job, .. } => {
+            Action::RunLocally { client, job, .. } => {
                 self.give(client, job);
                 Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::RunLocally(job))))
+            }
+            // No answer: it may run somewhere, and is asked for again.
+            Action::Wait { client, job, delay } => {
+                Some(Wish::Send(LinkId(client.0), Message::ToLauncher(Answer::Wait(job, delay))))
             }
             Action::KeepForAudit { of } => {
                 self.audits.on_kept(of);

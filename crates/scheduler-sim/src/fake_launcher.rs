@@ -14,8 +14,12 @@ use crate::rng::Rng;
 #[derive(Debug)]
 struct Wanted {
     facts: JobFacts,
-    /// It was submitted before.
+    /// It was submitted before, and is known to somebody perhaps.
     submitted: bool,
+    /// That was so when it was submitted last.
+    resubmitted: bool,
+    /// The server told it to come again.
+    waits: bool,
 }
 
 /// One launcher; its jobs belong to one build.
@@ -48,7 +52,7 @@ impl FakeLauncher {
             if !facts.repeatable {
                 unrepeatable.push(id);
             }
-            self.wanted.insert(id, Wanted { facts, submitted: false });
+            self.wanted.insert(id, Wanted { facts, submitted: false, resubmitted: false, waits: false });
         }
         unrepeatable
     }
@@ -60,18 +64,34 @@ impl FakeLauncher {
     /// On a new link: everything that is wanted.
     pub(crate) fn on_connected(&mut self, link: LinkId) -> Option<LauncherSays> {
         self.link = Some(link);
-        self.submit(|_| true)
+        self.submit(|_, _| true)
     }
 
     /// What was thought of since the last time.
     pub(crate) fn submit_new(&mut self) -> Option<LauncherSays> {
-        self.submit(|wanted| !wanted.submitted)
+        self.submit(|_, wanted| !wanted.submitted && !wanted.waits)
     }
 
-    fn submit(&mut self, which: impl Fn(&Wanted) -> bool) -> Option<LauncherSays> {
+    /// The server has forgotten the job: what it was when it was submitted, it is again.
+    pub(crate) fn on_wait(&mut self, job: JobId) {
+        if let Some(wanted) = self.wanted.get_mut(&job) {
+            (wanted.submitted, wanted.waits) = (wanted.resubmitted, true);
+        }
+    }
+
+    /// It has waited long enough on this link.
+    pub(crate) fn come_again(&mut self, link: LinkId, job: JobId) -> Option<LauncherSays> {
+        if self.link != Some(link) {
+            return None;
+        }
+        self.submit(|id, wanted| id == job && wanted.waits)
+    }
+
+    fn submit(&mut self, which: impl Fn(JobId, &Wanted) -> bool) -> Option<LauncherSays> {
         let mut jobs = Vec::new();
-        for (&id, wanted) in self.wanted.iter_mut().filter(|(_, wanted)| which(wanted)) {
+        for (&id, wanted) in self.wanted.iter_mut().filter(|(id, wanted)| which(**id, wanted)) {
             let resubmitted = std::mem::replace(&mut wanted.submitted, true);
+            (wanted.resubmitted, wanted.waits) = (resubmitted, false);
             jobs.push(SubmittedJob { id, facts: wanted.facts.clone(), resubmitted });
         }
         (!jobs.is_empty()).then_some(LauncherSays::Submit(jobs))

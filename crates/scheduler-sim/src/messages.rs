@@ -1,5 +1,7 @@
 //! What is said in the simulated world. The same conversations as on the wire, without the bytes.
 
+use std::time::Duration;
+
 use model::ids::{Attempt, DirKey, JobId};
 use model::outcome::{AttemptFailure, Outcome};
 use scheduler_core::{Commit, HeldAttempt, SubmittedJob, WorkerFacts, WorkerLoad};
@@ -57,13 +59,15 @@ pub(crate) enum LauncherSays {
 pub(crate) enum Answer {
     Complete(Attempt),
     RunLocally(JobId),
+    /// To be asked for again after so long.
+    Wait(JobId, Duration),
 }
 
 impl Answer {
     pub(crate) fn job(&self) -> JobId {
         match self {
             Self::Complete(attempt) => attempt.job,
-            Self::RunLocally(job) => *job,
+            Self::RunLocally(job) | Self::Wait(job, _) => *job,
         }
     }
 }

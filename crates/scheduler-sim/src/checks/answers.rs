@@ -26,6 +26,7 @@ impl Answers {
                 self.completed += 1;
             }
             Answer::RunLocally(..) => self.sent_home += 1,
+            Answer::Wait(..) => panic!("{job:?} is not answered by being told to wait"),
         }
     }
 

@@ -70,6 +70,12 @@ enum Event {
     },
     WorkerComesUp(usize),
     LauncherThinks(usize),
+    /// A launcher that was told to wait with a job asks for it again.
+    ComesAgain {
+        launcher: usize,
+        link: LinkId,
+        job: JobId,
+    },
     ServerWakes,
     ServerDies {
         back_after: Duration,
@@ -192,6 +198,11 @@ impl World {
             Event::Obituary { incarnation, tries } => self.on_obituary(incarnation, tries),
             Event::WorkerComesUp(host) => self.on_worker_comes_up(host),
             Event::LauncherThinks(launcher) => self.on_launcher_thinks(launcher),
+            Event::ComesAgain { launcher, link, job } => {
+                if let Some(what) = self.launchers[launcher].come_again(link, job) {
+                    self.send(link, Message::FromLauncher(what));
+                }
+            }
             Event::ServerWakes => {
                 self.wake_at = None;
                 self.with_driver(Driver::wake);

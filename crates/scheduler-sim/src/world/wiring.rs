@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Event, World};
 use crate::checks::Checks;
-use crate::messages::{Message, Order, WorkerSays};
+use crate::messages::{Answer, Message, Order, WorkerSays};
 use crate::network::{LinkId, Peer};
 
 /// What may reach a worker a second time, late.
@@ -45,6 +45,10 @@ impl World {
             }
             (Peer::Launcher(_), Message::FromLauncher(what)) => {
                 self.with_driver(|driver, now| driver.on_launcher(now, link, what));
+            }
+            (Peer::Launcher(launcher), Message::ToLauncher(Answer::Wait(job, delay))) => {
+                self.launchers[launcher].on_wait(job);
+                self.after(delay, Event::ComesAgain { launcher, link, job });
             }
             (Peer::Launcher(launcher), Message::ToLauncher(answer)) => {
                 if self.launchers[launcher].on_answer(&answer) {
