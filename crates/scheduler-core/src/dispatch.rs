@@ -33,8 +33,6 @@ const LONG_WAIT: Duration = Duration::from_millis(500);
 /// How long nothing is sent ahead when the workers with room are no place for the job whose turn it is, unless one more
 /// gets room: asking again at every step would cost more than what is sent ahead saves.
 const AHEAD_PAUSE: Duration = Duration::from_millis(5);
-/// Workers with room that are looked at for a faster one than the first.
-const FEW_LOOKS: usize = 4;
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
@@ -172,28 +170,26 @@ impl Scheduler {
 
     /// The worker with least to do for its size that may be sent a job of this class ahead.
     pub(crate) fn first_roomy(&self, class: ClassId) -> Option<WorkerId> {
-        self.first_roomy_where(class, MAX_LOOKS, |_| true)
-    }
-
-    /// Only a search among the first: it is no loss when nobody is found.
-    fn first_roomy_where(&self, class: ClassId, looks: usize, suits: impl Fn(WorkerId) -> bool) -> Option<WorkerId> {
         let demand = self.classes.demand(class)?;
         let firsts = self.classes.groups(class, &self.workers).filter_map(|group| {
-            group.roomy().take(looks).find(|&(_, worker)| self.fits(demand, worker) && suits(worker))
+            // Only a search among the first: it is no loss when nobody is found.
+            group.roomy().take(MAX_LOOKS).find(|&(_, worker)| self.fits(demand, worker))
         });
         firsts.min().map(|(_, worker)| worker)
     }
 
     /// Whom to send this job ahead, or a shorter one in its place: a job that loses much on a slow worker waits for a
-    /// faster one.
+    /// faster one. Nobody while the job is so long that a round trip is nothing beside it: it had better go to whoever has
+    /// a slot first, and what is behind it would only lie behind others like it.
     fn place_ahead(&self, first: JobId, roomiest: WorkerId) -> Option<(JobId, WorkerId)> {
         let is_well_off = |job: &Job, worker| self.loss(job, worker).is_none_or(|loss| loss < LONG_WAIT);
         let job = self.jobs.get(first)?;
+        let longest = self.workers.get(roomiest)?.pace.longest_ahead();
+        if job.facts.batch.size <= 1 && job.prediction.duration > longest {
+            return None;
+        }
         if is_well_off(job, roomiest) {
             return Some((first, roomiest));
-        }
-        if let Some(faster) = self.first_roomy_where(job.class?, FEW_LOOKS, |worker| is_well_off(job, worker)) {
-            return Some((first, faster));
         }
         let instead = self.shorter_than_half_of(job)?;
         is_well_off(self.jobs.get(instead)?, roomiest).then_some((instead, roomiest))

@@ -106,6 +106,15 @@ impl Pace {
         self.slowness / OCTAVE
     }
 
+    /// What a job usually takes at the most that is worth sending here before a slot is free: of a longer one the round
+    /// trip is less than a hundredth. Without limit while nobody knows the round trip.
+    pub(crate) fn longest_ahead(&self) -> Duration {
+        if self.round_trip == 0 {
+            return Duration::MAX;
+        }
+        self.usual_time(Duration::from_micros(self.round_trip.saturating_mul(100)))
+    }
+
     /// Attempts that must lie ready for the slots never to wait for the round trip; at least one, at most `most`.
     pub(crate) fn prefetch(&self, slots: u32, most: u32) -> u32 {
         if self.length == 0 || self.round_trip == 0 {
