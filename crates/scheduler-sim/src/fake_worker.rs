@@ -303,9 +303,19 @@ impl FakeWorker {
         self.stop(attempt, Ok(outcome), world);
     }
 
-    /// The daemon stops, or all that runs on its host does.
-    pub(crate) fn stand_still(&mut self) {
+    /// The daemon stops, or all that runs on its host does. What had been killed by then does nothing more when it goes on.
+    pub(crate) fn stand_still(&mut self, with_its_host: bool, world: &mut Surroundings<'_>) {
         self.is_stopped = true;
+        for attempt in self.running() {
+            if with_its_host && self.running[&attempt] == Phase::Dying {
+                self.fence(attempt, world);
+            }
+        }
+    }
+
+    fn fence(&mut self, attempt: Attempt, world: &mut Surroundings<'_>) {
+        self.running.insert(attempt, Phase::Fenced);
+        world.checks.executions.on_fenced(self.host, attempt);
     }
 
     /// The lease is over while the daemon stands still. Each keeper has a timer of its own: one that runs ends its command,
@@ -318,10 +328,7 @@ impl FakeWorker {
             match with_its_host {
                 false => self.kill(attempt, world),
                 true if world.plant == Some(Plant::NoFence) => {}
-                true => {
-                    self.running.insert(attempt, Phase::Fenced);
-                    world.checks.executions.on_fenced(self.host, attempt);
-                }
+                true => self.fence(attempt, world),
             }
         }
     }

@@ -58,7 +58,7 @@ impl World {
         let whole_host = self.stops.percent(60) && self.hosts[host].facts.isolates;
         let stop = Stop { host, until, whole_host };
         if self.hosts[host].stop.is_none() && self.hosts[host].worker.is_some() {
-            self.with_worker(host, |worker, _| worker.stand_still());
+            self.with_worker(host, |worker, world| worker.stand_still(whole_host, world));
             self.hosts[host].stop = Some(stop);
             self.at(until, Event::GoesOn(stop));
             self.faults += 1;
