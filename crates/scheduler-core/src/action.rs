@@ -60,8 +60,9 @@ pub enum Action {
         /// Why.
         reason: LocalReason,
     },
-    /// Tell the launcher that its user has as many jobs waiting as one user may: it shall submit this one again after
-    /// `delay`. `Forget` of the job follows at once.
+    /// Tell the launcher that its user has as many jobs waiting as one user may, or that as many jobs of earlier servers
+    /// wait for news of them as may wait at all: it shall submit this one again after `delay`. `Forget` of the job
+    /// follows at once.
     Wait {
         /// Whom.
         client: ClientId,

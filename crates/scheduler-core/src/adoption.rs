@@ -24,6 +24,8 @@ pub(crate) struct Adoption {
     awaited: Option<BTreeSet<Incarnation>>,
     /// Whether one of those who were on the roster has registered.
     is_vouched: bool,
+    /// Jobs of earlier servers that were let in to wait for news of them.
+    let_in: usize,
 }
 
 impl Adoption {
@@ -32,6 +34,14 @@ impl Adoption {
         self.is_first_step = self.until.is_none();
         self.until.get_or_insert(now + lease);
         self.is_first_step
+    }
+
+    /// Whether one more job of an earlier server may wait for news of it. They are not counted out again: that time is
+    /// short, and whoever is turned away asks again.
+    pub(crate) fn takes_one_more(&mut self, most: usize) -> bool {
+        let takes = self.let_in < most;
+        self.let_in += usize::from(takes);
+        takes
     }
 }
 

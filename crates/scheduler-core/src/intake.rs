@@ -76,6 +76,10 @@ impl Scheduler {
         if !is_orphan && !may_run_unheard && self.is_turned_away(id, client, &facts, out) {
             return;
         }
+        if !is_orphan && may_run_unheard && !self.adoption.takes_one_more(self.config.max_queued) {
+            // Not home: somebody may be running it.
+            return self.ask_to_wait(id, client, out);
+        }
 
         let buried = self.retention.exhume(id).unwrap_or(0);
         let (mut end, mut last_number) = (None, buried);
@@ -120,14 +124,18 @@ impl Scheduler {
         } else if self.queue.len() >= self.config.max_queued {
             LocalReason::QueueFull
         } else if self.queue.len_of(facts.user) >= self.config.max_queued_per_user {
-            out.push(Action::Wait { client, job, delay: self.config.ask_again });
-            out.push(Action::Forget { job });
+            self.ask_to_wait(job, client, out);
             return true;
         } else {
             return false;
         };
         self.give(job, client, &Answer::SentHome(reason), out);
         true
+    }
+
+    fn ask_to_wait(&self, job: JobId, client: ClientId, out: &mut Vec<Action>) {
+        out.push(Action::Wait { client, job, delay: self.config.ask_again });
+        out.push(Action::Forget { job });
     }
 
     /// The highest number of the attempts that workers have, or had, of a job that is new to us.

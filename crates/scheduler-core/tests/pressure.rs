@@ -2,7 +2,7 @@
 
 mod world;
 
-use model::ids::{DirKey, UserId};
+use model::ids::{Attempt, DirKey, UserId};
 use model::job::{BatchHint, JobFacts};
 use scheduler_core::input::{MAX_DEMANDED_MOUNTS, MAX_SLOTS};
 use scheduler_core::{Action, Condition, Config, LocalReason, Obstacles};
@@ -22,6 +22,28 @@ fn a_user_with_too_many_jobs_waiting_is_told_to_ask_again_and_others_are_let_in(
     assert_eq!(told, [wait(jobs[2]), wait(jobs[3])]);
     assert!(world.forgotten.contains(&jobs[3]));
     assert!(world.answers_for(other).is_empty());
+}
+
+#[test]
+fn no_more_jobs_of_earlier_servers_wait_for_news_of_them_than_may_wait_and_none_of_the_others_goes_home() {
+    let config = Config { max_queued: 2, ask_again: seconds(3), ..Config::default() };
+    let mut world = World::new(config);
+    let jobs: Vec<_> = (0..3).map(|_| world.new_id()).collect();
+
+    for &job in &jobs {
+        world.resubmit(LAUNCHER, job);
+    }
+
+    assert_eq!(world.snapshot().waiting, 2);
+    assert!(world.orders.contains(&Action::Wait { client: LAUNCHER, job: jobs[2], delay: seconds(3) }));
+    assert!(jobs.iter().all(|&job| world.answers_for(job).is_empty()));
+    // And it is not lost: who runs it says so, and its launcher asks again.
+    let attempt = Attempt { job: jobs[2], number: 1 };
+    world.join_holding("ash", &[attempt], |_| {});
+    world.resubmit(LAUNCHER, jobs[2]);
+    world.pass(seconds(5));
+    world.report(world.id("ash"), attempt, Ok(world::success()));
+    assert_eq!(world.answers_for(jobs[2]), [Answer::Completed(1)]);
 }
 
 #[test]
