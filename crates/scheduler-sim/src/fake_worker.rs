@@ -226,6 +226,12 @@ impl FakeWorker {
         self.running.keys().copied().collect()
     }
 
+    /// What of that has been killed already, and needs nobody any more to die.
+    pub(crate) fn dying(&self) -> Vec<Attempt> {
+        let dying = self.running.iter().filter(|&(_, phase)| *phase == Phase::Dying);
+        dying.map(|(&attempt, _)| attempt).collect()
+    }
+
     pub(crate) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty() && self.ended.is_empty()
     }

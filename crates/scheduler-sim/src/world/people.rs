@@ -55,7 +55,9 @@ impl World {
     pub(super) fn crash(&mut self, host: usize, back_after: Duration) {
         let Some(worker) = self.hosts[host].worker.take() else { return };
         self.hosts[host].stop = None;
-        let (left, dies_within) = (worker.running(), self.config.lease / 5);
+        let (mut left, dying, dies_within) = (worker.running(), worker.dying(), self.config.lease / 5);
+        left.retain(|attempt| !dying.contains(attempt));
+        dying.into_iter().for_each(|attempt| self.checks.executions.on_ended(host, attempt, false));
         let incarnation = worker.facts.incarnation;
         self.after(dies_within / 2, Event::Guardian { host, left, incarnation });
         self.after(back_after.max(dies_within), Event::WorkerComesUp(host));
