@@ -113,7 +113,7 @@ impl Books {
         entry.unacknowledged = Some((worker, attempt));
     }
 
-    /// Takes a piece of output for whoever wants it: see [`Entry::take_chunk`]. It is kept while there is room.
+    /// Takes a piece of output for whoever wants it: see `Entry::take_chunk`. It is kept while there is room.
     pub fn take_chunk(&mut self, attempt: Attempt, chunk: v1::OutputChunk) -> Option<(ClientId, v1::OutputChunk)> {
         let has_room = self.kept + chunk.data.len() <= self.most;
         let entry = self.jobs.get_mut(&attempt.job)?;

@@ -19,7 +19,7 @@ use model::time::Timestamp;
 use proto::convert::{Sameness, attempt_from, cpu_class, dir_keys, speed};
 use proto::v1::{self, worker_message};
 use scheduler_core::{
-    Action, AuditRate, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
+    Action, AuditRate, ClientId, Config as SchedulerConfig, Input, Scheduler, SubmittedJob, WorkerFacts, WorkerLoad,
 };
 use tokio::sync::mpsc;
 
@@ -30,7 +30,7 @@ use crate::clocks::{Change, Clocks};
 use crate::config::Config;
 use crate::dispatch::{Dispatch, worker_incarnation};
 use crate::explanation;
-use crate::fact::{Fact, Seat};
+use crate::fact::{Checked, Fact, Seat};
 use crate::history::Store;
 use crate::journal::Journal;
 use crate::mount_check;
@@ -202,6 +202,18 @@ impl Driver {
         }
     }
 
+    /// What the scheduler is told of a submitted job, if it is taken: one after the other, for each takes room.
+    fn take_in(&mut self, client: ClientId, checked: Checked) -> Option<SubmittedJob> {
+        if !self.dispatch.admits(client, checked.id, &checked.job, self.ask_again) {
+            return None;
+        }
+        let resubmitted = checked.job.resubmitted;
+        let toolchain = checked.job.toolchain.as_ref().map(|wanted| self.sameness.key(wanted));
+        self.dispatch.note_job(client, checked.id, checked.job);
+        let facts = JobFacts { toolchain, ..checked.facts };
+        Some(SubmittedJob { id: checked.id, facts, resubmitted })
+    }
+
     fn absorb(&mut self, fact: Fact) {
         self.dispatch.advance(self.clock.now());
         match fact {
@@ -209,17 +221,7 @@ impl Driver {
                 self.dispatch.admit_client(client, replies, knows_waiting);
             }
             Fact::Submitted { client, batch } => {
-                let (dispatch, delay) = (&mut self.dispatch, self.ask_again);
-                let taken: Vec<_> =
-                    batch.into_iter().filter(|it| dispatch.admits(client, it.id, &it.job, delay)).collect();
-                let jobs = taken.into_iter().map(|checked| {
-                    let resubmitted = checked.job.resubmitted;
-                    let toolchain = checked.job.toolchain.as_ref().map(|wanted| self.sameness.key(wanted));
-                    self.dispatch.note_job(client, checked.id, checked.job);
-                    let facts = JobFacts { toolchain, ..checked.facts };
-                    SubmittedJob { id: checked.id, facts, resubmitted }
-                });
-                let jobs = jobs.collect();
+                let jobs = batch.into_iter().filter_map(|checked| self.take_in(client, checked)).collect();
                 self.step(Input::JobsSubmitted { client, jobs });
                 self.dispatch.catch_up(client);
             }
