@@ -1,5 +1,7 @@
 //! Identities. None converts from a bare integer by accident, and none has arithmetic.
 
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// A job's identity: 128 random bits made by the launcher, so that submitting a job twice is one job whatever
@@ -155,8 +157,12 @@ pub struct OutputKey(u64);
 
 impl OutputKey {
     /// The key of this output; `path` and `build_dir` are absolute. An output elsewhere counts by its whole path.
+    ///
+    /// `dir/../` is left out, as if no directory were a symbolic link: whoever writes a file and whoever reads it may
+    /// name it from different directories, and two keys of one file cost a prediction, no more.
     #[must_use]
     pub fn of_path(path: &[u8], build_dir: &[u8]) -> Self {
+        let (path, build_dir) = (&*without_dots(path), &*without_dots(build_dir));
         let below = path.strip_prefix(build_dir).and_then(|rest| rest.strip_prefix(b"/"));
         Self(fnv1a(below.unwrap_or(path)))
     }
@@ -172,6 +178,23 @@ impl OutputKey {
     pub const fn digest(self) -> u64 {
         self.0
     }
+}
+
+/// An absolute path without `.`, `..` and doubled slashes.
+fn without_dots(path: &[u8]) -> Cow<'_, [u8]> {
+    let has_dots = path.windows(2).any(|two| matches!(two, b"/." | b"//"));
+    if !has_dots {
+        return Cow::Borrowed(path);
+    }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    Cow::Owned(parts.iter().flat_map(|part| [b"/", *part]).flatten().copied().collect())
 }
 
 /// A toolchain as the scheduler knows it: equal keys may stand in for each other.
@@ -292,6 +315,16 @@ mod tests {
 
         assert_eq!(here, there);
         assert_ne!(here, OutputKey::of_path(b"/home/ann/tree/out/a.o", b"/home/ann/tre"));
+    }
+
+    #[test]
+    fn an_output_is_the_same_from_whichever_directory_it_is_named() {
+        let made = OutputKey::of_path(b"/b/lib/x.a", b"/b");
+
+        for name in ["/b/app/../lib/x.a", "/b/./lib//x.a", "/b/app/sub/../../lib/x.a", "/../b/lib/.hid/../x.a"] {
+            assert_eq!(OutputKey::of_path(name.as_bytes(), b"/b"), made, "{name}");
+        }
+        assert_ne!(OutputKey::of_path(b"/b/lib/..x.a", b"/b"), OutputKey::of_path(b"/b/x.a", b"/b"));
     }
 
     #[test]

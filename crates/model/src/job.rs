@@ -106,6 +106,8 @@ pub struct JobFacts {
     pub priority: Priority,
     /// What it makes, by which history knows it again; `None` when nobody knows.
     pub output: Option<OutputKey>,
+    /// What a link or an archiver reads: what makes it is waited for. Empty for others, whose inputs nobody builds.
+    pub inputs: Vec<OutputKey>,
 }
 
 impl JobFacts {
@@ -125,6 +127,7 @@ impl JobFacts {
             repeatable: true,
             priority: Priority::default(),
             output: None,
+            inputs: Vec::new(),
         }
     }
 }

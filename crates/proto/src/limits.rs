@@ -13,6 +13,9 @@ pub const MAX_BATCH_JOBS: usize = 10_000;
 /// Most directories of one job or one report.
 pub const MAX_DIRS: usize = 10_000;
 
+/// Inputs of a link of which the scheduler hears; those of larger ones are as likely to be waited for anyway.
+pub const MAX_JOB_INPUTS: usize = 4_096;
+
 /// Largest job, in bytes: a command with its environment (see [`MAX_MESSAGE_BYTES`]), and what it reads and writes by name.
 /// A link of 100,000 objects fits.
 pub const MAX_JOB_BYTES: usize = 24 << 20;

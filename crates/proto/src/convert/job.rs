@@ -50,15 +50,18 @@ pub fn speed(wire: u32) -> Option<Speed> {
     Speed::new(wire)
 }
 
-/// The keys of paths.
-///
-/// # Errors
-/// When there are more than [`limits::MAX_DIRS`].
-pub fn dir_keys(paths: &[Bytes]) -> Result<Vec<DirKey>, DecodeError> {
+/// The keys of paths, of those beyond [`limits::MAX_DIRS`] none.
+#[must_use]
+pub fn dir_keys(paths: &[Bytes]) -> Vec<DirKey> {
+    paths.iter().take(limits::MAX_DIRS).map(|path| DirKey::of_path(path)).collect()
+}
+
+/// The keys of all paths of a field.
+fn all_dir_keys(field: &'static str, paths: &[Bytes]) -> Result<Vec<DirKey>, DecodeError> {
     if paths.len() > limits::MAX_DIRS {
-        return Err(DecodeError::bad("dirs", "holds more than 10000 directories"));
+        return Err(DecodeError::bad(field, "holds more than 10000 directories"));
     }
-    Ok(paths.iter().map(|path| DirKey::of_path(path)).collect())
+    Ok(dir_keys(paths))
 }
 
 impl v1::Job {
@@ -70,20 +73,33 @@ impl v1::Job {
     pub fn facts(&self, hint: BatchHint) -> Result<JobFacts, DecodeError> {
         let command = self.command.as_ref().ok_or(DecodeError::missing("job.command"))?;
         let identity = command.identity.as_ref().ok_or(DecodeError::missing("job.command.identity"))?;
+        let kind = kind_from(self.kind)?;
         Ok(JobFacts {
             user: UserId::new(identity.uid),
             build: BuildId::new(fnv1a(&self.build_dir)),
-            kind: kind_from(self.kind)?,
+            kind,
             toolchain: self.toolchain.as_ref().map(|toolchain| Sameness::Exact.key(toolchain)),
             cpu_class: cpu_class(self.cpu_class),
-            mounts: dir_keys(&self.mounts)?,
-            dirs: dir_keys(&self.dirs)?,
+            mounts: all_dir_keys("job.mounts", &self.mounts)?,
+            dirs: all_dir_keys("job.dirs", &self.dirs)?,
             input_bytes: self.input_bytes,
             batch: hint,
             repeatable: self.repeatable,
             priority: Priority::from_nice(self.priority),
             output: self.outputs.first().map(|path| OutputKey::of_path(path, &self.build_dir)),
+            inputs: self.built_inputs(kind),
         })
+    }
+
+    /// The inputs that other jobs may make.
+    fn built_inputs(&self, kind: JobKind) -> Vec<OutputKey> {
+        match kind {
+            JobKind::Link | JobKind::Archive => {
+                let known = self.inputs.iter().take(limits::MAX_JOB_INPUTS);
+                known.map(|input| OutputKey::of_path(&input.path, &self.build_dir)).collect()
+            }
+            JobKind::Compile | JobKind::Assemble | JobKind::Preprocess => Vec::new(),
+        }
     }
 }
 
@@ -116,5 +132,22 @@ mod tests {
         let error = v1::Job::default().facts(BatchHint::default()).unwrap_err();
 
         assert_eq!(error.to_string(), "field `job.command` is missing");
+    }
+
+    #[test]
+    fn only_of_links_and_archives_the_scheduler_hears_what_they_read() {
+        let input = |path: &'static [u8]| v1::Stamp { path: path.into(), ..v1::Stamp::default() };
+        let job = |kind: JobKind| v1::Job {
+            command: Some(v1::Command { identity: Some(v1::Identity::default()), ..v1::Command::default() }),
+            kind: kind_to(kind).into(),
+            build_dir: b"/b".as_slice().into(),
+            inputs: vec![input(b"/b/app/../lib/x.a"); limits::MAX_JOB_INPUTS + 1],
+            ..v1::Job::default()
+        };
+        let inputs = |kind| job(kind).facts(BatchHint::default()).unwrap().inputs;
+
+        assert_eq!(inputs(JobKind::Link), vec![OutputKey::of_path(b"/b/lib/x.a", b"/b"); limits::MAX_JOB_INPUTS]);
+        assert_eq!(inputs(JobKind::Archive).len(), limits::MAX_JOB_INPUTS);
+        assert_eq!(inputs(JobKind::Compile), []);
     }
 }
