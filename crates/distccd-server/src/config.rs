@@ -272,6 +272,11 @@ pub const KEYS: &[Key<Config>] = &[
         show: |c| c.scheduler.max_retained.to_string(),
     },
     Key {
+        name: "patience",
+        set: |c, raw| raw.as_grace().map(|it| c.scheduler.patience = it),
+        show: |c| shown_duration(c.scheduler.patience),
+    },
+    Key {
         name: "prefetch",
         set: |c, raw| raw.as_number(0).map(|it| c.scheduler.prefetch = small(it)),
         show: |c| c.scheduler.prefetch.to_string(),

@@ -362,7 +362,7 @@ impl Driver {
                 }
             }
             worker_message::Message::Directories(report) => {
-                let dirs = dir_keys(&report.dirs).unwrap_or_default();
+                let dirs = dir_keys(&report.dirs);
                 self.dispatch.set_dirs(worker, dirs.clone());
                 self.step(Input::WorkerWarmth { worker, dirs });
             }

@@ -22,6 +22,7 @@ pub fn told(said: &Explanation, now: Timestamp, name_of: impl Fn(WorkerId) -> St
         state: state_name(said.state).to_owned(),
         age_us: micros(age),
         expected_us: micros(said.prediction.duration),
+        tail_us: micros(said.prediction.tail),
         expected_memory: said.prediction.memory,
         basis: basis_name(said.prediction.basis).to_owned(),
         reserved_memory: said.reserved,
@@ -86,6 +87,7 @@ const fn obstacles(seen: &Obstacles) -> v1::Obstacles {
         kept: seen.kept as u64,
         busy: seen.busy as u64,
         memory: seen.memory as u64,
+        slow: seen.slow as u64,
         free: seen.free as u64,
     }
 }
@@ -108,7 +110,7 @@ fn place(worker: String, attempt: u32, placement: Placement) -> v1::Placement {
 }
 
 fn sentence(wire: &v1::Explanation) -> String {
-    let expected = humantime::format_duration(Duration::from_millis(wire.expected_us / 1000));
+    let shown = |micros: u64| humantime::format_duration(Duration::from_millis(micros / 1000));
     let mut parts = vec![wire.state.clone()];
     if let Some(place) = &wire.placement {
         let v1::Placement { worker, attempt, why, candidates, .. } = place;
@@ -120,7 +122,10 @@ fn sentence(wire: &v1::Explanation) -> String {
     if let Some(v1::TurnOrder { users, builds, jobs, .. }) = &wire.turn {
         parts.push(format!("before it: {users} users, {builds} builds, {jobs} jobs"));
     }
-    parts.push(format!("expected to take {expected} by {}", wire.basis));
+    parts.push(format!("expected to take {} by {}", shown(wire.expected_us), wire.basis));
+    if wire.tail_us > 0 {
+        parts.push(format!("what waits for its output takes {} more", shown(wire.tail_us)));
+    }
     parts.join("; ")
 }
 
@@ -140,6 +145,7 @@ fn hindrances(seen: &v1::Obstacles) -> String {
         (seen.kept, "are kept free for others"),
         (seen.busy, "are busy"),
         (seen.memory, "have their memory reserved"),
+        (seen.slow, "are too slow while a faster one may fall free"),
         (seen.free, "are free"),
     ];
     let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));

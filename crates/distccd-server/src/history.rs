@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn entry(key: u64) -> HistoryEntry {
-        HistoryEntry { key, duration: Duration::from_secs(1), memory: 1 << 20 }
+        HistoryEntry { key, duration: Duration::from_secs(1), memory: 1 << 20, reader: 0 }
     }
 
     fn opened(dir: &Path) -> (Store, Vec<HistoryEntry>) {

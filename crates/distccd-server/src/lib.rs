@@ -14,8 +14,10 @@ pub mod audits;
 pub mod books;
 pub mod clocks;
 pub mod config;
+pub mod descriptors;
 pub mod directory_book;
 pub mod dispatch;
+pub mod door;
 pub mod driver;
 pub mod explanation;
 pub mod fact;
@@ -50,9 +52,9 @@ use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
+use crate::door::Door;
 use crate::driver::Driver;
 use crate::publication::Publication;
 use crate::service::Gate;
@@ -144,8 +146,9 @@ pub async fn listen(config: &Config) -> Result<TcpListener, Error> {
 ///
 /// # Errors
 /// When serving fails, or there is another server.
-pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<(), Error> {
-    let address = listener.local_addr()?;
+pub async fn run(config: Config, door: impl Into<Door>, stop: Stop) -> Result<(), Error> {
+    let door = door.into();
+    let address = door.listener().local_addr()?;
     let (facts, inbox) = mpsc::channel(INBOX);
     let mut driver = Driver::new(&config, address.port(), Clock::start())?;
     let incarnation = driver.incarnation();
@@ -171,8 +174,7 @@ pub async fn run(config: Config, listener: TcpListener, stop: Stop) -> Result<()
         )
         .add_service(ObituariesServer::new(service::obituaries::ObituariesService::new(gate.clone())))
         .add_service(AdminServer::new(service::admin::AdminService::new(gate, config.fs_mount.clone())));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned()));
+    let serving = tokio::spawn(server.serve_with_incoming_shutdown(door.open(), closed.clone().cancelled_owned()));
 
     let publication = Publication::publish(&config, address, incarnation).await;
     // No worker has been let in yet.

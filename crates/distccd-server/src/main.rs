@@ -7,6 +7,7 @@ use daemon_kit::layers::Mistake;
 use daemon_kit::shutdown::Stop;
 use daemon_kit::{exit, telemetry};
 use distccd_server::config::{self, Cli, Config};
+use distccd_server::descriptors;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     telemetry::start(config.log_format);
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files, which bounds the connections");
+    }
     let state_dir = config.state_dir.settled(rustix::process::geteuid().is_root(), &env);
     match serve(Config { state_dir, ..config }) {
         Ok(()) => ExitCode::SUCCESS,

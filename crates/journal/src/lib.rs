@@ -1,8 +1,8 @@
 //! A journal of everything that the scheduler was told, with its time, and of what it ordered: enough to live through
 //! an incident again. [`replay`] feeds a new scheduler the same steps and compares its orders bit for bit.
 //!
-//! # Format, version 6
-//! The line `distccd journal 6`, then frames: the length of the payload (4 bytes, little endian), a digest (8 bytes) of
+//! # Format, version 8
+//! The line `distccd journal 8`, then frames: the length of the payload (4 bytes, little endian), a digest (8 bytes) of
 //! the payload and the digest before it, the payload. So a frame that was changed, lost or put elsewhere is noticed
 //! where it stands. The first frame holds the scheduler's settings, the second the history that it began with, each other
 //! one a step: microseconds, the input, the digest of the actions. A server that dies leaves half a frame at the end; that
@@ -39,7 +39,7 @@ pub use replay::{ReplayError, Replayed, replay};
 pub use writer::{Step, Writer};
 
 /// The first line of every journal.
-const HEADER: &[u8] = b"distccd journal 6\n";
+const HEADER: &[u8] = b"distccd journal 8\n";
 
 /// No payload is larger; a length above it is damage, and nothing is allocated for it.
 const MAX_PAYLOAD: u32 = 64 << 20;

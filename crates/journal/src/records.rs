@@ -12,6 +12,7 @@ use scheduler_core::{
 };
 
 use crate::codec::{Bytes, Record, Undecodable};
+use crate::history::FirstEntry;
 
 /// What is written and never read back.
 pub(crate) trait Written {
@@ -112,13 +113,15 @@ structure! {
     Config {
         lease, max_attempts, max_losses, prefetch, fleet_grace, max_queued, max_queued_per_user, ask_again, retain,
         max_retained, user_weights, urgent_users, interactive_jobs, ageing, look_ahead, cold_directory, gather,
+        patience,
         writers_per_dir, history_entries,
         bench_after, bench_time, max_bench_time, speculation, speculation_factor, speculation_after, speculation_share,
         audit_rate, hash_seed,
     }
+    FirstEntry { key, duration, memory }
     HeldAttempt { attempt, commit }
-    HistoryEntry { key, duration, memory }
-    JobFacts { user, build, kind, toolchain, mounts, dirs, input_bytes, batch, repeatable, priority, output, cpu_class }
+    HistoryEntry { key, duration, memory, reader }
+    JobFacts { user, build, kind, toolchain, mounts, dirs, input_bytes, batch, repeatable, priority, output, inputs, cpu_class }
     Outcome { exit, usage }
     ResourceUsage { wall, user, system, peak_memory }
     SubmittedJob { id, facts, resubmitted }

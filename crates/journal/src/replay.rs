@@ -35,7 +35,7 @@ pub enum ReplayError {
     #[error("cannot read the journal: {0}")]
     Unreadable(#[from] io::Error),
     /// It begins with something else, or is of another version.
-    #[error("this is no journal of version 6")]
+    #[error("this is no journal of version 8")]
     NotAJournal,
     /// Its bytes are not those that were written.
     #[error("step {step} is damaged: its bytes are not those that were written")]

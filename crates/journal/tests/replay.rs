@@ -41,6 +41,7 @@ fn job(number: u8) -> Input {
         repeatable: false,
         priority: Priority::from_nice(-5),
         output: Some(OutputKey::new(77)),
+        inputs: vec![OutputKey::new(78), OutputKey::new(u64::MAX)],
         cpu_class: Some(CpuClass::new(88)),
     };
     let jobs = vec![SubmittedJob { id: JobId::from_bytes([number; 16]), facts, resubmitted: false }];

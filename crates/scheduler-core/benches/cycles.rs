@@ -186,10 +186,12 @@ fn main() {
     if std::env::args().any(|arg| arg == "blocked") {
         return blocked(queues[0], cycles);
     }
-    // `cargo bench --bench cycles -- WORKERS QUEUED` measures one point.
+    // `cargo bench --bench cycles -- WORKERS QUEUED [CYCLES]` measures one point, of so many cycles a round: fewer where
+    // a simulated processor counts them.
     let point: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let cycles = point.get(2).copied().unwrap_or(cycles);
     let wanted = |workers: u32, queued: usize| match point[..] {
-        [only_workers, only_queued] => (workers as usize, queued) == (only_workers, only_queued),
+        [only_workers, only_queued, ..] => (workers as usize, queued) == (only_workers, only_queued),
         _ => true,
     };
     println!("| workers | queued jobs | µs a cycle | cycles a second | bytes a queued job |");

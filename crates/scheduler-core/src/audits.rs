@@ -133,11 +133,11 @@ impl Scheduler {
         // What is reported again, after a connection broke, has been audited.
         job.hold().filter(|hold| hold.is(worker, attempt))?;
         let shadow = shadow_of(attempt.job);
-        if self.is_known(shadow) || self.holdings.has_live(shadow) || self.orphan_ends.contains_key(&shadow) {
+        if self.is_known(shadow) || self.jobs.has_live(shadow) || self.orphan_ends.contains_key(&shadow) {
             return None;
         }
         let memory = job.class.map_or(0, |class| self.classes.memory(class));
-        let facts = job.facts.clone();
+        let facts = self.demanding_facts(job);
         let class = self.classes.acquire(&facts, memory, &[worker], &self.workers);
         Some(Nominee { of: attempt, first: Done { worker, digest }, class })
     }
@@ -145,7 +145,7 @@ impl Scheduler {
     /// The nominee's job has been answered with its outcome, or it is no nominee any more.
     pub(crate) fn nominate(&mut self, nominee: Nominee, out: &mut Vec<Action>) {
         let Nominee { of, first, class } = nominee;
-        let finished = self.retention.finished(of.job);
+        let finished = self.finished(of.job);
         if finished.is_none_or(|finished| finished.answer != Answer::Complete(of.number)) {
             return self.classes.release(class);
         }
@@ -190,14 +190,14 @@ impl Scheduler {
             audit.shadow = Some((worker, number));
             let (of, memory) = (audit.of, self.classes.memory(audit.class));
             let attempt = Attempt { job: id, number };
-            self.holdings.add(worker, attempt, Commit::WhenPermitted, memory, None);
+            self.hold(worker, attempt, Commit::WhenPermitted, memory, None);
             self.recount(worker);
             out.push(Action::Audit { worker, attempt, of });
         }
     }
 
     fn place_shadow(&self, id: JobId) -> Option<WorkerId> {
-        if self.holdings.has_live(id) {
+        if self.jobs.has_live(id) {
             return None; // An earlier server's shadow is still to be ended, and this one would have its number.
         }
         let audit = self.audits.of.get(&id)?;
@@ -263,7 +263,7 @@ impl Scheduler {
         self.close_audit(id, AuditVerdict::Dropped, out);
         let Some((worker, number)) = shadow else { return };
         let attempt = Attempt { job: id, number };
-        if self.holdings.mark_cancelled(worker, attempt) && self.is_up(worker) {
+        if self.jobs.mark_cancelled(worker, attempt) && self.is_up(worker) {
             out.push(Action::Cancel { worker, attempt });
         }
     }
@@ -272,7 +272,7 @@ impl Scheduler {
         let Some(audit) = self.audits.of.remove(&id) else { return };
         self.classes.release(audit.class);
         out.push(Action::EndAudit { of: audit.of, verdict });
-        if !self.holdings.has_live(id) {
+        if !self.jobs.has_live(id) {
             out.push(Action::Forget { job: id });
         }
     }
@@ -281,8 +281,8 @@ impl Scheduler {
     pub(crate) fn check_audits(&self) {
         assert!(self.audits.len() <= MAX_AUDITS, "{} audits", self.audits.len());
         for (worker, shadow) in self.audits.shadows() {
-            assert!(self.holdings.awaits_permission(worker, shadow), "{shadow} is a shadow and may commit");
-            assert!(!self.holdings.is_cancelled(worker, shadow), "{shadow} is cancelled and goes on");
+            assert!(self.jobs.awaits_permission(worker, shadow), "{shadow} is a shadow and may commit");
+            assert!(!self.jobs.is_cancelled(worker, shadow), "{shadow} is cancelled and goes on");
         }
         for &shadow in self.audits.of.keys() {
             assert!(!self.is_known(shadow), "{shadow:?} is a shadow and a job");

@@ -26,12 +26,12 @@ impl Scheduler {
             Blame::Job | Blame::Nobody => false,
         };
         let Some(job) = self.jobs.get_mut(id).filter(|_| is_suspicious) else { return };
-        match job.suspect.take() {
+        match job.take_suspect() {
             Some(suspect) if suspect != worker => {
                 self.workers.update(suspect, |worker| worker.health.on_cleared());
             }
-            _ if job.tried.is_empty() => {
-                job.suspect = Some(worker);
+            _ if job.troubles().tried.is_empty() => {
+                job.troubles_mut().suspect = Some(worker);
                 self.strike(worker, out);
             }
             _ => {}

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use model::ids::{JobId, WorkerId};
 
 use crate::dispatch::MAX_LOOKS;
+use crate::patience::Patient;
 use crate::queue::Readiness;
 use crate::scheduler::Scheduler;
 use crate::workers::table::Gain;
-use crate::workers::{ClassId, GroupId};
+use crate::workers::{ClassId, Group, GroupId};
 
 /// The classes that are shut for one kind of dispatch.
 #[derive(Debug, Default)]
@@ -70,19 +71,20 @@ impl Closings {
 
 impl Scheduler {
     /// The job whose turn it is, of those that somebody can take, and one who can. `refused` are the classes that were asked for in
-    /// vain in this step.
+    /// vain in this step, and `patient` are jobs that wait for better ones than there are.
     pub(crate) fn whose_turn(
         &mut self,
         which: Readiness,
         refused: &mut BTreeSet<ClassId>,
+        patient: &Patient,
     ) -> Option<(JobId, WorkerId)> {
         let (mut looks, mut refused_now, mut found) = (0, Vec::new(), None);
         let taker = |class| match which {
             Readiness::Any => self.first_idle(class),
             Readiness::Ripe => self.first_roomy(class),
         };
-        let next = self.queue.next(which, self.now, |class| {
-            if refused.contains(&class) {
+        let next = self.queue.next(which, self.now, |class, job| {
+            if refused.contains(&class) || patient.contains(job) {
                 return false;
             }
             looks += 1;
@@ -94,13 +96,12 @@ impl Scheduler {
             found = Some((class, worker));
             true
         });
-        let class = next.and_then(|id| self.class_of(id));
         // Where many are asked, it need not be the last one whose turn it is.
-        let found = found.filter(|&(of, _)| Some(of) == class).map(|(_, worker)| worker);
-        let worker = found.or_else(|| class.and_then(taker));
+        let found = found.filter(|&(of, _)| next.is_some_and(|(_, class)| of == class)).map(|(_, worker)| worker);
+        let worker = found.or_else(|| next.and_then(|(_, class)| taker(class)));
         self.closings.looks += looks;
         refused_now.into_iter().for_each(|class| self.close(which, class));
-        next.zip(worker)
+        next.map(|(id, _)| id).zip(worker)
     }
 
     /// Whether any idle worker, or any with room, has the memory that the least demanding of the waiting jobs needs. Else
@@ -116,8 +117,8 @@ impl Scheduler {
                     !self.kept.is_empty() || self.workers.groups().any(|(_, it)| it.most_free() >= Some(least))
                 }
                 Readiness::Ripe => {
-                    let mut firsts = self.workers.groups().flat_map(|(_, group)| group.roomy().take(MAX_LOOKS));
-                    firsts.any(|(_, worker)| has_memory(worker))
+                    let has_any = |group: &Group| group.roomy().take(MAX_LOOKS).any(|(_, worker)| has_memory(worker));
+                    self.workers.groups().any(|(_, group)| has_any(group))
                 }
             }
     }

@@ -48,6 +48,9 @@ pub struct Config {
     /// How long a job may wait beside an idle slot for others of its build that come at the same time: so that the
     /// longest of them gets the fastest slot. A job whose build has nothing else at workers does not wait; 0: none does.
     pub gather: Duration,
+    /// How long a job waits beside an idle slot for a faster one, if it would lose there at least eight times as long,
+    /// compared with the fastest worker that could take it. 0: none does.
+    pub patience: Duration,
     /// What fetching a directory is taken to cost a worker that is cold for it: names, attributes and capabilities of a
     /// shared filesystem. 0: warmth counts for nothing.
     pub cold_directory: Duration,
@@ -96,6 +99,7 @@ impl Default for Config {
             ageing: Duration::from_secs(60),
             look_ahead: 8,
             gather: Duration::from_millis(1),
+            patience: Duration::from_millis(120),
             cold_directory: Duration::from_millis(100),
             writers_per_dir: 8,
             history_entries: 100_000,

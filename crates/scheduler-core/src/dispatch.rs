@@ -11,12 +11,13 @@ use model::job::JobKind;
 use crate::action::Action;
 use crate::explain::{Placement, PlacementKind};
 use crate::input::Commit;
-use crate::jobs::{Hold, Job, JobState, Progress, Turn};
+use crate::jobs::{Job, JobState, Turn};
+use crate::patience::Patient;
 use crate::placement::{self, Candidate};
 use crate::queue::{Asking, Place, Readiness};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::{ClassId, Demand, Worker, pace};
+use crate::workers::{ClassId, Demand, Group, Worker};
 
 /// Candidates laid before the ranking for their room, of each group of workers.
 const MAX_ROOMY: usize = 8;
@@ -36,8 +37,16 @@ const AHEAD_PAUSE: Duration = Duration::from_millis(5);
 /// With no more idle workers than this, those that are warm are among them anyway.
 const FEW_IDLE: usize = MAX_ROOMY;
 
+/// What becomes of the job whose turn it is.
+enum Match {
+    /// This one goes, there.
+    With(JobId, (WorkerId, Placement)),
+    /// It waits for a faster worker, and nobody goes instead.
+    Later,
+}
+
 /// What goes to each worker in this step, in one message; in the order of the workers.
-type Sending = Vec<(WorkerId, Vec<Attempt>)>;
+pub(crate) type Sending = Vec<(WorkerId, Vec<Attempt>)>;
 
 impl Scheduler {
     /// Whether jobs that came at the same time are kept back until they are together.
@@ -53,14 +62,15 @@ impl Scheduler {
             self.reopen_by_room();
             return;
         }
-        let mut sending = Sending::new();
+        let mut sending = core::mem::take(&mut self.sending);
         self.fill_idle_slots(&mut sending);
         while self.let_go_of_kept() {
             self.fill_idle_slots(&mut sending);
         }
         self.send_ahead(&mut sending);
         let assign = |(worker, attempts)| Action::Assign { worker, attempts, commit: Commit::WhenDone };
-        out.extend(sending.into_iter().map(assign));
+        out.extend(sending.drain(..).map(assign));
+        self.sending = sending;
         self.recall_for_idle_slots(out);
     }
 
@@ -70,11 +80,33 @@ impl Scheduler {
     }
 
     pub(crate) fn push_to_queue(&mut self, id: JobId, in_front: bool) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let Some(class) = job.class else { return };
-        let facts = &job.facts;
-        let company = if self.config.prefetch > 0 { facts.batch.size } else { 1 };
-        let asking = Asking {
+        let Some(asking) = self.jobs.get(id).and_then(|job| self.asking(job, in_front)) else { return };
+        let place = self.push(id, asking);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.place = Some(place);
+        }
+    }
+
+    /// Queues a job that is new: nothing of it is anywhere, and nobody knows it yet.
+    pub(crate) fn queue_new(&mut self, id: JobId, job: &mut Job) {
+        if let Some(asking) = self.asking(job, false) {
+            job.line_up(self.push(id, asking));
+        }
+    }
+
+    fn push(&mut self, id: JobId, asking: Asking) -> Place {
+        if let Some(timeout) = asking.patience() {
+            self.timers.set(Timer::Company(id), self.now + timeout);
+        }
+        if asking.memory > 0 && !self.timers.is_set(Timer::Ageing) {
+            self.timers.set(Timer::Ageing, self.now + self.config.ageing);
+        }
+        self.queue.push(id, asking)
+    }
+
+    fn asking(&self, job: &Job, in_front: bool) -> Option<Asking> {
+        let (class, facts) = (job.class?, &job.facts);
+        Some(Asking {
             user: facts.user,
             build: facts.build,
             kind: facts.kind,
@@ -82,18 +114,13 @@ impl Scheduler {
             class,
             memory: self.classes.memory(class),
             expected: job.prediction.duration,
+            tail: job.prediction.tail,
             dir: facts.dirs.first().copied(),
-            company,
+            company: if self.config.prefetch > 0 { facts.batch.size } else { 1 },
+            timeout: facts.batch.timeout,
             since: job.arrived,
             in_front,
-        };
-        job.place = Some(self.queue.push(id, asking));
-        if !in_front && company > 1 {
-            self.timers.set(Timer::Company(id), self.now + facts.batch.timeout);
-        }
-        if asking.memory > 0 && !self.timers.is_set(Timer::Ageing) {
-            self.timers.set(Timer::Ageing, self.now + self.config.ageing);
-        }
+        })
     }
 
     /// Where the job stands in the queue.
@@ -118,11 +145,19 @@ impl Scheduler {
     fn fill_idle_slots(&mut self, sending: &mut Sending) {
         // A class that found nobody idle finds nobody for the rest of the step.
         let mut refused = BTreeSet::new();
+        let mut patient = Patient::default();
         self.reopen_by_gains();
         let may = |it: &Self| it.workers.idle() > 0 || !it.kept.is_empty();
         while may(self) && self.has_memory_for_any(Readiness::Any) {
-            let Some((first, _)) = self.whose_turn(Readiness::Any, &mut refused) else { break };
-            let Some((id, best)) = self.match_up(first) else { break };
+            let Some((first, taker)) = self.whose_turn(Readiness::Any, &mut refused, &patient) else { break };
+            let (id, best) = match self.match_up(first, taker, !patient.is_full()) {
+                Some(Match::With(id, best)) => (id, best),
+                Some(Match::Later) => {
+                    self.wait_for_faster(first, &mut patient);
+                    continue;
+                }
+                None => break,
+            };
             self.assign(id, best.0, best.1, sending);
             if best.1.kind == PlacementKind::KeptFree {
                 // The worker is there for everybody again.
@@ -136,7 +171,9 @@ impl Scheduler {
     fn send_ahead(&mut self, sending: &mut Sending) {
         let mut refused = BTreeSet::new();
         while self.workers.roomy() > 0 && self.now >= self.ahead_again && self.has_memory_for_any(Readiness::Ripe) {
-            let Some((first, roomiest)) = self.whose_turn(Readiness::Ripe, &mut refused) else { break };
+            let Some((first, roomiest)) = self.whose_turn(Readiness::Ripe, &mut refused, &Patient::default()) else {
+                break;
+            };
             let Some((first, worker)) = self.place_ahead(first, roomiest) else {
                 // It need not go yet, for no slot is idle, nor need what is behind it, which may be very much.
                 self.ahead_again = self.now + AHEAD_PAUSE;
@@ -211,35 +248,60 @@ impl Scheduler {
         }
     }
 
-    /// The job whose turn it is, or an equal of it that suits the only idle worker better; and its place.
-    fn match_up(&self, first: JobId) -> Option<(JobId, (WorkerId, Placement))> {
-        let best = self.best_idle(first)?;
-        if self.workers.idle() > 1 {
-            return Some((first, best));
-        }
-        let spared = self.spared(first, best.0).unwrap_or(first);
-        let chosen = self.suited_like(spared, best.0);
-        Some((chosen, (best.0, Placement { out_of_turn: chosen != first, ..best.1 })))
-    }
-
-    /// What a job loses on a worker that is slow, compared with the fastest: none if it has waited for that for as long
-    /// as it gains by it.
-    fn loss(&self, job: &Job, worker: WorkerId) -> Option<Duration> {
-        let fastest = self.workers.fastest();
-        let pace = &self.workers.get(worker).filter(|worker| worker.pace.eighths_slow() > fastest + SLOW)?.pace;
-        let usual = job.prediction.duration;
-        let loss = pace.time_for(usual).saturating_sub(pace::time_at(fastest, usual));
-        (self.now.since(job.arrived) < loss / 2).then_some(loss)
-    }
-
-    /// A job that is half as long, if the worker is slow and this one shall go to a faster one: it waits for that as
-    /// long as it gains by it, and the slot does not.
-    fn spared(&self, first: JobId, worker: WorkerId) -> Option<JobId> {
+    /// The job whose turn it is, or another that suits the idle slot better; and its place. The taker is one of the workers
+    /// that could start it.
+    fn match_up(&self, first: JobId, taker: WorkerId, may_wait: bool) -> Option<Match> {
         let job = self.jobs.get(first)?;
-        self.loss(job, worker)?;
-        self.shorter_than_half_of(job)
+        let is_alone = self.workers.idle() == 1 && self.classes.kept(job.class?).is_none();
+        // Where there is nobody to compare the worker with, why it is the best need not be known before it has the job.
+        let compared = if is_alone { None } else { Some(self.best_idle(job, |_| true)?) };
+        let worker = compared.map_or(taker, |(best, _)| best);
+        let placed = || compared.or_else(|| self.only_idle(job, worker));
+        let loss = if may_wait || self.workers.idle() <= 1 { self.loss(job, worker) } else { None };
+        if let Some(loss) = loss.filter(|&loss| may_wait && self.is_patient_for(job, loss)) {
+            return self.match_up_patiently(first, job, placed, loss);
+        }
+        if self.workers.idle() > 1 {
+            return Some(Match::With(first, placed()?));
+        }
+        let spared = loss.and_then(|_| self.shorter_than_half_of(job)).unwrap_or(first);
+        let chosen = self.suited_like(spared, worker);
+        let placement = Placement { out_of_turn: chosen != first, ..placed()?.1 };
+        Some(Match::With(chosen, (worker, placement)))
     }
 
+    fn match_up_patiently(
+        &self,
+        first: JobId,
+        job: &Job,
+        placed: impl Fn() -> Option<(WorkerId, Placement)>,
+        loss: Duration,
+    ) -> Option<Match> {
+        // It had other reasons to be the best than to be fast, if there were others.
+        let is_fast = |worker| !self.is_patient(job, worker);
+        if self.workers.idle() > 1
+            && let Some(faster) = self.best_idle(job, is_fast)
+        {
+            return Some(Match::With(first, faster));
+        }
+        let Some(other) = self.instead_of_patient(job, loss) else { return Some(Match::Later) };
+        let (worker, placement) = placed()?;
+        Some(Match::With(other, (worker, Placement { out_of_turn: true, ..placement })))
+    }
+
+    /// What a job loses on a worker that is slow, compared with the fastest that could take it: none if it has waited for
+    /// that for as long as it gains by it.
+    pub(crate) fn loss(&self, job: &Job, worker: WorkerId) -> Option<Duration> {
+        let able = self.classes.groups(job.class?, &self.workers);
+        let fastest = able.filter_map(Group::fastest).min()?;
+        let pace = &self.workers.get(worker).filter(|worker| worker.pace.eighths_slow() > fastest + SLOW)?.pace;
+        let loss = pace.loss_against(fastest, job.prediction.duration);
+        let waited = self.now.as_micros().saturating_sub(job.arrived.as_micros());
+        (waited.saturating_mul(2) < loss).then(|| Duration::from_micros(loss))
+    }
+
+    /// A job that is half as long: if the worker is slow and this one shall go to a faster one, it waits for that as
+    /// long as it gains by it, and the slot does not.
     fn shorter_than_half_of(&self, job: &Job) -> Option<JobId> {
         self.queue.shorter_than(&job.place?, job.prediction.duration / 2, self.now)
     }
@@ -252,22 +314,27 @@ impl Scheduler {
         }
         let Some(job) = self.jobs.get(first) else { return first };
         let (Some(place), dir) = (job.place, job.facts.dirs.first().copied()) else { return first };
-        let equals = self.queue.equals_of(&place, self.config.look_ahead, self.now);
-        let mut best: Option<((bool, bool), JobId)> = None;
-        for (id, dir) in core::iter::once((first, dir)).chain(equals) {
-            let is_cold = dir.is_some_and(|dir| !self.affinity.is_warm(worker, dir));
-            if best.is_some_and(|(least, _)| least <= (false, is_cold)) {
+        let is_warm = self.affinity.warmth_of(worker);
+        let is_cold = |dir: Option<DirKey>| dir.is_some_and(|dir| !is_warm(dir));
+        let mut best = ((self.crowds(dir, worker), is_cold(dir)), first);
+        // Nobody else is looked for before it is known that this one does not suit.
+        if best.0 == (false, false) {
+            return first;
+        }
+        for (id, dir) in self.queue.equals_of(&place, self.config.look_ahead, self.now) {
+            let is_cold = is_cold(dir);
+            if best.0 <= (false, is_cold) {
                 continue; // It could not be better, so nobody need look whether it crowds.
             }
             let suits = (self.crowds(dir, worker), is_cold);
-            if best.is_none_or(|(least, _)| suits < least) {
-                best = Some((suits, id));
+            if suits < best.0 {
+                best = (suits, id);
             }
             if suits == (false, false) {
                 break;
             }
         }
-        best.map_or(first, |(_, id)| id)
+        best.1
     }
 
     fn crowds(&self, dir: Option<DirKey>, worker: WorkerId) -> bool {
@@ -275,8 +342,16 @@ impl Scheduler {
         most > 0 && dir.is_some_and(|dir| self.holdings.is_crowded(dir, most, worker))
     }
 
-    fn best_idle(&self, id: JobId) -> Option<(WorkerId, Placement)> {
-        let job = self.jobs.get(id)?;
+    /// The place of a job at the only worker with idle slots: there is nobody to compare it with.
+    fn only_idle(&self, job: &Job, worker: WorkerId) -> Option<(WorkerId, Placement)> {
+        let octaves_slow = self.workers.get(worker)?.pace.octaves_slow();
+        let counts = !self.config.cold_directory.is_zero();
+        let warmth = if counts { self.affinity.warmth(worker, &job.facts.dirs) } else { 0 };
+        let kind = PlacementKind::IdleSlot;
+        Some((worker, Placement { kind, candidates: 1, warmth, octaves_slow, out_of_turn: false }))
+    }
+
+    fn best_idle(&self, job: &Job, may: impl Fn(WorkerId) -> bool) -> Option<(WorkerId, Placement)> {
         let class = job.class?;
         if let Some(kept) = self.classes.kept(class).filter(|&worker| self.could_start(class, worker)) {
             return Some((kept, Placement { kind: PlacementKind::KeptFree, candidates: 1, ..Placement::default() }));
@@ -295,8 +370,12 @@ impl Scheduler {
             let warm = by_dir.flat_map(|&dir| self.affinity.warm_for(dir).take(MAX_LOOKS));
             candidates.extend(warm.filter(|&worker| self.could_start(class, worker)).take(MAX_WARM));
         }
+        // Who is found in several lists is compared once.
+        candidates.sort_unstable();
+        candidates.dedup();
         let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
-        let candidates = candidates.into_iter().filter_map(|worker| self.candidate(job, worker));
+        let candidates = candidates.into_iter().filter(|&worker| may(worker));
+        let candidates = candidates.filter_map(|worker| self.candidate(job, worker));
         let needs_memory = demand.memory > 0 || job.facts.kind == JobKind::Link;
         let best = placement::best(needs_memory, candidates)?;
         let placement = Placement {
@@ -313,14 +392,15 @@ impl Scheduler {
         let worker: &Worker = self.workers.get(id)?;
         let price = self.config.cold_directory;
         let counts = !price.is_zero();
-        let cold = price.saturating_mul(self.affinity.missing(id, &job.facts.dirs).count());
+        let missing = self.affinity.missing(id, &job.facts.dirs);
+        let cold = price.saturating_mul(missing.count());
         let time = worker.pace.time_for(job.prediction.duration).saturating_add(cold);
         Some(Candidate {
             worker: id,
             crowds: self.crowds(job.facts.dirs.first().copied(), id),
             time,
             octaves_slow: worker.pace.octaves_slow(),
-            warmth: if counts { self.affinity.warmth(id, &job.facts.dirs) } else { 0 },
+            warmth: if counts { missing.warmth(&job.facts.dirs) } else { 0 },
             idle: worker.idle(),
             foreign_load: worker.load.foreign_load_centi,
             memory: worker.headroom(),
@@ -334,22 +414,19 @@ impl Scheduler {
             self.timers.clear(Timer::Company(id));
         }
         let charge = self.queue.serve(place);
-        job.last_number += 1;
-        let missing = self.affinity.missing(worker, &job.facts.dirs);
+        let missing = self.affinity.visit(worker, &job.facts.dirs);
         job.turn = Some(Turn { charge, began: self.now, started: false, missing });
-        let hold = Hold { worker, number: job.last_number, progress: Progress::Sent, placement };
-        job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(worker, dir));
+        let attempt = job.send_to(worker, placement).attempt(id);
         let (class, dir) = (job.class, job.facts.dirs.first().copied());
         let memory = class.map_or(0, |class| self.classes.memory(class));
-        self.jobs.move_to(id, JobState::Held(hold));
-        self.holdings.add(worker, hold.attempt(id), Commit::WhenDone, memory, dir);
-        self.recount(worker);
+        let count = self.hold(worker, attempt, Commit::WhenDone, memory, dir);
+        self.recount_to(worker, count);
         if let Some(class) = class.filter(|class| self.kept.get(class) == Some(&worker)) {
             self.stop_keeping(class);
         }
         match sending.binary_search_by_key(&worker, |&(other, _)| other) {
-            Ok(place) => sending[place].1.push(hold.attempt(id)),
-            Err(place) => sending.insert(place, (worker, vec![hold.attempt(id)])),
+            Ok(place) => sending[place].1.push(attempt),
+            Err(place) => sending.insert(place, (worker, vec![attempt])),
         }
     }
 }

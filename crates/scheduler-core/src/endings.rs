@@ -9,8 +9,8 @@ use model::outcome::{AttemptFailure, Outcome};
 
 use crate::action::{Action, LocalReason};
 use crate::input::ClientId;
-use crate::jobs::{Answer, Hold, Job, JobState, Next, Progress};
-use crate::retention::Finished;
+use crate::jobs::{Answer, Hold, Job, JobState, Next, Past, Progress, Troubles};
+use crate::retention::{self, Finished};
 use crate::retry::{self, Record, Verdict};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
@@ -76,11 +76,14 @@ impl Scheduler {
         out: &mut Vec<Action>,
     ) {
         let role = self.role(worker, attempt);
-        let Some(cancelled) = self.take_attempt(worker, attempt) else {
+        let Some((cancelled, count)) = self.release(worker, attempt) else {
             return self.on_echo(attempt.job, out);
         };
+        if result.is_err() {
+            self.recount_to(worker, count);
+        }
         match &result {
-            Ok(outcome) => self.on_done(attempt.job, worker, outcome, out),
+            Ok(outcome) => self.on_done(attempt.job, worker, count, outcome, out),
             // The turn is the first attempt's.
             Err(_) if matches!(role, Role::Second(_)) => {}
             Err(failure) => {
@@ -144,11 +147,13 @@ impl Scheduler {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let started = progress != Progress::Sent;
         job.half_done |= retry::may_have_begun(&failure, started);
+        let repeatable = job.facts.repeatable;
+        let job = job.troubles_mut();
         job.spent += u32::from(retry::counts(&failure));
         job.losses += u32::from(failure == AttemptFailure::WorkerLost && started);
         job.unpublished += u32::from(matches!(failure, AttemptFailure::CommitFailed(_)));
-        let Job { spent, losses, unpublished, .. } = *job;
-        let record = Record { spent, losses, unpublished, repeatable: job.facts.repeatable };
+        let Troubles { spent, losses, unpublished, .. } = *job;
+        let record = Record { spent, losses, unpublished, repeatable };
         let verdict = policy.judge(&failure, record, started);
         let in_front = failure == AttemptFailure::HandedBack;
         job.last_failure = Some(failure.clone());
@@ -174,17 +179,24 @@ impl Scheduler {
     /// server may have given it to several workers one after the other, and only one of them has spoken yet.
     pub(crate) fn settle(&mut self, id: JobId, next: Next, out: &mut Vec<Action>) {
         self.clear_recall(id);
-        let next = self.last_word(id, next);
+        let job = self.jobs.get(id);
+        let (next, is_inherited, is_anywhere) = match job {
+            Some(job) => (self.last_word(job, next), job.inherited, job.has_attempts()),
+            None => (next, false, true),
+        };
         self.seconds.remove(id);
-        let holders: Vec<_> = self.holdings.of_job(id).map(|((_, worker), _)| worker).collect();
+        let holders: Vec<_> = match is_anywhere {
+            true => self.jobs.attempts_of(id).map(|((_, worker), _)| worker).collect(),
+            false => Vec::new(),
+        };
         if !holders.is_empty() {
             self.cancel_all_but(id, None, out);
         }
-        let may_be_elsewhere = next != Next::Forget && self.jobs.get(id).is_some_and(|job| job.inherited);
+        let may_be_elsewhere = next != Next::Forget && is_inherited;
         let must_end = match next {
             _ if holders.is_empty() => false,
             Next::Queue { .. } => true,
-            Next::Forget | Next::SendHome(_) | Next::Complete(_) => self.holdings.may_commit(id),
+            Next::Forget | Next::SendHome(_) | Next::Complete(_) => self.jobs.may_commit(id),
         };
         if may_be_elsewhere || must_end {
             self.jobs.move_to(id, JobState::Cancelling { next });
@@ -206,10 +218,10 @@ impl Scheduler {
     /// Cancels the attempts of a job at workers, except the one that may go on.
     pub(crate) fn cancel_all_but(&mut self, id: JobId, keep: Option<(u32, WorkerId)>, out: &mut Vec<Action>) {
         let others: Vec<_> =
-            self.holdings.of_job(id).map(|(live, _)| live).filter(|&live| Some(live) != keep).collect();
+            self.jobs.attempts_of(id).map(|(live, _)| live).filter(|&live| Some(live) != keep).collect();
         for (number, worker) in others {
             let attempt = Attempt { job: id, number };
-            if self.holdings.mark_cancelled(worker, attempt) && self.is_up(worker) {
+            if self.jobs.mark_cancelled(worker, attempt) && self.is_up(worker) {
                 out.push(Action::Cancel { worker, attempt });
             }
         }
@@ -237,7 +249,7 @@ impl Scheduler {
 
     fn role(&self, worker: WorkerId, attempt: Attempt) -> Role {
         match self.jobs.get(attempt.job) {
-            None if self.retention.finished(attempt.job).is_some() => Role::Stray,
+            None if self.finished(attempt.job).is_some() => Role::Stray,
             None => Role::Orphan,
             Some(job) => match job.hold() {
                 Some(hold) if hold.is(worker, attempt) => Role::Current(hold),
@@ -252,7 +264,7 @@ impl Scheduler {
     /// A report about an attempt that we do not believe to be there: late, or repeated. It changes nothing, but
     /// what the driver kept of it for a job that nobody knows can go.
     fn on_echo(&self, id: JobId, out: &mut Vec<Action>) {
-        if !self.is_known(id) && !self.orphan_ends.contains_key(&id) && !self.holdings.has_live(id) {
+        if !self.is_known(id) && !self.orphan_ends.contains_key(&id) && !self.jobs.has_live(id) {
             out.push(Action::Forget { job: id });
         }
     }
@@ -278,7 +290,7 @@ impl Scheduler {
 
     /// Lets go of an unknown job if nothing is left of it.
     fn close_orphan(&mut self, id: JobId, out: &mut Vec<Action>) {
-        if !self.holdings.has_live(id) && !self.orphan_ends.contains_key(&id) {
+        if !self.jobs.has_live(id) && !self.orphan_ends.contains_key(&id) {
             self.timers.clear(Timer::Orphan(id));
             out.push(Action::Forget { job: id });
         }
@@ -305,11 +317,10 @@ impl Scheduler {
     }
 
     /// What `next` comes to when the server is stopping, or the job may not be executed again.
-    fn last_word(&self, id: JobId, next: Next) -> Next {
-        let Some(job) = self.jobs.get(id) else { return next };
+    pub(crate) fn last_word(&self, job: &Job, next: Next) -> Next {
         match next {
             Next::Queue { .. } if job.half_done && !job.facts.repeatable => {
-                let failure = job.last_failure.clone().unwrap_or(AttemptFailure::WorkerLost);
+                let failure = job.troubles().last_failure.clone().unwrap_or(AttemptFailure::WorkerLost);
                 Next::SendHome(LocalReason::AttemptsExhausted(failure))
             }
             Next::Queue { .. } if self.stopping => Next::SendHome(LocalReason::Stopping),
@@ -318,18 +329,19 @@ impl Scheduler {
     }
 
     fn answer(&mut self, id: JobId, answer: Answer, out: &mut Vec<Action>) {
-        let Some(job) = self.retire(id) else { return };
-        let client = job.client();
+        let receipt = self.retention.next_receipt();
+        let Some(job) = self.retire(id, |_| Some(Past::Answered(receipt))) else { return };
+        let (client, failed) = (job.client(), job.troubles().spent);
         self.give(id, client, &answer, out);
-        let Job { last_number, spent: failed, arrived, prediction, .. } = *job;
+        let Job { last_number, arrived, prediction, .. } = *job;
         let until = self.now;
         self.retain(id, Finished { answer, until, last_number, failed, arrived, prediction });
         self.bound_retention(out);
     }
 
-    /// The job demands nothing any more, and leaves.
-    fn retire(&mut self, id: JobId) -> Option<Box<Job>> {
-        let job = self.jobs.remove(id)?;
+    /// The job demands nothing any more, and leaves. Of it is known from now on what `past` says.
+    fn retire(&mut self, id: JobId, past: impl FnOnce(&Job) -> Option<Past>) -> Option<Box<Job>> {
+        let job = self.jobs.remove(id, past)?;
         if let Some(turn) = job.turn {
             self.pay_for(turn, job.facts.user, job.facts.build, true);
         }
@@ -347,9 +359,10 @@ impl Scheduler {
     /// Takes the job off the books. Its attempt numbers are kept a while longer, so that the same job submitted
     /// again has attempts that no late echo can be taken for.
     fn drop_job(&mut self, id: JobId) {
-        let Some(job) = self.retire(id) else { return };
+        let until = self.now + self.config.retain;
+        let Some(job) = self.retire(id, |job| retention::grave(job.last_number, until)) else { return };
         if job.last_number > 0 {
-            self.bury(id, job.last_number);
+            self.mark_grave(id);
         }
     }
 
@@ -359,7 +372,7 @@ impl Scheduler {
             return; // Its number will not come back.
         }
         let Some(job) = self.jobs.get_mut(id) else { return };
-        job.tried.push(worker);
+        job.troubles_mut().tried.push(worker);
         self.classify_again(id);
     }
 }

@@ -101,6 +101,8 @@ pub struct Obstacles {
     pub busy: usize,
     /// Have too much of their memory reserved.
     pub memory: usize,
+    /// Are so slow that it waits a moment for a faster one.
+    pub slow: usize,
     /// Could take it now.
     pub free: usize,
 }
@@ -129,7 +131,7 @@ pub struct Placement {
     pub warmth: u32,
     /// How many times slower than others the worker is, as a power of 2.
     pub octaves_slow: i8,
-    /// It was taken before its turn, because its directory was warm there.
+    /// It was taken before its turn: its directory was warm there, or whose turn it was waits for a faster worker.
     pub out_of_turn: bool,
 }
 
@@ -156,7 +158,7 @@ impl Scheduler {
     /// meant for people, not for loops.
     #[must_use]
     pub fn explain(&self, id: JobId) -> Option<Explanation> {
-        if let Some(finished) = self.retention.finished(id) {
+        if let Some(finished) = self.finished(id) {
             let Finished { arrived, prediction, failed, .. } = *finished;
             return Some(Explanation { arrived, prediction, reserved: 0, failed, state: Condition::Done });
         }
@@ -166,7 +168,7 @@ impl Scheduler {
             arrived: job.arrived,
             prediction: job.prediction,
             reserved: demand.map_or(0, |demand| demand.memory),
-            failed: job.spent,
+            failed: job.troubles().spent,
             state: self.condition(id, job, demand),
         })
     }
@@ -183,7 +185,7 @@ impl Scheduler {
                 number: hold.number,
                 started: hold.progress == Progress::Started,
                 placement: hold.placement,
-                awaits_permission: self.holdings.awaits_permission(hold.worker, hold.attempt(id)),
+                awaits_permission: self.jobs.awaits_permission(hold.worker, hold.attempt(id)),
                 second: self.seconds.get(id).map(|second| SecondAttempt {
                     worker: second.worker,
                     number: second.number,
@@ -234,6 +236,7 @@ impl Scheduler {
             () if worker.kept_for.is_some() && worker.kept_for != job.class => &mut seen.kept,
             () if worker.idle() == 0 => &mut seen.busy,
             () if worker.free_memory() < demand.memory => &mut seen.memory,
+            () if self.is_patient(job, id) => &mut seen.slow,
             () => &mut seen.free,
         }
     }

@@ -9,7 +9,7 @@ use model::outcome::AttemptFailure;
 use crate::action::Action;
 use crate::explain::{Placement, PlacementKind};
 use crate::input::{Commit, HeldAttempt, WorkerFacts, WorkerLoad};
-use crate::jobs::{Hold, Job, JobState, Next, Progress};
+use crate::jobs::{Hold, Job, JobState, Next, Past, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 use crate::workers::table::Liveness;
@@ -52,7 +52,7 @@ impl Scheduler {
         // What it was given since it wrote the report is going to be warm too.
         for attempt in self.holdings.of_worker(id) {
             if let Some(job) = self.jobs.get(attempt.job) {
-                job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(id, dir));
+                self.affinity.visit(id, &job.facts.dirs);
             }
         }
     }
@@ -103,7 +103,7 @@ impl Scheduler {
         self.note_loss();
         // First: what follows counts on its being gone.
         out.push(Action::ForgetWorker { worker: id });
-        for attempt in self.holdings.of_worker(id).to_vec() {
+        for attempt in self.holdings.of_worker(id).collect::<Vec<_>>() {
             self.on_attempt_lost(id, attempt, AttemptFailure::WorkerLost, out);
         }
         self.holdings.forget(id);
@@ -139,14 +139,14 @@ impl Scheduler {
     /// Compares what a worker says it holds with what we believed, and believes the worker.
     fn reconcile(&mut self, id: WorkerId, holding: &[HeldAttempt], out: &mut Vec<Action>) {
         let holding: BTreeMap<_, _> = holding.iter().map(|held| (held.attempt, held.commit)).collect();
-        for attempt in self.holdings.of_worker(id).to_vec() {
+        for attempt in self.holdings.of_worker(id).collect::<Vec<_>>() {
             match holding.get(&attempt) {
                 Some(&commit) => self.on_still_held(id, attempt, commit, out),
                 None => self.on_missing(id, attempt, out),
             }
         }
         for (attempt, commit) in holding {
-            if !self.holdings.contains(id, attempt) {
+            if !self.jobs.has_attempt(id, attempt) {
                 self.on_found(id, attempt, commit, out);
             }
         }
@@ -158,9 +158,9 @@ impl Scheduler {
             return; // It has no permission to lose, whatever is said of it.
         }
         // What it knows; a permission that was lost on its way is given anew, if it still can be.
-        self.holdings.set_commit(worker, attempt, commit);
+        self.jobs.set_commit(worker, attempt, commit);
         self.permit_if_safe(attempt.job, out);
-        if self.holdings.is_cancelled(worker, attempt) {
+        if self.jobs.is_cancelled(worker, attempt) {
             out.push(Action::Cancel { worker, attempt });
             return;
         }
@@ -201,12 +201,14 @@ impl Scheduler {
         let id = attempt.job;
         if self.audits.is_shadow(id) {
             // An earlier server sent it, for an audit that is over: it goes, and that of this server stays.
-            self.holdings.mark_cancelled(worker, attempt);
+            self.jobs.mark_cancelled(worker, attempt);
             out.push(Action::Cancel { worker, attempt });
             return;
         }
-        if let Some(finished) = self.retention.finished_mut(id) {
-            finished.last_number = finished.last_number.max(attempt.number);
+        if let Some(Past::Answered(receipt)) = self.jobs.past(id) {
+            if let Some(finished) = self.retention.get_mut(receipt) {
+                finished.last_number = finished.last_number.max(attempt.number);
+            }
             return self.cancel_all_but(id, None, out);
         }
         let Some(job) = self.jobs.get_mut(id) else {
@@ -214,16 +216,16 @@ impl Scheduler {
             return;
         };
         job.last_number = job.last_number.max(attempt.number);
-        match job.state() {
+        match job.state().clone() {
             JobState::AwaitingAdoption | JobState::Waiting => self.adopt(id, worker, attempt.number, out),
             // What failed was an older attempt, and this is the one that followed it.
-            JobState::Cancelling { next: Next::Queue { .. } } if self.holdings.of_job(id).count() == 1 => {
+            JobState::Cancelling { next: Next::Queue { .. } } if self.jobs.attempts_of(id).count() == 1 => {
                 self.adopt(id, worker, attempt.number, out);
             }
             JobState::Held(hold) => {
                 let (current, held) = ((hold.number, hold.worker), hold.attempt(id));
                 // Who may commit goes before who may not.
-                if commit == Commit::WhenDone && self.holdings.awaits_permission(hold.worker, held) {
+                if commit == Commit::WhenDone && self.jobs.awaits_permission(hold.worker, held) {
                     return self.adopt(id, worker, attempt.number, out);
                 }
                 self.seconds.remove(id);

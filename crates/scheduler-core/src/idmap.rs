@@ -48,6 +48,12 @@ impl Identity for BuildId {
     }
 }
 
+impl Identity for (UserId, BuildId) {
+    fn bits(&self) -> (u64, u64) {
+        (self.1.digest(), self.0.uid().into())
+    }
+}
+
 impl Identity for WorkerId {
     fn bits(&self) -> (u64, u64) {
         (u64::from(self.number()), 0)
@@ -84,34 +90,37 @@ impl<K: Identity, V> IdMap<K, V> {
     }
 
     pub(crate) fn get(&self, key: impl Borrow<K>) -> Option<&V> {
-        let index = self.find(key.borrow())?;
-        self.cells[index].as_ref().map(|(_, value)| value)
+        let key = key.borrow();
+        let mut index = self.home(key);
+        // Nothing but `find`, without its looking at the cell once more.
+        while let Some((other, value)) = self.cells.get(index)? {
+            if other == key {
+                return Some(value);
+            }
+            index = (index + 1) & self.mask();
+        }
+        None
     }
 
     pub(crate) fn get_mut(&mut self, key: impl Borrow<K>) -> Option<&mut V> {
-        let index = self.find(key.borrow())?;
+        let index = self.find(key.borrow()).ok()?;
         self.cells[index].as_mut().map(|(_, value)| value)
-    }
-
-    pub(crate) fn contains(&self, key: impl Borrow<K>) -> bool {
-        self.find(key.borrow()).is_some()
     }
 
     /// Puts a value in; the one that was there comes out.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        if let Some(before) = self.get_mut(&key) {
-            return Some(core::mem::replace(before, value));
+        match self.find(&key) {
+            Ok(index) => self.cells[index].replace((key, value)).map(|(_, before)| before),
+            Err(free) => {
+                self.add(free, key, value);
+                None
+            }
         }
-        self.add(key, value);
-        None
     }
 
     /// The value of this key, which is put in if there is none.
     pub(crate) fn get_or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
-        let index = match self.find(&key) {
-            Some(index) => index,
-            None => self.add(key, value()),
-        };
+        let index = self.find(&key).unwrap_or_else(|free| self.add(free, key, value()));
         match &mut self.cells[index] {
             Some((_, value)) => value,
             None => unreachable!("it was found or put there"),
@@ -119,10 +128,21 @@ impl<K: Identity, V> IdMap<K, V> {
     }
 
     pub(crate) fn remove(&mut self, key: impl Borrow<K>) -> Option<V> {
-        let mut gap = self.find(key.borrow())?;
+        let index = self.find(key.borrow()).ok()?;
+        self.remove_at(index)
+    }
+
+    /// Changes the value of this key, if there is one, and takes it out if that says so.
+    pub(crate) fn remove_if(&mut self, key: impl Borrow<K>, is_over: impl FnOnce(&mut V) -> bool) -> Option<V> {
+        let index = self.find(key.borrow()).ok()?;
+        let (_, value) = self.cells[index].as_mut()?;
+        if is_over(value) { self.remove_at(index) } else { None }
+    }
+
+    fn remove_at(&mut self, mut gap: usize) -> Option<V> {
         let (_, value) = self.cells[gap].take()?;
         self.len -= 1;
-        let mask = self.cells.len() - 1;
+        let mask = self.mask();
         let mut next = (gap + 1) & mask;
         while let Some((key, _)) = &self.cells[next] {
             // It may move back to the gap unless its own place lies between the gap and it.
@@ -143,34 +163,39 @@ impl<K: Identity, V> IdMap<K, V> {
         keys
     }
 
-    fn find(&self, key: &K) -> Option<usize> {
-        if self.cells.is_empty() {
-            return None;
-        }
-        let mask = self.cells.len() - 1;
-        let mut index = self.home(key);
-        while let Some((other, _)) = &self.cells[index] {
-            if other == key {
-                return Some(index);
-            }
-            index = (index + 1) & mask;
-        }
-        None
+    /// The key that comes first by this of its value, and then in its own order. Looks at everything.
+    pub(crate) fn first_by<R: Ord>(&self, rank: impl Fn(&V) -> R) -> Option<K> {
+        self.cells.iter().flatten().min_by_key(|(key, value)| (rank(value), key)).map(|(key, _)| key.clone())
     }
 
-    fn add(&mut self, key: K, value: V) -> usize {
-        if (self.len + 1) * 2 > self.cells.len() {
-            self.grow();
+    /// The cell in which the key is, or else the one in which it would be put.
+    fn find(&self, key: &K) -> Result<usize, usize> {
+        let mut index = self.home(key);
+        // Where there are no cells, there is none to begin with.
+        while let Some(Some((other, _))) = self.cells.get(index) {
+            if other == key {
+                return Ok(index);
+            }
+            index = (index + 1) & self.mask();
         }
+        Err(index)
+    }
+
+    /// Puts in a key that is not there, for which this cell is free.
+    fn add(&mut self, free: usize, key: K, value: V) -> usize {
         self.len += 1;
-        self.put(key, value)
+        if self.len * 2 > self.cells.len() {
+            self.grow();
+            return self.put(key, value);
+        }
+        self.cells[free] = Some((key, value));
+        free
     }
 
     fn put(&mut self, key: K, value: V) -> usize {
-        let mask = self.cells.len() - 1;
         let mut index = self.home(&key);
         while self.cells[index].is_some() {
-            index = (index + 1) & mask;
+            index = (index + 1) & self.mask();
         }
         self.cells[index] = Some((key, value));
         index
@@ -190,8 +215,20 @@ impl<K: Identity, V> IdMap<K, V> {
         let mixed = fold(low ^ self.seed, high ^ 0x9e37_79b9_7f4a_7c15);
         #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
         let index = mixed as usize;
-        index & (self.cells.len() - 1)
+        index & self.mask()
     }
+
+    /// Of no meaning while there are no cells.
+    fn mask(&self) -> usize {
+        self.cells.len().wrapping_sub(1)
+    }
+}
+
+/// Where a key belongs in a table, which masks it to its size.
+pub(crate) fn scattered(key: u64, seed: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
+    let scattered = fold(key ^ seed, 0x9e37_79b9_7f4a_7c15) as usize;
+    scattered
 }
 
 /// Both halves of the whole product: every bit of the operands reaches every bit of the result.

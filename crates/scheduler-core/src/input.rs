@@ -219,6 +219,8 @@ pub const MAX_OFFERS: usize = 4_096;
 pub const MAX_DEMANDED_MOUNTS: usize = 64;
 /// The most directories of a job that are looked at, the first ones.
 pub const MAX_JOB_DIRS: usize = 16;
+/// The most inputs of a job that are looked at, the first ones: each costs a few look-ups in the history.
+pub const MAX_JOB_INPUTS: usize = 4_096;
 /// The largest batch that is made.
 pub const MAX_BATCH: u32 = 1_024;
 

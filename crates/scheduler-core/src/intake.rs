@@ -8,21 +8,19 @@ use model::job::JobFacts;
 
 use crate::action::{Action, LocalReason};
 use crate::endings::OrphanEnd;
-use crate::input::{ClientId, MAX_BATCH, MAX_DEMANDED_MOUNTS, MAX_JOB_DIRS, SubmittedJob};
-use crate::jobs::{Answer, Job, JobState, Next, Progress};
+use crate::input::{ClientId, MAX_BATCH, MAX_DEMANDED_MOUNTS, MAX_JOB_DIRS, MAX_JOB_INPUTS, SubmittedJob};
+use crate::jobs::{Answer, Job, JobState, Known, Live, Next, Past, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
-use crate::workers::holdings::Live;
 
 impl Scheduler {
     pub(crate) fn on_jobs_submitted(&mut self, client: ClientId, jobs: Vec<SubmittedJob>, out: &mut Vec<Action>) {
         for job in jobs {
-            if self.jobs.get(job.id).is_some() {
-                self.on_asked_again(client, job.id);
-            } else if self.retention.finished(job.id).is_some() {
-                self.answer_again(job.id, client, out);
-            } else {
-                self.on_new_job(client, job, out);
+            match self.jobs.known(job.id) {
+                Some(Known::Present(_)) => self.on_asked_again(client, job.id),
+                Some(Known::Past(Past::Answered(_))) => self.answer_again(job.id, client, out),
+                Some(&Known::Past(Past::Buried { last_number, .. })) => self.on_new_job(client, job, last_number, out),
+                None => self.on_new_job(client, job, 0, out),
             }
         }
     }
@@ -63,15 +61,17 @@ impl Scheduler {
         // Else it is still on its way, and nothing changes but the address.
     }
 
-    fn on_new_job(&mut self, client: ClientId, job: SubmittedJob, out: &mut Vec<Action>) {
+    /// Attempts of an earlier job of this id had numbers up to `buried`.
+    fn on_new_job(&mut self, client: ClientId, job: SubmittedJob, buried: u32, out: &mut Vec<Action>) {
         let SubmittedJob { id, mut facts, resubmitted } = job;
         facts.dirs.truncate(MAX_JOB_DIRS);
+        facts.inputs.truncate(MAX_JOB_INPUTS);
         facts.batch.size = facts.batch.size.clamp(1, MAX_BATCH);
         if self.audits.is_shadow(id) {
             // Not by chance; whoever did it must not get the shadow's outcome for his own.
             self.drop_audit(id, out);
         }
-        let is_orphan = self.holdings.has_live(id) || self.orphan_ends.contains_key(&id);
+        let is_orphan = self.jobs.has_strays(id) || self.orphan_ends.contains_key(&id);
         let may_run_unheard = resubmitted && self.is_adoption_open();
         if !is_orphan && !may_run_unheard && self.is_turned_away(id, client, &facts, out) {
             return;
@@ -81,35 +81,42 @@ impl Scheduler {
             return self.ask_to_wait(id, client, out);
         }
 
-        let buried = self.retention.exhume(id).unwrap_or(0);
         let (mut end, mut last_number) = (None, buried);
         if is_orphan {
             end = self.orphan_ends.remove(&id);
             self.timers.clear(Timer::Orphan(id));
             last_number = buried.max(self.highest_number(id, end.as_ref()));
         }
+        self.history.learn_readers(&facts);
         let prediction = self.history.predict(&facts);
         let class = self.classify(&facts, &prediction, &[]);
-        let mut job = Box::new(Job::new(client, facts, prediction, self.now));
+        let mut job = Box::new(Job::new(client, facts.into(), prediction, self.now));
         job.class = Some(class);
         job.last_number = last_number;
         // What an earlier server, or this one before it forgot the job, did with it is not known any more.
         job.half_done = resubmitted;
         job.inherited = self.is_adoption_open() && (resubmitted || is_orphan);
         self.gather_for(&job);
+        let next = self.last_word(&job, Next::Queue { in_front: false });
+        let is_nowhere = !is_orphan && !may_run_unheard;
+        if is_nowhere && next == (Next::Queue { in_front: false }) {
+            self.queue_new(id, &mut job);
+            self.jobs.insert(id, job);
+            return;
+        }
         self.jobs.insert(id, job);
         if is_orphan {
             self.claim_orphan(id, end, out);
-        } else if !may_run_unheard {
-            self.settle(id, Next::Queue { in_front: false }, out);
+        } else if is_nowhere {
+            self.settle(id, next, out);
         }
     }
 
     /// Its build sends many at once, perhaps, and slots idle: whoever comes within a moment is placed together, the
     /// longest first.
     fn gather_for(&mut self, job: &Job) {
-        let comes_alone = !self.queue.is_serving(job.facts.user, job.facts.build);
-        let is_of_use = self.queue.is_empty() && self.workers.idle() > 0 && !comes_alone;
+        let is_of_use =
+            self.queue.is_empty() && self.workers.idle() > 0 && self.queue.is_serving(job.facts.user, job.facts.build);
         if is_of_use && !self.config.gather.is_zero() && !self.is_gathering() {
             self.timers.set(Timer::Gathered, self.now + self.config.gather);
         }
@@ -141,7 +148,7 @@ impl Scheduler {
     /// The highest number of the attempts that workers have, or had, of a job that is new to us.
     fn highest_number(&self, id: JobId, end: Option<&OrphanEnd>) -> u32 {
         let ended = end.map_or(0, |end| end.number);
-        let live = self.holdings.of_job(id).map(|((number, _), _)| number).max().unwrap_or(0);
+        let live = self.jobs.attempts_of(id).map(|((number, _), _)| number).max().unwrap_or(0);
         ended.max(live)
     }
 
@@ -151,8 +158,8 @@ impl Scheduler {
             self.settle(id, Next::Complete(number), out);
             return;
         }
-        let going_on = || self.holdings.of_job(id).rev().filter(|&(_, cancelled)| !cancelled).map(|(live, _)| live);
-        let waits = |&(number, worker): &Live| self.holdings.awaits_permission(worker, Attempt { job: id, number });
+        let going_on = || self.jobs.attempts_of(id).rev().filter(|&(_, cancelled)| !cancelled).map(|(live, _)| live);
+        let waits = |&(number, worker): &Live| self.jobs.awaits_permission(worker, Attempt { job: id, number });
         let running = going_on().find(|live| !waits(live)).or_else(|| going_on().next());
         match (running, end) {
             (Some((number, worker)), _) => self.adopt(id, worker, number, out),

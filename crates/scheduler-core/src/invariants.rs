@@ -16,7 +16,7 @@ impl Scheduler {
     /// If a promise is broken: that is a bug of the scheduler.
     pub fn check_invariants(&self) {
         self.jobs.check();
-        self.holdings.check();
+        self.holdings.check(&self.jobs);
         self.workers.check();
         self.queue.check();
         self.classes.check(&self.workers);
@@ -35,15 +35,15 @@ impl Scheduler {
         let waits = matches!(job.state(), JobState::Waiting);
         let is_queued = job.place.is_some_and(|place| self.queue.holds(id, &place));
         assert_eq!((waits, waits), (is_queued, job.place.is_some()), "{id:?} is {:?}: queued or not", job.state());
-        let has_live = self.holdings.has_live(id);
+        let has_live = self.jobs.has_live(id);
         match job.state() {
             JobState::AwaitingAdoption | JobState::Waiting => {
                 assert!(!has_live, "{id:?} waits while an attempt may be executing");
             }
             JobState::Held(hold) => {
                 let attempt = hold.attempt(id);
-                assert!(self.holdings.contains(hold.worker, attempt), "{attempt} is not where it is said to be");
-                assert!(!self.holdings.is_cancelled(hold.worker, attempt), "{attempt} is current and cancelled");
+                assert!(self.jobs.has_attempt(hold.worker, attempt), "{attempt} is not where it is said to be");
+                assert!(!self.jobs.is_cancelled(hold.worker, attempt), "{attempt} is current and cancelled");
             }
             JobState::Cancelling { .. } => {
                 assert!(has_live || job.inherited, "{id:?} waits for the end of nothing");
@@ -52,7 +52,7 @@ impl Scheduler {
         assert!(!job.inherited || self.is_adoption_open(), "{id:?} is inherited for ever");
         let current = job.hold().map(|hold| (hold.number, hold.worker));
         let second = self.seconds.get(id).map(|hold| (hold.number, hold.worker));
-        for (live, cancelled) in self.holdings.of_job(id) {
+        for (live, cancelled) in self.jobs.attempts_of(id) {
             let is_known = Some(live) == current || Some(live) == second;
             assert!(cancelled || is_known, "{id:?} has another live attempt {live:?}");
             assert!(live.0 <= job.last_number, "{id:?} may reuse the number of {live:?}");
@@ -64,16 +64,16 @@ impl Scheduler {
         for (id, second) in self.seconds.iter() {
             let Some(first) = self.jobs.get(id).and_then(Job::hold) else { panic!("{id:?} has a second attempt only") };
             let attempt = second.attempt(id);
-            assert!(self.holdings.awaits_permission(second.worker, attempt), "{attempt} may commit beside the first");
-            assert!(!self.holdings.is_cancelled(second.worker, attempt), "{attempt} is the second and cancelled");
-            let waits = self.holdings.awaits_permission(first.worker, first.attempt(id));
+            assert!(self.jobs.awaits_permission(second.worker, attempt), "{attempt} may commit beside the first");
+            assert!(!self.jobs.is_cancelled(second.worker, attempt), "{attempt} is the second and cancelled");
+            let waits = self.jobs.awaits_permission(first.worker, first.attempt(id));
             assert!(!waits, "neither attempt of {id:?} may commit");
             assert_ne!(first.worker, second.worker, "{id:?} is twice at one worker");
         }
         for (id, job) in self.jobs.iter() {
             let Some(hold) = job.hold() else { continue };
-            let waits = self.holdings.awaits_permission(hold.worker, hold.attempt(id));
-            let safe = self.holdings.only_it_may_commit(hold.worker, hold.attempt(id));
+            let waits = self.jobs.awaits_permission(hold.worker, hold.attempt(id));
+            let safe = self.jobs.only_it_may_commit(hold.worker, hold.attempt(id));
             assert!(!waits || !safe || job.inherited, "{id:?} waits for nobody's end with its commit");
         }
     }
@@ -114,8 +114,10 @@ impl Scheduler {
         assert_eq!(queued().count(), self.queue.len(), "jobs are queued and unknown");
         for (id, job) in queued() {
             let Some(class) = job.class else { panic!("{id:?} is queued and demands nothing") };
-            let taker = self.workers.iter().find(|&(worker, _)| self.could_start(class, worker));
-            assert_eq!(taker.map(|(id, _)| id), None, "{id:?} waits while a worker that could take it idles");
+            let may_wait = |worker| self.is_patient(job, worker) || self.stands_behind_patient(job, worker);
+            let takers = self.workers.iter().filter(|&(worker, _)| self.could_start(class, worker));
+            let taker = takers.map(|(id, _)| id).find(|&worker| !may_wait(worker));
+            assert_eq!(taker, None, "{id:?} waits while a worker that could take it idles");
         }
     }
 
@@ -127,7 +129,7 @@ impl Scheduler {
                 Timer::AdoptionOver | Timer::FleetGraceOver => true,
                 Timer::Company(job) => self.place_of(job).is_some(),
                 Timer::Orphan(job) => !self.is_known(job),
-                Timer::Retention | Timer::Ageing | Timer::Gathered | Timer::Stragglers => true,
+                Timer::Retention | Timer::Ageing | Timer::Gathered | Timer::Patience | Timer::Stragglers => true,
                 Timer::BenchOver(worker) => self.workers.get(worker).is_some_and(|it| it.health.is_benched()),
             };
             assert!(has_owner, "{timer:?} is about nothing");
@@ -135,13 +137,13 @@ impl Scheduler {
         let has = |timer: Timer| self.timers.is_set(timer);
         assert!(self.workers.iter().all(|(id, _)| has(Timer::Lease(id))), "a worker without a lease");
         assert!(self.orphan_ends.keys().all(|&id| has(Timer::Orphan(id))), "a result that is never let go of");
-        self.retention.check(has(Timer::Retention));
+        self.retention.check(has(Timer::Retention), &self.jobs);
         self.stragglers.check(has(Timer::Stragglers));
         let benched = self.workers.iter().filter(|(_, worker)| worker.health.is_benched());
         assert!(benched.map(|(id, _)| id).all(|id| has(Timer::BenchOver(id))), "a worker is benched for ever");
-        let orphans = self.holdings.jobs().into_iter().filter(|&id| !self.is_known(id) && !self.audits.is_shadow(id));
+        let orphans = self.jobs.held_jobs().into_iter().filter(|&id| !self.is_known(id) && !self.audits.is_shadow(id));
         for id in orphans {
-            let cancelled = self.holdings.of_job(id).all(|(_, cancelled)| cancelled);
+            let cancelled = self.jobs.attempts_of(id).all(|(_, cancelled)| cancelled);
             assert!(cancelled || has(Timer::Orphan(id)), "{id:?} is an orphan for ever");
         }
     }

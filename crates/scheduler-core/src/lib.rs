@@ -59,7 +59,9 @@
 //! Users share slot time by weight, and so do the builds of a user: an account is charged for what its job is expected
 //! to take, and pays for what it took. Who has less than his share has the next slot, so a build that has jobs waiting
 //! waits for its share at the most. Inside it a job that has waited [`Config::ageing`] is passed only by jobs that came
-//! before it; and a job that waits for memory so long has a worker kept free for it within half as long again.
+//! before it; and a job that waits for memory so long has a worker kept free for it within half as long again. Before
+//! that links go first, then whoever has the longest way to the end of the build: its own expected time and that of all
+//! that follows on it, as far as earlier builds showed which link or archive reads what.
 //!
 //! # Why a lease is enough
 //! The scheduler gives a worker's attempts to others one `lease` after it last *heard* of it
@@ -123,6 +125,7 @@ mod jobs;
 mod keeping;
 mod locality;
 mod ordered;
+mod patience;
 mod placement;
 mod queue;
 mod recalls;

@@ -37,6 +37,12 @@ impl Recent {
         self.index[self.place(dir)] != NOBODY
     }
 
+    /// Which of these it has not.
+    fn missing(&self, dirs: &[DirKey]) -> Missing {
+        let bits = dirs.iter().take(MAX_JOB_DIRS).enumerate();
+        Missing(bits.fold(0, |bits, (number, &dir)| bits | u16::from(!self.contains(dir)) << number))
+    }
+
     /// Notes that it is used. If it was not there: which one is forgotten for it.
     fn touch(&mut self, dir: DirKey) -> Result<(), Option<DirKey>> {
         let number = self.index[self.place(dir)];
@@ -130,8 +136,22 @@ fn home(dir: DirKey) -> usize {
 pub(crate) struct Missing(u16);
 
 impl Missing {
+    /// Each of these.
+    fn all(dirs: &[DirKey]) -> Self {
+        Self((0..dirs.len().min(MAX_JOB_DIRS)).fold(0, |bits, number| bits | 1 << number))
+    }
+
     pub(crate) fn count(self) -> u32 {
         self.0.count_ones()
+    }
+
+    /// How warm a worker is for a job's directories, of which it misses these, the output's first. The output's directory
+    /// outweighs all others together: a build's next steps read there what this one writes.
+    pub(crate) fn warmth(self, dirs: &[DirKey]) -> u32 {
+        let Self(all) = Self::all(dirs);
+        let warm = all & !self.0;
+        let output = if warm & 1 == 1 { all.count_ones() } else { 0 };
+        output + (warm & !1).count_ones()
     }
 
     fn of(self, dirs: &[DirKey]) -> impl Iterator<Item = &DirKey> {
@@ -144,17 +164,38 @@ impl Missing {
 
 const _: () = assert!(MAX_JOB_DIRS <= 16, "each has a bit");
 
+/// The workers that are warm for each directory, in the order of their ids.
+#[derive(Debug)]
+struct Warm(IdMap<DirKey, Vec<WorkerId>>);
+
+impl Warm {
+    fn link(&mut self, dir: DirKey, worker: WorkerId) {
+        let warm = self.0.get_or_insert_with(dir, Vec::new);
+        if let Err(place) = warm.binary_search(&worker) {
+            warm.insert(place, worker);
+        }
+    }
+
+    fn unlink(&mut self, dir: DirKey, worker: WorkerId) {
+        self.0.remove_if(dir, |warm| {
+            if let Ok(place) = warm.binary_search(&worker) {
+                warm.remove(place);
+            }
+            warm.is_empty()
+        });
+    }
+}
+
 /// Workers and the directories that their caches are believed to hold.
 #[derive(Debug)]
 pub(crate) struct Affinity {
     dirs: IdMap<WorkerId, Box<Recent>>,
-    /// In the order of their ids.
-    workers: IdMap<DirKey, Vec<WorkerId>>,
+    workers: Warm,
 }
 
 impl Affinity {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { dirs: IdMap::with_seed(seed), workers: IdMap::with_seed(seed) }
+        Self { dirs: IdMap::with_seed(seed), workers: Warm(IdMap::with_seed(seed)) }
     }
 
     /// Believes the worker's own report, most recently used first, instead of what was believed before.
@@ -166,71 +207,62 @@ impl Affinity {
 
     /// The worker is about to use this directory.
     pub(crate) fn touch(&mut self, worker: WorkerId, dir: DirKey) {
+        self.visit(worker, &[dir]);
+    }
+
+    /// The worker is about to use these directories of a job, the first one last. Says which of them it has to fetch.
+    pub(crate) fn visit(&mut self, worker: WorkerId, dirs: &[DirKey]) -> Missing {
+        if dirs.is_empty() {
+            return Missing::default();
+        }
         let recent = self.dirs.get_or_insert_with(worker, Box::default);
-        let Err(forgotten) = recent.touch(dir) else { return };
-        let warm = self.workers.get_or_insert_with(dir, Vec::new);
-        if let Err(place) = warm.binary_search(&worker) {
-            warm.insert(place, worker);
+        let missing = recent.missing(dirs);
+        for &dir in dirs.iter().rev() {
+            let Err(forgotten) = recent.touch(dir) else { continue };
+            self.workers.link(dir, worker);
+            forgotten.into_iter().for_each(|forgotten| self.workers.unlink(forgotten, worker));
         }
-        if let Some(forgotten) = forgotten {
-            self.unlink(forgotten, worker);
-        }
+        missing
     }
 
     pub(crate) fn forget(&mut self, worker: WorkerId) {
         let Some(recent) = self.dirs.remove(worker) else { return };
-        recent.dirs.iter().for_each(|&dir| self.unlink(dir, worker));
+        recent.dirs.iter().for_each(|&dir| self.workers.unlink(dir, worker));
     }
 
-    pub(crate) fn is_warm(&self, worker: WorkerId, dir: DirKey) -> bool {
-        self.dirs.get(worker).is_some_and(|recent| recent.contains(dir))
+    /// Tells of directories whether the worker is warm for them.
+    pub(crate) fn warmth_of(&self, worker: WorkerId) -> impl Fn(DirKey) -> bool {
+        let recent = self.dirs.get(worker);
+        move |dir| recent.is_some_and(|recent| recent.contains(dir))
     }
 
-    /// How warm a worker is for a job's directories, the output's first. The output's directory outweighs all others
-    /// together: a build's next steps read there what this one writes.
+    /// How warm a worker is for a job's directories: see [`Missing::warmth`].
     pub(crate) fn warmth(&self, worker: WorkerId, dirs: &[DirKey]) -> u32 {
-        let Some(recent) = self.dirs.get(worker) else { return 0 };
-        let is_warm = |dir: &DirKey| recent.contains(*dir);
-        let others = dirs.iter().skip(1).filter(|dir| is_warm(dir)).count();
-        let output = if dirs.first().is_some_and(is_warm) { dirs.len() } else { 0 };
-        u32::try_from(output + others).unwrap_or(u32::MAX)
+        self.missing(worker, dirs).warmth(dirs)
     }
 
     /// Which of these directories the worker would have to fetch.
     pub(crate) fn missing(&self, worker: WorkerId, dirs: &[DirKey]) -> Missing {
-        let recent = self.dirs.get(worker);
-        let is_missing = |dir: &DirKey| !recent.is_some_and(|recent| recent.contains(*dir));
-        let bits = dirs.iter().take(MAX_JOB_DIRS).enumerate();
-        Missing(bits.fold(0, |bits, (number, dir)| bits | u16::from(is_missing(dir)) << number))
+        self.dirs.get(worker).map_or(Missing::all(dirs), |recent| recent.missing(dirs))
     }
 
     /// The job never came to it there: of its directories those that the worker did not have then it does not have now.
     pub(crate) fn untouch(&mut self, worker: WorkerId, dirs: &[DirKey], missing: Missing) {
         for &dir in missing.of(dirs) {
             if self.dirs.get_mut(worker).is_some_and(|recent| recent.remove(dir)) {
-                self.unlink(dir, worker);
+                self.workers.unlink(dir, worker);
             }
         }
     }
 
     /// The workers that are warm for this directory, in the order of their ids.
     pub(crate) fn warm_for(&self, dir: DirKey) -> impl Iterator<Item = WorkerId> + '_ {
-        self.workers.get(dir).into_iter().flatten().copied()
+        self.workers.0.get(dir).into_iter().flatten().copied()
     }
 
     /// How many directories a worker is believed to be warm for.
     pub(crate) fn count(&self, worker: WorkerId) -> usize {
         self.dirs.get(worker).map_or(0, |recent| recent.dirs.len())
-    }
-
-    fn unlink(&mut self, dir: DirKey, worker: WorkerId) {
-        let Some(warm) = self.workers.get_mut(dir) else { return };
-        if let Ok(place) = warm.binary_search(&worker) {
-            warm.remove(place);
-        }
-        if warm.is_empty() {
-            self.workers.remove(dir);
-        }
     }
 }
 
@@ -276,7 +308,7 @@ mod tests {
 
         affinity.untouch(ASH, &job, missing);
 
-        let warm = [1, 2, 3, 4].map(|digest| affinity.is_warm(ASH, dir(digest)));
+        let warm = [1, 2, 3, 4].map(|digest| affinity.warmth_of(ASH)(dir(digest)));
         assert_eq!((warm, affinity.count(ASH)), ([false, true, false, true], 2));
         assert_eq!((affinity.warm_for(dir(1)).count(), affinity.warm_for(dir(2)).count()), (0, 1));
         affinity.untouch(ASH, &job, missing);
@@ -293,10 +325,11 @@ mod tests {
                 affinity.untouch(ASH, &job, Missing(1));
             }
 
-            let both = |it: &usize| affinity.is_warm(ASH, dir(*it)) == affinity.warm_for(dir(*it)).any(|id| id == ASH);
+            let both =
+                |it: &usize| affinity.warmth_of(ASH)(dir(*it)) == affinity.warm_for(dir(*it)).any(|id| id == ASH);
             assert!((0..701).filter(|it| (it + step) % 50 == 0).all(|it| both(&it)), "after {step} steps");
         }
-        let warm = (0..701).filter(|&it| affinity.is_warm(ASH, dir(it))).count();
+        let warm = (0..701).filter(|&it| affinity.warmth_of(ASH)(dir(it))).count();
         assert!(warm > MAX_DIRS / 2 && warm == affinity.count(ASH), "{warm} are warm");
     }
 

@@ -19,7 +19,7 @@ impl<K, V> Default for OrderedMap<K, V> {
     }
 }
 
-impl<K: Copy + Ord, V> OrderedMap<K, V> {
+impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -30,6 +30,20 @@ impl<K: Copy + Ord, V> OrderedMap<K, V> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
         self.runs.iter().flatten()
+    }
+
+    /// The first answer to be had from the entries in their order. Loops, because every decision asks: an iterator of
+    /// iterators costs more.
+    pub(crate) fn find_map<R>(&self, mut ask: impl FnMut(&K, &V) -> Option<R>) -> Option<R> {
+        for run in &self.runs {
+            for (key, value) in run {
+                let answer = ask(key, value);
+                if answer.is_some() {
+                    return answer;
+                }
+            }
+        }
+        None
     }
 
     pub(crate) fn get(&self, key: K) -> Option<&V> {
@@ -63,9 +77,47 @@ impl<K: Copy + Ord, V> OrderedMap<K, V> {
         }
     }
 
+    /// Moves an entry, which must be there, to another place in the order, where it has this value.
+    pub(crate) fn shift(&mut self, from: K, to: K, value: V) {
+        let (index, place) = self.find(from);
+        match place {
+            Some(place) if self.is_within(index, to) => {
+                let run = &mut self.runs[index];
+                // What lies between makes room: nothing else moves.
+                let target = if from < to {
+                    let passed = run[place + 1..].partition_point(|(other, _)| *other < to);
+                    run.copy_within(place + 1..=place + passed, place);
+                    place + passed
+                } else {
+                    let target = run[..place].partition_point(|(other, _)| *other < to);
+                    run.copy_within(target..place, target + 1);
+                    target
+                };
+                run[target] = (to, value);
+            }
+            place => {
+                place.into_iter().for_each(|place| self.remove_at(index, place));
+                self.insert(to, value);
+            }
+        }
+    }
+
+    /// Whether the key belongs into this run.
+    fn is_within(&self, index: usize, key: K) -> bool {
+        let is_last = index + 1 == self.runs.len();
+        let ends_behind = || self.runs[index].last().is_some_and(|(last, _)| key <= *last);
+        let begins_before = || self.runs[index - 1].last().is_some_and(|(last, _)| *last < key);
+        (is_last || ends_behind()) && (index == 0 || begins_before())
+    }
+
     /// Takes the entry out, if it is there.
     pub(crate) fn remove(&mut self, key: K) {
-        let (index, Some(place)) = self.find(key) else { return };
+        if let (index, Some(place)) = self.find(key) {
+            self.remove_at(index, place);
+        }
+    }
+
+    fn remove_at(&mut self, index: usize, place: usize) {
         self.len -= 1;
         let run = &mut self.runs[index];
         run.remove(place);
@@ -76,6 +128,9 @@ impl<K: Copy + Ord, V> OrderedMap<K, V> {
 
     /// The first run whose last entry is not before the key; as many as there are runs if none is.
     fn run_of(&self, key: K) -> usize {
+        if let [run] = &self.runs[..] {
+            return usize::from(run.last().is_some_and(|(last, _)| *last < key));
+        }
         self.runs.partition_point(|run| run.last().is_some_and(|(last, _)| *last < key))
     }
 
@@ -99,7 +154,12 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let key = (state >> 33) % 2_000;
             // It grows to many runs, and is emptied again.
-            if model.contains_key(&key) && (round > 20_000 || (state >> 20).is_multiple_of(3)) {
+            let other = (state >> 45) % 2_000;
+            if model.contains_key(&key) && !model.contains_key(&other) && (state >> 25).is_multiple_of(2) {
+                map.shift(key, other, round);
+                model.remove(&key);
+                model.insert(other, round);
+            } else if model.contains_key(&key) && (round > 20_000 || (state >> 20).is_multiple_of(3)) {
                 map.remove(key);
                 model.remove(&key);
             } else if !model.contains_key(&key) && round < 20_000 {

@@ -1,5 +1,6 @@
 //! What is kept of jobs that are done: the answer for a while, in case the launcher lost it; then the attempt numbers
-//! for a while longer, so that the same job submitted again has attempts that no late echo can be taken for.
+//! for a while longer, so that the same job submitted again has attempts that no late echo can be taken for. Which of
+//! these is kept of a job, its entry among all jobs says.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -9,9 +10,8 @@ use model::time::Timestamp;
 
 use crate::action::Action;
 use crate::history::Prediction;
-use crate::idmap::IdMap;
 use crate::input::ClientId;
-use crate::jobs::Answer;
+use crate::jobs::{Answer, JobTable, Past};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
 
@@ -19,7 +19,7 @@ use crate::timers::Timer;
 const GRAIN: u32 = 64;
 
 /// A job that was answered, as far as anybody may ask about it again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Finished {
     pub(crate) answer: Answer,
     /// Until when it is kept.
@@ -33,84 +33,105 @@ pub(crate) struct Finished {
     pub(crate) prediction: Prediction,
 }
 
-#[derive(Debug)]
+/// Which of all that were ever kept an answered job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt(u64);
+
+#[derive(Debug, Default)]
 pub(crate) struct Retention {
-    finished: IdMap<JobId, Finished>,
-    /// In the order of their time; one whose job has another time by now means nothing.
-    answers: VecDeque<(Timestamp, JobId)>,
+    /// In the order of their time. One that was asked for again is here twice, and the one before means nothing.
+    answers: VecDeque<(JobId, Finished)>,
+    /// How many were kept before these.
+    gone: u64,
+    /// Jobs that are buried, in the order of their time; one that has another time by now means nothing.
     tombs: VecDeque<(Timestamp, JobId)>,
-    /// The highest attempt numbers of jobs forgotten not long ago.
-    numbers: IdMap<JobId, (Timestamp, u32)>,
     /// The timer is set.
     is_awaited: bool,
 }
 
 impl Retention {
-    pub(crate) fn new(seed: u64) -> Self {
-        let (finished, numbers) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
-        Self { finished, answers: VecDeque::new(), tombs: VecDeque::new(), numbers, is_awaited: false }
+    /// What is kept under this receipt.
+    pub(crate) fn get(&self, receipt: Receipt) -> Option<&Finished> {
+        self.answers.get(self.place(receipt)).map(|(_, finished)| finished)
     }
 
-    /// The job, if it was answered and that is not forgotten yet.
-    pub(crate) fn finished(&self, job: JobId) -> Option<&Finished> {
-        self.finished.get(job)
+    pub(crate) fn get_mut(&mut self, receipt: Receipt) -> Option<&mut Finished> {
+        let place = self.place(receipt);
+        self.answers.get_mut(place).map(|(_, finished)| finished)
     }
 
-    pub(crate) fn finished_mut(&mut self, job: JobId) -> Option<&mut Finished> {
-        self.finished.get_mut(job)
+    /// What the next one that is kept will be.
+    pub(crate) fn next_receipt(&self) -> Receipt {
+        Receipt(self.gone + self.answers.len() as u64)
     }
 
-    /// The highest number of the job's attempts, if it was forgotten not long ago; forgotten now.
-    pub(crate) fn exhume(&mut self, job: JobId) -> Option<u32> {
-        self.numbers.remove(job).map(|(_, number)| number)
+    fn place(&self, Receipt(receipt): Receipt) -> usize {
+        usize::try_from(receipt.wrapping_sub(self.gone)).unwrap_or(usize::MAX)
     }
 
     fn next(&self) -> Option<Timestamp> {
-        let fronts = [self.answers.front(), self.tombs.front()];
-        fronts.into_iter().flatten().map(|&(at, _)| at).min()
+        let answer = self.answers.front().map(|(_, finished)| finished.until);
+        let tomb = self.tombs.front().map(|&(until, _)| until);
+        answer.into_iter().chain(tomb).min()
     }
 
-    pub(crate) fn check(&self, timer_is_set: bool) {
+    pub(crate) fn check(&self, timer_is_set: bool, jobs: &JobTable) {
         assert_eq!(timer_is_set, self.is_awaited, "the timer of what is kept");
         assert!(timer_is_set || self.next().is_none(), "answers are kept for ever");
-        assert!(self.finished.len() <= self.answers.len(), "answers are kept for ever");
-        assert!(self.numbers.len() <= self.tombs.len(), "attempt numbers are kept for ever");
+        let (mut answered, mut buried) = (0, 0);
+        for (id, past) in jobs.pasts() {
+            match past {
+                Past::Answered(receipt) => {
+                    let kept = self.answers.get(self.place(receipt)).map(|&(of, _)| of);
+                    assert_eq!(kept, Some(id), "the receipt of {id:?}");
+                    answered += 1;
+                }
+                Past::Buried { .. } => buried += 1,
+            }
+        }
+        assert!(answered <= self.answers.len(), "answers are kept for ever");
+        assert!(buried <= self.tombs.len(), "attempt numbers are kept for ever");
     }
 }
 
 impl Scheduler {
     /// Whether anything is known of the job: it waits for its answer, or that is not forgotten yet.
     pub(crate) fn is_known(&self, id: JobId) -> bool {
-        self.jobs.get(id).is_some() || self.retention.finished(id).is_some()
+        self.jobs.get(id).is_some() || self.finished(id).is_some()
     }
 
-    /// The job was answered, or asked for again: it is kept from now.
+    /// The job, if it was answered and that is not forgotten yet.
+    pub(crate) fn finished(&self, id: JobId) -> Option<&Finished> {
+        let Past::Answered(receipt) = self.jobs.past(id)? else { return None };
+        self.retention.get(receipt)
+    }
+
+    /// The job was answered, or asked for again: it is kept from now, under the next receipt.
     pub(crate) fn retain(&mut self, id: JobId, finished: Finished) {
         let until = self.now + self.config.retain;
-        self.retention.finished.insert(id, Finished { until, ..finished });
-        self.retention.answers.push_back((until, id));
+        self.retention.answers.push_back((id, Finished { until, ..finished }));
         self.wake_for_retention();
     }
 
     /// The job, which was answered, is asked for by this launcher.
     pub(crate) fn answer_again(&mut self, id: JobId, client: ClientId, out: &mut Vec<Action>) {
-        let Some(finished) = self.retention.finished.remove(id) else { return };
+        let Some(finished) = self.finished(id).cloned() else { return };
         self.give(id, client, &finished.answer, out);
+        let receipt = self.retention.next_receipt();
+        self.jobs.revise(id, |_| Some(Past::Answered(receipt)));
         self.retain(id, finished);
     }
 
-    pub(crate) fn bury(&mut self, id: JobId, last_number: u32) {
-        let until = self.now + self.config.retain;
-        self.retention.numbers.insert(id, (until, last_number));
-        self.retention.tombs.push_back((until, id));
+    /// The job was buried just now.
+    pub(crate) fn mark_grave(&mut self, id: JobId) {
+        self.retention.tombs.push_back((self.now + self.config.retain, id));
         self.wake_for_retention();
     }
 
     pub(crate) fn on_retention_over(&mut self, out: &mut Vec<Action>) {
         self.retention.is_awaited = false;
-        while let Some(&(until, id)) = self.retention.answers.front().filter(|&&(until, _)| until <= self.now) {
-            self.retention.answers.pop_front();
-            self.let_go(id, until, out);
+        while self.retention.answers.front().is_some_and(|(_, finished)| finished.until <= self.now) {
+            self.let_go_of_first(out);
         }
         while let Some(&(until, id)) = self.retention.tombs.front().filter(|&&(until, _)| until <= self.now) {
             self.retention.tombs.pop_front();
@@ -122,8 +143,7 @@ impl Scheduler {
     /// Keeps no more than is configured.
     pub(crate) fn bound_retention(&mut self, out: &mut Vec<Action>) {
         while self.retention.answers.len() > self.config.max_retained {
-            let Some((until, id)) = self.retention.answers.pop_front() else { return };
-            self.let_go(id, until, out);
+            self.let_go_of_first(out);
         }
         while self.retention.tombs.len() > self.config.max_retained {
             let Some((until, id)) = self.retention.tombs.pop_front() else { return };
@@ -132,21 +152,32 @@ impl Scheduler {
     }
 
     /// Nobody asked for the answer again. Also of a job that was sent home: a late outcome may have come in since.
-    fn let_go(&mut self, id: JobId, at: Timestamp, out: &mut Vec<Action>) {
-        if self.retention.finished(id).is_none_or(|finished| finished.until != at) {
-            return;
-        }
-        let Some(Finished { last_number, .. }) = self.retention.finished.remove(id) else { return };
+    fn let_go_of_first(&mut self, out: &mut Vec<Action>) {
+        let Some(&(id, Finished { until, .. })) = self.retention.answers.front() else { return };
+        let (retention, buried_until) = (&self.retention, self.now + self.config.retain);
+        let mut last_number = None;
+        self.jobs.revise(id, |past| {
+            let Past::Answered(receipt) = past else { return Some(past) };
+            let Some(over) = retention.get(receipt).filter(|finished| finished.until == until) else {
+                return Some(past);
+            };
+            last_number = Some(over.last_number);
+            grave(over.last_number, buried_until)
+        });
+        self.retention.answers.pop_front();
+        self.retention.gone += 1;
+        let Some(last_number) = last_number else { return };
         out.push(Action::Forget { job: id });
         if last_number > 0 {
-            self.bury(id, last_number);
+            self.mark_grave(id);
         }
     }
 
     fn level(&mut self, id: JobId, at: Timestamp) {
-        if self.retention.numbers.get(id).is_some_and(|&(until, _)| until == at) {
-            self.retention.numbers.remove(id);
-        }
+        self.jobs.revise(id, |past| match past {
+            Past::Buried { until, .. } if until == at => None,
+            past => Some(past),
+        });
     }
 
     /// Some time after the first that is over, so that many go at once.
@@ -164,4 +195,9 @@ impl Scheduler {
             self.timers.clear(Timer::Retention);
         }
     }
+}
+
+/// What is known of a job that is forgotten, whose attempts had numbers up to this.
+pub(crate) fn grave(last_number: u32, until: Timestamp) -> Option<Past> {
+    (last_number > 0).then_some(Past::Buried { until, last_number })
 }

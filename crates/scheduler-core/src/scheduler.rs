@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use model::ids::{Attempt, JobId, WorkerId};
+use model::ids::{Attempt, DirKey, JobId, WorkerId};
 use model::time::Timestamp;
 
 use crate::action::Action;
@@ -11,10 +11,11 @@ use crate::adoption::Adoption;
 use crate::audits::Audits;
 use crate::closing::Closings;
 use crate::config::{Config, ConfigError};
+use crate::dispatch::Sending;
 use crate::endings::OrphanEnd;
 use crate::history::{History, HistoryEntry};
 use crate::input::{Commit, Input};
-use crate::jobs::{Job, JobTable};
+use crate::jobs::{Job, JobTable, Note};
 use crate::locality::Affinity;
 use crate::queue::ReadyQueue;
 use crate::queue::ready::Sharing;
@@ -66,6 +67,8 @@ pub struct Scheduler {
     pub(crate) kept: BTreeMap<ClassId, WorkerId>,
     /// What nobody can take now.
     pub(crate) closings: Closings,
+    /// Empty between steps: memory for what a step sends.
+    pub(crate) sending: Sending,
     /// When to send ahead again; at once when a worker gets room.
     pub(crate) ahead_again: Timestamp,
 }
@@ -89,7 +92,7 @@ impl Scheduler {
             jobs: JobTable::new(seed),
             queue: ReadyQueue::new(sharing(&config), seed),
             holdings: Holdings::new(seed),
-            retention: Retention::new(seed),
+            retention: Retention::default(),
             history: History::new(config.history_entries, seed),
             config,
             now: Timestamp::ZERO,
@@ -104,10 +107,11 @@ impl Scheduler {
             timers: Timers::new(seed),
             orphan_ends: BTreeMap::new(),
             seconds: SecondAttempts::default(),
-            stragglers: Stragglers::default(),
+            stragglers: Stragglers::new(seed),
             audits: Audits::default(),
             kept: BTreeMap::new(),
             closings: Closings::default(),
+            sending: Sending::new(),
             ahead_again: Timestamp::ZERO,
         })
     }
@@ -165,6 +169,7 @@ impl Scheduler {
                 Timer::Retention => self.on_retention_over(out),
                 Timer::BenchOver(worker) => self.on_bench_over(worker),
                 Timer::Ageing => self.keep_for_the_overdue(),
+                Timer::Patience => {} // Every step asks who is patient.
                 Timer::Gathered => {} // What it kept back is placed in the same step.
                 Timer::Stragglers => self.stragglers.on_time(),
             }
@@ -203,21 +208,50 @@ impl Scheduler {
         let job = self.jobs.get(attempt.job);
         let memory = job.and_then(|job| job.class).map_or(0, |class| self.classes.memory(class));
         let dir = job.and_then(|job| job.facts.dirs.first().copied());
-        self.holdings.add(worker, attempt, commit, memory, dir);
-        self.recount(worker);
+        let count = self.hold(worker, attempt, commit, memory, dir);
+        self.recount_to(worker, count);
+    }
+
+    /// Notes the attempt, for which the worker has so much memory reserved and which writes into this directory. Says
+    /// what the worker holds then.
+    pub(crate) fn hold(
+        &mut self,
+        worker: WorkerId,
+        attempt: Attempt,
+        commit: Commit,
+        memory: u64,
+        dir: Option<DirKey>,
+    ) -> (u32, u64) {
+        if self.jobs.add_attempt(attempt.job, Note::new(worker, attempt, commit, memory, dir)) {
+            self.holdings.add(worker, attempt, memory, dir)
+        } else {
+            self.holdings.count(worker)
+        }
+    }
+
+    /// Notes that the attempt is over. If there was such a one: whether it had been cancelled, and what the worker holds
+    /// then.
+    pub(crate) fn release(&mut self, worker: WorkerId, attempt: Attempt) -> Option<(bool, (u32, u64))> {
+        let note = self.jobs.remove_attempt(worker, attempt)?;
+        Some((note.cancelled, self.holdings.remove(worker, attempt, &note)))
     }
 
     /// The attempt is not at the worker any more. If it was, as far as we know: whether it had been cancelled.
     pub(crate) fn take_attempt(&mut self, worker: WorkerId, attempt: Attempt) -> Option<bool> {
-        let cancelled = self.holdings.remove(worker, attempt)?;
-        self.recount(worker);
+        let (cancelled, count) = self.release(worker, attempt)?;
+        self.recount_to(worker, count);
         Some(cancelled)
     }
 
     pub(crate) fn recount(&mut self, worker: WorkerId) {
-        let (held, reserved) = self.holdings.count(worker);
-        self.workers.set_held(worker, held, reserved);
-        self.refresh_spare(worker);
+        self.recount_to(worker, self.holdings.count(worker));
+    }
+
+    /// The worker holds so many attempts now, with so much memory reserved.
+    pub(crate) fn recount_to(&mut self, worker: WorkerId, (held, reserved): (u32, u64)) {
+        if self.workers.set_held(worker, held, reserved) {
+            self.changed.push(worker);
+        }
     }
 
     pub(crate) fn class_of(&self, job: JobId) -> Option<ClassId> {

@@ -123,8 +123,8 @@ impl Scheduler {
         let Some(job) = self.jobs.get(id).filter(|job| !job.inherited) else { return };
         let Some(hold) = job.hold() else { return };
         let (worker, attempt) = (hold.worker, hold.attempt(id));
-        if self.holdings.awaits_permission(worker, attempt) && self.holdings.only_it_may_commit(worker, attempt) {
-            self.holdings.set_commit(worker, attempt, Commit::WhenDone);
+        if self.jobs.awaits_permission(worker, attempt) && self.jobs.only_it_may_commit(worker, attempt) {
+            self.jobs.set_commit(worker, attempt, Commit::WhenDone);
             // A worker that is not connected says when it is what it has not heard.
             if self.is_up(worker) {
                 out.push(Action::PermitCommit { worker, attempt });
@@ -158,7 +158,7 @@ impl Scheduler {
             && second.progress != Progress::Sent
             && let Some(job) = self.jobs.get_mut(id)
         {
-            job.losses += 1;
+            job.troubles_mut().losses += 1;
         }
     }
 
@@ -167,7 +167,7 @@ impl Scheduler {
     pub(crate) fn on_predecessor_ended(&mut self, attempt: Attempt, is_done: bool, out: &mut Vec<Action>) {
         let id = attempt.job;
         let Some(hold) = self.jobs.get(id).and_then(Job::hold) else { return };
-        if is_done && self.holdings.awaits_permission(hold.worker, hold.attempt(id)) {
+        if is_done && self.jobs.awaits_permission(hold.worker, hold.attempt(id)) {
             self.settle(id, Next::Complete(attempt.number), out);
         } else {
             self.permit_if_safe(id, out);
@@ -181,8 +181,8 @@ impl Scheduler {
             Suspicion::Late => hold.progress == Progress::Started,
             Suspicion::Silent => !self.is_up(hold.worker),
         };
-        let alone = self.holdings.of_job(first.job).count() == 1;
-        let may_commit = !self.holdings.awaits_permission(hold.worker, first);
+        let alone = self.jobs.attempts_of(first.job).count() == 1;
+        let may_commit = !self.jobs.awaits_permission(hold.worker, first);
         let isolated = self.is_isolated(first, hold) && job.allows_second_attempt();
         still && alone && may_commit && isolated && !self.stopping
     }
@@ -192,14 +192,14 @@ impl Scheduler {
     fn is_isolated(&self, attempt: Attempt, hold: Hold) -> bool {
         let Some(worker) = self.workers.get(hold.worker) else { return false };
         match hold.progress {
-            Progress::Started => worker.facts.isolates && !self.holdings.is_in_place(hold.worker, attempt),
+            Progress::Started => worker.facts.isolates && !self.jobs.is_in_place(hold.worker, attempt),
             Progress::Sent | Progress::Unsure => worker.facts.isolates_whatever_it_runs(),
         }
     }
 
     /// What this attempt writes is seen as it is written, so nothing may read it or do the same beside it.
     pub(crate) fn on_attempt_in_place(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
-        self.holdings.mark_in_place(worker, attempt);
+        self.jobs.mark_in_place(worker, attempt);
         let is_first = self.jobs.get(attempt.job).and_then(Job::hold).is_some_and(|hold| hold.is(worker, attempt));
         if is_first && let Some(second) = self.seconds.remove(attempt.job) {
             self.cancel_all_but(attempt.job, Some((attempt.number, worker)), out);
@@ -208,7 +208,7 @@ impl Scheduler {
     }
 
     fn may_make_another(&self) -> bool {
-        let share = self.holdings.jobs_held() * self.config.speculation_share as usize / 100;
+        let share = self.jobs.jobs_held() * self.config.speculation_share as usize / 100;
         self.seconds.len() < share.max(1) && self.workers.idle() > 0
     }
 
@@ -242,7 +242,7 @@ impl Scheduler {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.last_number += 1;
         let hold = Hold { worker, number: job.last_number, progress: Progress::Sent, placement };
-        job.facts.dirs.iter().rev().for_each(|&dir| self.affinity.touch(worker, dir));
+        self.affinity.visit(worker, &job.facts.dirs);
         self.seconds.of.insert(id, hold);
         let (attempt, commit) = (hold.attempt(id), Commit::WhenPermitted);
         self.put_attempt(worker, attempt, commit);

@@ -9,6 +9,7 @@ use model::ids::{Attempt, BuildId, UserId, WorkerId};
 use model::time::Timestamp;
 
 use crate::history::{Basis, Prediction};
+use crate::idmap::IdMap;
 use crate::jobs::{Job, Progress};
 use crate::scheduler::Scheduler;
 use crate::timers::Timer;
@@ -32,7 +33,7 @@ pub(crate) enum Suspicion {
 }
 
 /// Jobs that run, as far as they may get second attempts, and how long the others of their builds took.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stragglers {
     /// By the time of their start; those that ended meanwhile are dropped when their time comes.
     young: VecDeque<(Timestamp, Attempt)>,
@@ -43,7 +44,7 @@ pub(crate) struct Stragglers {
     looked_at: Option<Attempt>,
     is_due: bool,
     is_armed: bool,
-    spreads: BTreeMap<(UserId, BuildId), Spread>,
+    spreads: IdMap<(UserId, BuildId), Spread>,
 }
 
 /// What the last jobs of a build took, in hundredths of what was predicted.
@@ -55,6 +56,18 @@ struct Spread {
 }
 
 impl Stragglers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            young: VecDeque::new(),
+            old: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            looked_at: None,
+            is_due: false,
+            is_armed: false,
+            spreads: IdMap::with_seed(seed),
+        }
+    }
+
     /// The time to look has come.
     pub(crate) fn on_time(&mut self) {
         (self.is_due, self.is_armed) = (true, false);
@@ -81,14 +94,13 @@ impl Stragglers {
     pub(crate) fn learn(&mut self, build: (UserId, BuildId), predicted: Duration, took: Duration, now: Timestamp) {
         let ratio = took.as_micros().saturating_mul(100) / predicted.as_micros().max(1);
         let ratio = u32::try_from(ratio).unwrap_or(u32::MAX);
-        if let Some(spread) = self.spreads.get_mut(&build) {
+        if let Some(spread) = self.spreads.get_mut(build) {
             spread.add(ratio, now);
             return;
         }
         if self.spreads.len() >= MAX_BUILDS {
-            let oldest =
-                self.spreads.iter().min_by_key(|&(&build, spread)| (spread.at, build)).map(|(&build, _)| build);
-            oldest.map(|build| self.spreads.remove(&build));
+            let oldest = self.spreads.first_by(|spread| spread.at);
+            oldest.map(|build| self.spreads.remove(build));
         }
         let mut spread = Spread { ratios: Vec::new(), next: 0, at: now };
         spread.add(ratio, now);
@@ -97,7 +109,7 @@ impl Stragglers {
 
     /// After how long a job of this build has run too long; `None` while nobody can say.
     fn limit(&self, build: (UserId, BuildId), prediction: &Prediction, factor: u32) -> Option<Duration> {
-        let usual = match self.spreads.get(&build).and_then(Spread::usual) {
+        let usual = match self.spreads.get(build).and_then(Spread::usual) {
             Some(usual) => usual.max(100),
             None if prediction.basis == Basis::Output => 100,
             None => return None,
@@ -150,7 +162,7 @@ impl Scheduler {
         if !self.config.speculation || !self.isolates(worker) {
             return;
         }
-        for &attempt in self.holdings.of_worker(worker) {
+        for attempt in self.holdings.of_worker(worker) {
             self.stragglers.suspects.entry(attempt).or_insert(Suspicion::Silent);
             self.stragglers.is_due = true;
         }
@@ -213,11 +225,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn prediction(basis: Basis) -> Prediction {
-        Prediction { duration: SECOND, memory: 0, memory_known: false, basis }
+        Prediction { duration: SECOND, memory: 0, memory_known: false, basis, tail: Duration::ZERO }
     }
 
     fn after(times: [u64; ENOUGH]) -> Stragglers {
-        let mut stragglers = Stragglers::default();
+        let mut stragglers = Stragglers::new(7);
         let times = times.map(|seconds| SECOND * u32::try_from(seconds).expect("small"));
         times.into_iter().for_each(|took| stragglers.learn(BUILD, SECOND, took, Timestamp::ZERO));
         stragglers
@@ -234,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_guess_alone_says_nothing_and_what_was_seen_before_says_enough() {
-        let nobody = Stragglers::default();
+        let nobody = Stragglers::new(7);
 
         assert_eq!(nobody.limit(BUILD, &prediction(Basis::Guess), 200), None);
         assert_eq!(nobody.limit(BUILD, &prediction(Basis::Output), 200), Some(SECOND * 2));
@@ -242,23 +254,27 @@ mod tests {
 
     #[test]
     fn only_so_many_jobs_of_a_build_are_remembered_the_last_ones() {
-        let mut stragglers = Stragglers::default();
+        let mut stragglers = Stragglers::new(7);
         let times = [1, 7].into_iter().flat_map(|seconds| [SECOND * seconds; SAMPLES]);
         times.for_each(|took| stragglers.learn(BUILD, SECOND, took, Timestamp::ZERO));
 
         assert_eq!(stragglers.limit(BUILD, &prediction(Basis::Output), 100), Some(SECOND * 7));
-        assert_eq!(stragglers.spreads[&BUILD].ratios, [700; SAMPLES], "each of the old ones is gone");
+        assert_eq!(
+            stragglers.spreads.get(BUILD).map(|it| &it.ratios[..]),
+            Some(&[700; SAMPLES][..]),
+            "each of the old ones is gone"
+        );
     }
 
     #[test]
     fn only_so_many_builds_are_remembered_the_last_ones() {
-        let mut stragglers = Stragglers::default();
+        let mut stragglers = Stragglers::new(7);
         for build in 0..=MAX_BUILDS as u64 {
             let key = (UserId::new(1), BuildId::new(build));
             stragglers.learn(key, SECOND, SECOND, Timestamp::from_millis(build));
         }
 
         assert_eq!(stragglers.spreads.len(), MAX_BUILDS);
-        assert!(!stragglers.spreads.contains_key(&(UserId::new(1), BuildId::new(0))));
+        assert!(stragglers.spreads.get((UserId::new(1), BuildId::new(0))).is_none());
     }
 }

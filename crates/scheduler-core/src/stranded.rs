@@ -51,10 +51,16 @@ impl Scheduler {
         self.classes.acquire(facts, whole.min(most), tried, &self.workers)
     }
 
+    /// The job's facts with all that it demands, which its class knows.
+    pub(crate) fn demanding_facts(&self, job: &Job) -> JobFacts {
+        let demand = job.class.and_then(|class| self.classes.demand(class));
+        demand.map_or_else(|| Demand::NONE.with(&job.facts), |demand| demand.with(&job.facts))
+    }
+
     /// The job's demands have changed.
     pub(crate) fn classify_again(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(id) else { return };
-        let (facts, prediction, tried) = (job.facts.clone(), job.prediction, job.tried.clone());
+        let (facts, prediction, tried) = (self.demanding_facts(job), job.prediction, job.troubles().tried.clone());
         let class = self.classify(&facts, &prediction, &tried);
         if let Some(job) = self.jobs.get_mut(id)
             && let Some(before) = job.class.replace(class)
@@ -97,7 +103,7 @@ impl Scheduler {
         });
         let best = best.max();
         let was_tried = demand.avoid.iter().any(|&worker| self.workers.get(worker).is_some());
-        match (best, &job.last_failure) {
+        match (best, &job.troubles().last_failure) {
             (Some(Unmet::Exhausted), Some(failure)) if was_tried => LocalReason::AttemptsExhausted(failure.clone()),
             (best, _) => LocalReason::NoEligibleWorker(best.unwrap_or(Unmet::NoWorkers)),
         }

@@ -157,7 +157,7 @@ impl Scheduler {
 
     /// The attempts at a worker that were not heard to start and not asked back, the last sent first.
     pub(crate) fn unstarted_at(&self, worker: WorkerId) -> impl Iterator<Item = (JobId, ClassId)> + '_ {
-        self.holdings.of_worker(worker).iter().rev().filter_map(move |&attempt| {
+        self.holdings.of_worker(worker).rev().filter_map(move |attempt| {
             let job = self.jobs.get(attempt.job)?;
             job.hold().filter(|hold| hold.is(worker, attempt) && hold.progress != Progress::Started)?;
             let class = job.class.filter(|_| !self.recalls.is_asked(attempt.job))?;

@@ -1,7 +1,6 @@
 //! Deadlines ordered by (time, key): one deadline a key, due ones leave in an order that never depends on chance.
 
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 
 use model::ids::{JobId, WorkerId};
 use model::time::Timestamp;
@@ -29,6 +28,8 @@ pub(crate) enum Timer {
     Ageing,
     /// The jobs that came at the same time are together.
     Gathered,
+    /// A job has waited long enough for a faster worker than those that are idle.
+    Patience,
     /// Jobs may have run too long, and slots for second attempts be idle.
     Stragglers,
 }
@@ -40,12 +41,26 @@ impl Identity for Timer {
             Self::BenchOver(worker) => (u64::from(worker.number()), 2),
             Self::Company(job) => job.bits(),
             Self::Orphan(job) => (job.bits().0, !job.bits().1),
-            Self::AdoptionOver => (0, 3),
-            Self::FleetGraceOver => (0, 4),
-            Self::Retention => (0, 5),
-            Self::Ageing => (0, 6),
-            Self::Stragglers => (0, 7),
-            Self::Gathered => (0, 8),
+            single => (single.single().unwrap_or(0) as u64, 3),
+        }
+    }
+}
+
+/// How many timers there are of which each is the only one of its kind.
+const SINGLE: usize = 7;
+
+impl Timer {
+    /// Its place among those that are the only ones of their kinds.
+    fn single(self) -> Option<usize> {
+        match self {
+            Self::Lease(_) | Self::Company(_) | Self::Orphan(_) | Self::BenchOver(_) => None,
+            Self::AdoptionOver => Some(0),
+            Self::FleetGraceOver => Some(1),
+            Self::Retention => Some(2),
+            Self::Ageing => Some(3),
+            Self::Gathered => Some(4),
+            Self::Patience => Some(5),
+            Self::Stragglers => Some(6),
         }
     }
 }
@@ -55,23 +70,33 @@ impl Identity for Timer {
 pub(crate) struct Timers {
     order: BTreeSet<(Timestamp, Timer)>,
     when: IdMap<Timer, Timestamp>,
+    /// Of those that are the only ones of their kinds: every step asks for some.
+    single: [Option<Timestamp>; SINGLE],
 }
 
 impl Timers {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { order: BTreeSet::new(), when: IdMap::with_seed(seed) }
+        Self { order: BTreeSet::new(), when: IdMap::with_seed(seed), single: [None; SINGLE] }
     }
 
     /// Sets the key's only deadline, replacing an earlier one.
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
-        self.clear(timer);
-        self.when.insert(timer, at);
+        if let Some(before) = self.note(timer, Some(at)) {
+            self.order.remove(&(before, timer));
+        }
         self.order.insert((at, timer));
     }
 
+    /// The same, unless it has an earlier one.
+    pub(crate) fn set_no_later(&mut self, timer: Timer, at: Timestamp) {
+        if self.deadline(timer).is_none_or(|set| at < set) {
+            self.set(timer, at);
+        }
+    }
+
     pub(crate) fn clear(&mut self, timer: Timer) {
-        if let Some(at) = self.when.remove(timer) {
-            self.order.remove(&(at, timer));
+        if let Some(before) = self.note(timer, None) {
+            self.order.remove(&(before, timer));
         }
     }
 
@@ -90,12 +115,28 @@ impl Timers {
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.when.contains(timer)
+        self.deadline(timer).is_some()
     }
 
-    /// All of them, in order.
-    pub(crate) fn pending(&self) -> Vec<Timer> {
-        self.when.sorted_keys()
+    fn deadline(&self, timer: Timer) -> Option<Timestamp> {
+        match timer.single() {
+            Some(place) => self.single[place],
+            None => self.when.get(timer).copied(),
+        }
+    }
+
+    /// All of them, in the order of their deadlines.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = Timer> {
+        self.order.iter().map(|&(_, timer)| timer)
+    }
+
+    /// Notes the key's deadline. Says which one it had before.
+    fn note(&mut self, timer: Timer, at: Option<Timestamp>) -> Option<Timestamp> {
+        match (timer.single(), at) {
+            (Some(place), at) => core::mem::replace(&mut self.single[place], at),
+            (None, Some(at)) => self.when.insert(timer, at),
+            (None, None) => self.when.remove(timer),
+        }
     }
 }
 

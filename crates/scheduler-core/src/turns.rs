@@ -29,13 +29,23 @@ impl Scheduler {
         }
     }
 
-    /// The attempt gave an outcome.
-    pub(crate) fn on_done(&mut self, id: JobId, worker: WorkerId, outcome: &Outcome, out: &mut Vec<Action>) {
+    /// The attempt gave an outcome, and is not at the worker any more, which holds so much now.
+    pub(crate) fn on_done(
+        &mut self,
+        id: JobId,
+        worker: WorkerId,
+        count: (u32, u64),
+        outcome: &Outcome,
+        out: &mut Vec<Action>,
+    ) {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(id) else {
-            return self.workers.update(worker, |worker| worker.health.on_success());
+            if self.workers.on_done(worker, count, |worker| worker.health.on_success()) {
+                self.changed.push(worker);
+            }
+            return;
         };
-        let (turn, suspect) = (job.turn.take(), job.suspect.take());
+        let (turn, suspect) = (job.turn.take(), job.take_suspect());
         let watched = turn.filter(|turn| turn.started).map(|turn| now.since(turn.began));
         let took = if outcome.usage.wall.is_zero() { watched } else { Some(outcome.usage.wall) };
         if let Some(turn) = turn {
@@ -51,17 +61,21 @@ impl Scheduler {
         // What was only guessed when it came, others of its kind may have shown since.
         let known = job.prediction.basis == Basis::Output;
         let prediction = if known { job.prediction } else { self.history.predict(&job.facts) };
-        let usually = took.map(|took| self.workers.get(worker).map_or(took, |it| it.pace.usual_time(took)));
-        self.history.learn(&job.facts, usually, outcome.usage.peak_memory.min(MAX_MEMORY));
         if let Some(took) = took.filter(|_| self.config.speculation) {
             let build = (job.facts.user, job.facts.build);
             self.stragglers.learn(build, job.prediction.duration, took, now);
         }
         let predicted = (prediction.basis != Basis::Guess).then_some((prediction.duration, known));
-        self.workers.update(worker, |worker| {
+        let mut usually = took;
+        let is_news = self.workers.on_done(worker, count, |worker| {
             worker.health.on_success();
+            usually = took.map(|took| worker.pace.usual_time(took));
             took.into_iter().for_each(|took| worker.pace.on_ran(predicted, took));
         });
+        if is_news {
+            self.changed.push(worker);
+        }
+        self.history.learn(&job.facts, usually, outcome.usage.peak_memory.min(MAX_MEMORY));
         self.clear_name(suspect, worker, out);
     }
 

@@ -2,10 +2,11 @@
 
 mod world;
 
-use model::ids::{JobId, OutputKey};
-use model::job::JobFacts;
+use model::ids::{BuildId, JobId, OutputKey, ToolchainKey};
+use model::job::{JobFacts, JobKind, Priority};
 use model::outcome::{ExitStatus, Outcome, ResourceUsage};
-use scheduler_core::{Basis, Config, Prediction};
+use model::speed::Speed;
+use scheduler_core::{Basis, Condition, Config, Input, Prediction};
 use world::{LAUNCHER, World, dirs, facts_of_a_job, millis, seconds};
 
 fn made(output: u64, dir: u64) -> JobFacts {
@@ -91,15 +92,25 @@ fn memory_of_the_past_is_bounded() {
 
 /// A slow worker and a fast one with a slot each, both known for what they are, and a build with long jobs and short.
 fn world_with_a_slow_worker(prefetch: u32) -> World {
-    let mut world = World::configured(Config { prefetch, ..Config::default() }, [("slow", 1), ("fast", 1)]);
+    impatient_or_not(Config { prefetch, patience: std::time::Duration::ZERO, ..Config::default() })
+}
+
+fn impatient_or_not(config: Config) -> World {
+    let patience = config.patience;
+    let mut world = World::configured(config, [("slow", 1), ("fast", 1)]);
     for _ in 0..30 {
-        for job in world.submit_all(LAUNCHER, vec![made(1, 1), made(2, 1)]) {
+        let pair = world.submit_all(LAUNCHER, vec![made(1, 1), made(2, 1)]);
+        world.pass(patience);
+        for job in pair {
             let took = if world.host_of(job) == "fast" { seconds(10) } else { seconds(40) };
             end(&mut world, job, took);
         }
     }
-    let short = world.submit_all(LAUNCHER, vec![made(3, 1)])[0];
-    end(&mut world, short, seconds(1));
+    for (output, took) in [(3, seconds(1)), (4, millis(50))] {
+        let short = world.submit_all(LAUNCHER, vec![made(output, 1)])[0];
+        world.pass(patience);
+        end(&mut world, short, took);
+    }
     world
 }
 
@@ -180,7 +191,8 @@ fn of_jobs_that_come_at_the_same_time_the_longest_has_the_choice() {
 
 #[test]
 fn a_fast_worker_is_preferred_once_it_is_known_to_be_fast() {
-    let mut world = World::configured(Config { prefetch: 0, ..Config::default() }, [("slow", 1), ("fast", 1)]);
+    let config = Config { prefetch: 0, patience: std::time::Duration::ZERO, ..Config::default() };
+    let mut world = World::configured(config, [("slow", 1), ("fast", 1)]);
     for round in 0..30 {
         let pair = world.submit_all(LAUNCHER, vec![made(1, 1), made(2, 2)]);
         for job in pair {
@@ -196,4 +208,102 @@ fn a_fast_worker_is_preferred_once_it_is_known_to_be_fast() {
     let job = world.submit_all(LAUNCHER, vec![made(3, 3)])[0];
 
     assert_eq!(world.host_of(job), "fast");
+}
+
+/// The same two workers, with the usual patience; the fast one has its slot taken, by this job.
+fn world_with_a_slow_idle_worker() -> (World, JobId) {
+    let mut world = impatient_or_not(Config { prefetch: 0, ..Config::default() });
+    let running = world.submit_all(LAUNCHER, vec![made(1, 1)])[0];
+    assert_eq!(world.host_of(running), "fast");
+    (world, running)
+}
+
+#[test]
+fn a_long_job_waits_a_moment_beside_a_slow_idle_worker_for_a_faster_one() {
+    let (mut world, running) = world_with_a_slow_idle_worker();
+
+    let long = world.submit_all(LAUNCHER, vec![made(2, 1)])[0];
+    assert!(!world.is_sent(long), "40 s on the slow worker, 10 s on the fast one");
+    world.pass(millis(100));
+    end(&mut world, running, seconds(10));
+
+    assert_eq!(world.host_of(long), "fast");
+}
+
+#[test]
+fn its_patience_ends_by_itself_and_is_explained() {
+    let (mut world, _running) = world_with_a_slow_idle_worker();
+
+    let long = world.submit_all(LAUNCHER, vec![made(2, 1)])[0];
+    let Some(Condition::Waiting { obstacles, .. }) = world.explain(long).map(|it| it.state) else {
+        panic!("{:?}", world.explain(long));
+    };
+    assert_eq!((obstacles.slow, obstacles.busy, obstacles.free), (1, 1, 0));
+    world.pass(Config::default().patience);
+
+    assert_eq!(world.host_of(long), "slow");
+}
+
+#[test]
+fn nobody_waits_for_a_fast_worker_that_could_not_take_it() {
+    let (mut world, running) = world_with_a_slow_idle_worker();
+    let (fast, _) = world.sent[&running];
+    end(&mut world, running, seconds(10));
+    world.tell(Input::WorkerGone { worker: fast });
+    world.join_with("birch", |facts| {
+        facts.toolchains = vec![ToolchainKey::new(2)];
+        facts.speed = Speed::new(4_000);
+    });
+
+    let long = world.submit_all(LAUNCHER, vec![made(2, 1)])[0];
+
+    assert_eq!(world.host_of(long), "slow");
+}
+
+#[test]
+fn nobody_is_kept_from_a_slow_idle_worker_by_one_who_is_patient() {
+    let (mut world, _running) = world_with_a_slow_idle_worker();
+    let long = world.submit_all(LAUNCHER, vec![made(2, 1)])[0];
+
+    let short = world.submit_all(LAUNCHER, vec![made(4, 1)])[0];
+    assert_eq!((world.is_sent(long), world.host_of(short)), (false, "slow"));
+    end(&mut world, short, millis(50));
+    let other_build = JobFacts { build: BuildId::new(77), ..made(4, 1) };
+    let other = world.submit_all(LAUNCHER, vec![other_build])[0];
+
+    assert_eq!((world.is_sent(long), world.host_of(other)), (false, "slow"));
+}
+
+#[test]
+fn a_stream_of_patient_jobs_holds_up_nobody_for_longer_than_one_of_them() {
+    let (mut world, _running) = world_with_a_slow_idle_worker();
+    let half = Config::default().patience / 2;
+    let less_urgent = JobFacts { priority: Priority::from_nice(10), ..made(3, 1) };
+    let first = world.submit_all(LAUNCHER, vec![made(2, 1)])[0];
+    let behind = world.submit_all(LAUNCHER, vec![less_urgent])[0];
+    assert!(!world.is_sent(behind), "a more urgent one has the turn");
+    world.pass(half);
+    let second = world.submit_all(LAUNCHER, vec![made(2, 1)])[0];
+    world.pass(half);
+    assert_eq!((world.host_of(first), world.is_sent(second)), ("slow", false));
+
+    end(&mut world, first, seconds(40));
+
+    assert_eq!((world.host_of(behind), world.is_sent(second)), ("slow", false), "it has waited long enough");
+}
+
+#[test]
+fn what_much_waits_for_goes_before_a_longer_command_that_nobody_waits_for() {
+    let library = made(1, 7);
+    let lone = made(2, 7);
+    let link = JobFacts { kind: JobKind::Link, inputs: vec![OutputKey::new(1)], ..made(3, 8) };
+    let lessons = [(library.clone(), seconds(2)), (lone.clone(), seconds(5)), (link, seconds(9))];
+    let mut world = taught(Config::default(), &lessons.map(|(facts, wall)| (facts, done_in(wall))));
+    let busy = world.submit_all(LAUNCHER, (10..14).map(|output| made(output, 9)).collect());
+
+    let [first, second] = world.submit_all(LAUNCHER, vec![lone, library])[..] else { panic!("two jobs") };
+    let (worker, attempt) = world.sent[&busy[0]];
+    world.report(worker, attempt, Ok(done_in(seconds(1))));
+
+    assert!(world.sent.contains_key(&second) && !world.sent.contains_key(&first));
 }

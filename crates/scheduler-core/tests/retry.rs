@@ -65,9 +65,11 @@ fn being_handed_back_costs_no_attempt_and_bars_no_worker() {
     for _ in 0..5 {
         world.fail(job, AttemptFailure::HandedBack);
     }
+    // Were those attempts, this one that failed would have been the last.
+    world.fail(job, AttemptFailure::Cancelled);
     world.finish(job);
 
-    assert_eq!(world.answers_for(job), [Answer::Completed(6)]);
+    assert_eq!(world.answers_for(job), [Answer::Completed(7)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::ids::{BuildId, DirKey, JobId, ToolchainKey, UserId};
+use model::ids::{BuildId, DirKey, JobId, OutputKey, ToolchainKey, UserId};
 use model::job::{BatchHint, JobFacts, JobKind};
 use scheduler_core::SubmittedJob;
 
@@ -122,6 +122,7 @@ impl FakeLauncher {
         let kind = rng.pick(&JobKind::ALL).unwrap_or(JobKind::Compile);
         let batch = BatchHint { size: u32::try_from(rng.between(1, MAX_BATCH)).unwrap_or(1), timeout: SOON };
         let dirs = (0..rng.between(0, 3)).map(|_| DirKey::new(rng.between(0, 9))).collect();
+        let output = |rng: &mut Rng| OutputKey::new(rng.between(0, 20));
         JobFacts {
             kind: if rng.percent(60) { JobKind::Compile } else { kind },
             cpu_class: None,
@@ -129,6 +130,8 @@ impl FakeLauncher {
             mounts: if rng.percent(10) { vec![DirKey::new(100)] } else { vec![] },
             dirs,
             input_bytes: rng.between(0, 3),
+            output: rng.percent(70).then(|| output(rng)),
+            inputs: (0..rng.between(0, 3)).map(|_| output(rng)).collect(),
             batch: if rng.percent(30) { batch } else { BatchHint::default() },
             repeatable: !rng.percent(10),
             ..JobFacts::new(self.user, self.build, JobKind::Compile)

@@ -8,6 +8,22 @@ const STEPS: i32 = 256;
 /// How far one measurement beyond it may pull, in steps: an octave, and more when the next ones agree.
 const PULL: i32 = STEPS;
 
+/// What an attempt took. Every key under which that is remembered learns the same logarithms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// Of microseconds; 0 when unknown.
+    duration: u16,
+    /// Of bytes; 0 when unknown.
+    memory: u16,
+}
+
+impl Measured {
+    pub(crate) fn new(duration: Option<Duration>, memory: u64) -> Self {
+        let micros = duration.map_or(0, |duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        Self { duration: log2(micros), memory: log2(memory) }
+    }
+}
+
 /// What is remembered under one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Estimate {
@@ -23,8 +39,7 @@ pub(crate) struct Estimate {
 
 impl Estimate {
     pub(crate) fn new(duration: Option<Duration>, memory: Option<u64>) -> Self {
-        let micros = duration.map_or(0, |duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
-        let (duration, memory) = (log2(micros), log2(memory.unwrap_or(0)));
+        let Measured { duration, memory } = Measured::new(duration, memory.unwrap_or(0));
         Self { duration, memory, count: u8::from(duration > 0), streak: 0 }
     }
 
@@ -36,9 +51,13 @@ impl Estimate {
         (self.memory > 0).then(|| exp2(self.memory))
     }
 
+    pub(crate) fn learn(&mut self, measured: Measured) {
+        self.learn_duration(measured.duration);
+        self.learn_memory(measured.memory);
+    }
+
     /// A measured duration: the estimate goes a quarter of the way, the first few times further.
-    pub(crate) fn learn_duration(&mut self, measured: Duration) {
-        let measured = log2(u64::try_from(measured.as_micros()).unwrap_or(u64::MAX));
+    fn learn_duration(&mut self, measured: u16) {
         if measured == 0 {
             return;
         }
@@ -59,8 +78,7 @@ impl Estimate {
     }
 
     /// A measured peak: more than was thought is believed at once (up to fourfold), less is believed by halves.
-    pub(crate) fn learn_memory(&mut self, peak: u64) {
-        let measured = log2(peak);
+    fn learn_memory(&mut self, measured: u16) {
         if measured == 0 {
             return;
         }
@@ -96,8 +114,8 @@ pub(crate) fn log2(value: u64) -> u16 {
 
 /// What [`log2`] came from, to within a 256th.
 pub(crate) fn exp2(logarithm: u16) -> u64 {
-    let (octave, fraction) = (u32::from(logarithm >> 8).min(63), u128::from(logarithm & 0xff));
-    u64::try_from(((256 + fraction) << octave) >> 8).unwrap_or(u64::MAX)
+    let (octave, mantissa) = (u32::from(logarithm >> 8).min(63), 256 + u64::from(logarithm & 0xff));
+    if octave >= 8 { mantissa << (octave - 8) } else { mantissa >> (8 - octave) }
 }
 
 #[cfg(test)]
@@ -105,6 +123,10 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn after(duration: Duration) -> Measured {
+        Measured::new(Some(duration), 0)
+    }
 
     fn about(estimate: Estimate, seconds: f64) -> bool {
         let got = estimate.duration().map_or(0.0, |it| it.as_secs_f64());
@@ -122,9 +144,9 @@ mod tests {
     #[test]
     fn one_wild_measurement_moves_little() {
         let mut estimate = Estimate::default();
-        (0..10).for_each(|_| estimate.learn_duration(SECOND));
+        (0..10).for_each(|_| estimate.learn(after(SECOND)));
 
-        estimate.learn_duration(SECOND * 1_000);
+        estimate.learn(after(SECOND * 1_000));
         let after_one = estimate.duration();
 
         assert!(after_one < Some(SECOND * 5 / 4), "{after_one:?}");
@@ -133,9 +155,9 @@ mod tests {
     #[test]
     fn a_lasting_change_is_learned_in_some_measurements() {
         let mut estimate = Estimate::default();
-        (0..10).for_each(|_| estimate.learn_duration(SECOND));
+        (0..10).for_each(|_| estimate.learn(after(SECOND)));
 
-        (0..12).for_each(|_| estimate.learn_duration(SECOND * 20));
+        (0..12).for_each(|_| estimate.learn(after(SECOND * 20)));
 
         assert!(estimate.duration() > Some(SECOND * 15), "{:?}", estimate.duration());
     }
@@ -143,7 +165,7 @@ mod tests {
     #[test]
     fn steady_measurements_are_met() {
         let mut estimate = Estimate::new(Some(SECOND), None);
-        (0..20).for_each(|_| estimate.learn_duration(SECOND * 3 / 2));
+        (0..20).for_each(|_| estimate.learn(after(SECOND * 3 / 2)));
         assert!(about(estimate, 1.5), "{:?}", estimate.duration());
     }
 
@@ -151,9 +173,9 @@ mod tests {
     fn more_memory_is_believed_at_once_and_less_by_and_by() {
         let mut estimate = Estimate::new(None, Some(1 << 30));
 
-        estimate.learn_memory(3 << 30);
+        estimate.learn(Measured::new(None, 3 << 30));
         assert_eq!(estimate.memory(), Some(3 << 30));
-        estimate.learn_memory(1 << 20);
+        estimate.learn(Measured::new(None, 1 << 20));
         assert!(estimate.memory() > Some(1 << 30));
     }
 }

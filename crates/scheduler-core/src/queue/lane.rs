@@ -6,51 +6,56 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use model::ids::{DirKey, JobId};
 use model::time::Timestamp;
 
-use super::opening::Open;
+use super::opening::{Open, Readiness};
 
-const EXPECTED_BITS: u32 = 54;
-const MOST_EXPECTED: u64 = (1 << EXPECTED_BITS) - 1;
+const WAY_BITS: u32 = 54;
+const LONGEST_WAY: u64 = (1 << WAY_BITS) - 1;
 
-/// The order inside a build: what was handed back, then by priority, then links, then the longest expected, then the
-/// order of arrival.
+/// The order inside a build: what was handed back, then by priority, then links, then the longest way to the end (its own
+/// time and that of those that wait for it), then the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     /// All but the arrival in the bits of one number, because ranks are compared all the time: 1 for a newcomer, 8 of
-    /// niceness, 1 for what is no link, 54 of how far the expected microseconds lie below the most.
+    /// niceness, 1 for what is no link, 54 of how far the microseconds of its way lie below the most.
     merit: u64,
     pub(crate) arrival: u64,
 }
 
 impl Rank {
-    /// What is expected, in microseconds, counts up to 570 years.
-    pub(crate) fn new(is_newcomer: bool, nice: i8, is_link: bool, expected: u64, arrival: u64) -> Self {
+    /// Its way to the end, in microseconds, counts up to 570 years.
+    pub(crate) fn new(is_newcomer: bool, nice: i8, is_link: bool, way: u64, arrival: u64) -> Self {
         #[expect(clippy::cast_sign_loss, reason = "moved to where all are positive")]
         let nice = (i16::from(nice) + 128) as u64;
         let class = u64::from(is_newcomer) << 9 | nice << 1 | u64::from(!is_link);
-        Self { merit: class << EXPECTED_BITS | (MOST_EXPECTED - expected.min(MOST_EXPECTED)), arrival }
+        Self { merit: class << WAY_BITS | (LONGEST_WAY - way.min(LONGEST_WAY)), arrival }
     }
 
-    /// Microseconds.
-    pub(crate) fn expected(self) -> u64 {
-        MOST_EXPECTED - (self.merit & MOST_EXPECTED)
+    /// Microseconds to the end.
+    pub(crate) fn way(self) -> u64 {
+        LONGEST_WAY - (self.merit & LONGEST_WAY)
     }
 
-    /// The first that could be its kin and is expected to take no more than this.
+    /// The first that could be its kin and has no longer a way than this.
     pub(crate) fn no_longer_than(self, micros: u64) -> Self {
-        Self { merit: (self.merit & !MOST_EXPECTED) | (MOST_EXPECTED - micros.min(MOST_EXPECTED)), arrival: 0 }
+        Self { arrival: 0, ..self.of_way(micros) }
+    }
+
+    /// What it would be with this way, in microseconds.
+    fn of_way(self, micros: u64) -> Self {
+        Self { merit: (self.merit & !LONGEST_WAY) | (LONGEST_WAY - micros.min(LONGEST_WAY)), ..self }
     }
 
     pub(crate) fn nice(self) -> i32 {
-        i32::from((self.merit >> (EXPECTED_BITS + 1)) as u8) - 128
+        i32::from((self.merit >> (WAY_BITS + 1)) as u8) - 128
     }
 
     pub(crate) fn is_newcomer(self) -> bool {
-        self.merit >> (EXPECTED_BITS + 9) == 1
+        self.merit >> (WAY_BITS + 9) == 1
     }
 
-    /// Whether they differ in nothing but what is expected and when they came.
+    /// Whether they differ in nothing but their ways and when they came.
     pub(crate) fn is_kin_of(self, other: Self) -> bool {
-        self.merit >> EXPECTED_BITS == other.merit >> EXPECTED_BITS
+        self.merit >> WAY_BITS == other.merit >> WAY_BITS
     }
 }
 
@@ -68,6 +73,8 @@ pub(crate) struct Entry {
     pub(crate) job: JobId,
     /// Where it writes.
     pub(crate) dir: Option<DirKey>,
+    /// How long it is expected to run, in microseconds.
+    pub(crate) expected: u64,
     /// The most jobs of one dispatch that this one asks for.
     pub(crate) company: u32,
     /// Waits for company, and may still have it.
@@ -78,6 +85,8 @@ pub(crate) struct Entry {
 pub(crate) struct Lane {
     jobs: BTreeMap<Rank, Entry>,
     by_age: BTreeSet<(Timestamp, Rank)>,
+    /// Those for which others wait, by the ranks that they would have if nobody did: a short one has a long way.
+    awaited: BTreeMap<Rank, (Rank, JobId)>,
     green: u32,
     /// Nobody can take its class now.
     pub(crate) shut: Open,
@@ -95,6 +104,9 @@ impl Lane {
     pub(crate) fn insert(&mut self, since: Timestamp, rank: Rank, entry: Entry) {
         self.green += u32::from(entry.green);
         self.by_age.insert((since, rank));
+        if entry.expected < rank.way() {
+            self.awaited.insert(rank.of_way(entry.expected), (rank, entry.job));
+        }
         self.jobs.insert(rank, entry);
         self.note_ends();
     }
@@ -103,6 +115,9 @@ impl Lane {
         if let Some(entry) = self.jobs.remove(&rank) {
             self.green -= u32::from(entry.green);
             self.by_age.remove(&(since, rank));
+            if entry.expected < rank.way() {
+                self.awaited.remove(&rank.of_way(entry.expected));
+            }
             self.note_ends();
         }
     }
@@ -125,25 +140,30 @@ impl Lane {
         Open { any: waits && !self.shut.any, ripe: waits && !self.shut.ripe && self.is_ripe() }
     }
 
-    /// The next job, and how it compares with the next of other lanes: the oldest if it came before `overdue`, else
-    /// the first by rank.
-    pub(crate) fn head(&self, overdue: Timestamp) -> Option<(Standing, JobId)> {
-        if let Some((since, rank, job)) = self.oldest
-            && since < overdue
-        {
-            return Some((Standing::Overdue(since, rank.arrival), job));
+    /// The next job that may go, and how it compares with the next of other lanes.
+    pub(crate) fn next(&self, which: Readiness, overdue: Timestamp) -> Option<(Standing, JobId)> {
+        let (rank, job) = self.first_in_time(which)?;
+        // Who waits for company is not overdue before that.
+        let has_all = which == Readiness::Any || self.green == 0 || self.has_company();
+        match self.oldest {
+            Some((since, rank, job)) if has_all && since < overdue => {
+                Some((Standing::Overdue(since, rank.arrival), job))
+            }
+            _ => Some((Standing::InTime(rank), job)),
         }
-        self.first.map(|(rank, job, _)| (Standing::InTime(rank), job))
     }
 
-    /// The first job that may be sent beyond a worker's slots: its wait for company is over, or it has company.
-    pub(crate) fn ripe_head(&self, overdue: Timestamp) -> Option<(Standing, JobId)> {
-        if self.has_company() || self.green == 0 {
-            return self.head(overdue);
+    /// The first job by rank that may go.
+    pub(crate) fn first_in_time(&self, which: Readiness) -> Option<(Rank, JobId)> {
+        if self.shut.get(which) {
+            return None;
+        }
+        if which == Readiness::Any || self.green == 0 || self.has_company() {
+            return self.first.map(|(rank, job, _)| (rank, job));
         }
         // Fewer than the company that the first one waits for: not many.
         let ripe = self.jobs.iter().find(|(_, entry)| !entry.green);
-        ripe.map(|(&rank, entry)| (Standing::InTime(rank), entry.job))
+        ripe.map(|(&rank, entry)| (rank, entry.job))
     }
 
     /// When the oldest job came.
@@ -151,10 +171,19 @@ impl Lane {
         self.oldest.map(|(since, _, _)| since)
     }
 
-    /// The longest of its kin that is expected to take no more than this.
+    /// The oldest job, and when it came.
+    pub(crate) fn oldest_job(&self) -> Option<(Timestamp, JobId)> {
+        self.oldest.map(|(since, _, job)| (since, job))
+    }
+
+    /// Of its kin that are expected to take no more than this, the longest one, or the longest of those for which others
+    /// wait, whichever goes first.
     pub(crate) fn shorter(&self, rank: Rank, micros: u64) -> Option<JobId> {
-        let (&next, entry) = self.jobs.range(rank.no_longer_than(micros)..).next()?;
-        next.is_kin_of(rank).then_some(entry.job)
+        let limit = rank.no_longer_than(micros);
+        let alone = self.jobs.range(limit..).next().map(|(&rank, entry)| (rank, entry.job));
+        let awaited = self.awaited.range(limit..).next().map(|(_, &found)| found);
+        let kin = [alone, awaited].into_iter().flatten().filter(|(found, _)| found.is_kin_of(rank));
+        kin.min().map(|(_, job)| job)
     }
 
     /// The jobs by rank.
@@ -186,6 +215,10 @@ impl Lane {
 
     pub(crate) fn check(&self) {
         assert_eq!(self.jobs.len(), self.by_age.len(), "jobs of a lane by rank and by age");
+        let awaited = self.jobs.iter().filter(|(rank, entry)| entry.expected < rank.way());
+        let awaited: BTreeMap<_, _> =
+            awaited.map(|(rank, entry)| (rank.of_way(entry.expected), (*rank, entry.job))).collect();
+        assert_eq!(awaited, self.awaited, "the jobs of a lane for which others wait");
         let first = self.jobs.first_key_value().map(|(&rank, entry)| (rank, entry.job, entry.company));
         assert_eq!(first, self.first, "the first job of a lane");
         let oldest = self.oldest.map(|(since, rank, _)| (since, rank));

@@ -1,6 +1,7 @@
-//! Who is next: the jobs that wait for a worker ([`ready`], [`lane`]), what of them may go ([`opening`]), whose
+//! Who is next: the jobs that wait for a worker ([`ready`], [`build`], [`lane`]), what of them may go ([`opening`]), whose
 //! turn it is ([`shares`]) and what a turn costs ([`weights`]).
 
+mod build;
 pub(crate) mod lane;
 pub(crate) mod opening;
 pub(crate) mod ready;

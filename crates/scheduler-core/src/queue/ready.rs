@@ -9,20 +9,18 @@ use model::ids::{BuildId, DirKey, JobId, UserId};
 use model::job::{JobKind, Priority};
 use model::time::Timestamp;
 
-use super::lane::{Entry, Lane, Rank, Standing};
+use super::build::Build;
+use super::lane::{Entry, Lane, Rank};
 use super::opening::{Open, OpenParts, Readiness};
 use super::shares::Shares;
 use super::weights;
 use crate::idmap::IdMap;
-use crate::workers::ClassId;
+use crate::workers::{ClassId, ClassMap};
 
 /// The least that a turn costs, so that jobs of no length take turns too; microseconds.
 const LEAST_COST: u64 = 1_000;
 /// How much more of its user's slot time an interactive build gets.
 const INTERACTIVE_BOOST: u64 = 4;
-
-/// Lanes of a build that may be closed one after the other before all are asked.
-const FEW_CLOSED: usize = 4;
 
 /// Where a waiting job stands. The job keeps it, so that nobody need look it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +30,8 @@ pub(crate) struct Place {
     class: ClassId,
     since: Timestamp,
     rank: Rank,
-}
-
-#[derive(Debug, Default)]
-struct Build {
-    lanes: BTreeMap<ClassId, Lane>,
-    open_lanes: OpenParts,
-    waiting: u32,
-    held: u32,
+    /// How long the job is expected to run, in microseconds.
+    expected: u64,
 }
 
 #[derive(Debug)]
@@ -71,27 +63,6 @@ impl User {
     }
 }
 
-impl Build {
-    fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.held == 0
-    }
-
-    /// Changes a lane. If that changes what of the build may go: what it was, and is.
-    fn change_lane(&mut self, class: ClassId, change: impl FnOnce(&mut Lane)) -> Option<(Open, Open)> {
-        let lane = self.lanes.entry(class).or_default();
-        let lane_was = lane.open();
-        change(lane);
-        let lane_is = lane.open();
-        if lane.is_empty() {
-            self.lanes.remove(&class);
-        }
-        let was = self.open_lanes.open();
-        self.open_lanes.replace(lane_was, lane_is);
-        let is = self.open_lanes.open();
-        (was != is).then_some((was, is))
-    }
-}
-
 /// A class of which jobs wait.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -116,14 +87,25 @@ pub(crate) struct Asking {
     pub(crate) memory: u64,
     /// How long it is expected to run.
     pub(crate) expected: Duration,
+    /// How long those run that wait for it.
+    pub(crate) tail: Duration,
     /// Where it writes.
     pub(crate) dir: Option<DirKey>,
     /// The most jobs of one dispatch that it asks for.
     pub(crate) company: u32,
+    /// How long it waits for them.
+    pub(crate) timeout: Duration,
     /// When it came first.
     pub(crate) since: Timestamp,
     /// Before the others of its build: it was to run already and came back.
     pub(crate) in_front: bool,
+}
+
+impl Asking {
+    /// How long it waits for company, if it does.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        (self.company > 1 && !self.in_front).then_some(self.timeout)
+    }
 }
 
 /// What a turn cost the job's user and build, in their virtual times.
@@ -162,9 +144,11 @@ pub(crate) struct ReadyQueue {
     users: IdMap<UserId, User>,
     shares: Shares<UserId>,
     waiting: usize,
-    by_class: IdMap<ClassId, Waiting>,
+    by_class: ClassMap<Waiting>,
     /// How many of these classes reserve so much memory.
     by_memory: BTreeMap<u64, usize>,
+    /// The least of that: every decision asks for it.
+    least_memory: Option<u64>,
     /// Classes that were shut when their last job ceased to wait.
     left_shut: Vec<ClassId>,
     /// What jobs lately took of what was expected, in 1024ths: turns are charged in advance, and a newcomer must not
@@ -181,8 +165,9 @@ impl ReadyQueue {
             users: IdMap::with_seed(seed),
             shares: Shares::new(seed),
             waiting: 0,
-            by_class: IdMap::with_seed(seed),
+            by_class: ClassMap::default(),
             by_memory: BTreeMap::new(),
+            least_memory: None,
             left_shut: Vec::new(),
             truth: 1024,
             arrivals: 0,
@@ -216,15 +201,17 @@ impl ReadyQueue {
 
     /// Puts the job in, which is not there, and says where.
     pub(crate) fn push(&mut self, job: JobId, asking: Asking) -> Place {
-        let expected = u64::try_from(asking.expected.as_micros()).unwrap_or(u64::MAX);
+        let [expected, tail] = [asking.expected, asking.tail].map(micros);
         let is_link = asking.kind == JobKind::Link;
-        let rank = Rank::new(!asking.in_front, asking.priority.nice(), is_link, expected, self.arrivals);
+        let way = expected.saturating_add(tail);
+        let rank = Rank::new(!asking.in_front, asking.priority.nice(), is_link, way, self.arrivals);
         self.arrivals += 1;
         let Asking { user, build, class, memory, since, .. } = asking;
-        let place = Place { user, build, class, since, rank };
+        let place = Place { user, build, class, since, rank, expected };
         self.waiting += 1;
         let waiting = self.by_class.get_or_insert_with(class, || {
             *self.by_memory.entry(memory).or_default() += 1;
+            self.least_memory = Some(self.least_memory.map_or(memory, |least| least.min(memory)));
             Waiting { memory, ..Waiting::default() }
         });
         waiting.jobs += 1;
@@ -233,7 +220,7 @@ impl ReadyQueue {
             self.shares.join(user);
         }
         let entry =
-            Entry { job, dir: asking.dir, company: asking.company, green: asking.company > 1 && !asking.in_front };
+            Entry { job, dir: asking.dir, expected, company: asking.company, green: asking.patience().is_some() };
         account.waiting += 1;
         let its_build = account.builds.get_or_insert_with(build, Build::default);
         if its_build.waiting == 0 {
@@ -290,20 +277,19 @@ impl ReadyQueue {
         }
     }
 
-    /// The job whose turn it is, among those whose class is `open`. It stays queued until it is served or removed.
+    /// The job whose turn it is, among the first ones of their lanes that are `open`, and its class. It stays queued until
+    /// it is served or removed.
     pub(crate) fn next(
         &self,
         which: Readiness,
         now: Timestamp,
-        mut open: impl FnMut(ClassId) -> bool,
-    ) -> Option<JobId> {
+        mut open: impl FnMut(ClassId, JobId) -> bool,
+    ) -> Option<(JobId, ClassId)> {
         let overdue = self.overdue(now);
-        let mut of_user = |user: UserId| {
+        self.shares.ask_open(which, |user| {
             let user = self.users.get(user)?;
-            let of_build = |build| next_of(user.builds.get(build)?, which, overdue, &mut open);
-            user.shares.open_in_order(which).find_map(of_build)
-        };
-        self.shares.open_in_order(which).find_map(&mut of_user)
+            user.shares.ask_open(which, |build| user.builds.get(build)?.next(which, overdue, &mut open))
+        })
     }
 
     /// Up to `most` jobs that may share a dispatch with this one: the next of its lane.
@@ -312,18 +298,32 @@ impl ReadyQueue {
         others.filter(|&other| other != job).take(most).collect()
     }
 
-    /// The longest job of its build, kind and urgency that is expected to take no more than this; none if the job has
-    /// waited too long or came back.
+    /// A job of its build, kind and urgency that is expected to take no more than this, rather one for which much waits
+    /// than another; none if the job has waited too long or came back.
     pub(crate) fn shorter_than(&self, place: &Place, limit: Duration, now: Timestamp) -> Option<JobId> {
         if !self.may_be_passed(place, now) {
             return None;
         }
+        self.lane(place)?.shorter(place.rank, micros(limit))
+    }
+
+    /// The same, or else the oldest job of the lane, if it has waited so long.
+    pub(crate) fn shorter_or_since(
+        &self,
+        place: &Place,
+        limit: Duration,
+        now: Timestamp,
+        long: Duration,
+    ) -> Option<JobId> {
+        let lane = self.lane(place)?;
         let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-        self.lane(place)?.shorter(place.rank, micros)
+        let shorter = if self.may_be_passed(place, now) { lane.shorter(place.rank, micros) } else { None };
+        let oldest = || lane.oldest_job().filter(|&(since, _)| now.since(since) >= long).map(|(_, job)| job);
+        shorter.or_else(oldest)
     }
 
     /// Up to `most` jobs that could as well go in the place of this one, and where they write: those behind it that are
-    /// of its kind, as urgent, and at least half as long. None if it has waited too long or came back.
+    /// of its kind, as urgent, and with at least half as long a way to the end. None if it has waited too long or came back.
     pub(crate) fn equals_of(
         &self,
         place: &Place,
@@ -332,29 +332,20 @@ impl ReadyQueue {
     ) -> impl Iterator<Item = (JobId, Option<DirKey>)> {
         let (first, lane) = (place.rank, self.lane(place).filter(|_| self.may_be_passed(place, now)));
         lane.into_iter().flat_map(move |lane| {
-            let is_equal = move |rank: Rank| {
-                rank.is_newcomer() && rank.is_kin_of(first) && rank.expected() >= first.expected() / 2
-            };
+            let is_equal =
+                move |rank: Rank| rank.is_newcomer() && rank.is_kin_of(first) && rank.way() >= first.way() / 2;
             let behind = lane.from(first).skip(1).take(most).take_while(move |&(rank, _)| is_equal(rank));
             behind.map(|(_, entry)| (entry.job, entry.dir))
         })
     }
 
-    fn may_be_passed(&self, place: &Place, now: Timestamp) -> bool {
+    pub(crate) fn may_be_passed(&self, place: &Place, now: Timestamp) -> bool {
         place.rank.is_newcomer() && place.since >= self.overdue(now)
     }
 
     /// Takes the job out because it gets its turn, which its user and build are charged for.
     pub(crate) fn serve(&mut self, place: Place) -> Charge {
-        let (truth, sharing) = (self.truth, &self.sharing);
-        let Some(account) = self.users.get_mut(place.user) else { return Charge::default() };
-        let Some(build) = account.builds.get_mut(place.build) else { return Charge::default() };
-        let charge = cost(&place, build, truth, sharing);
-        self.shares.charge(place.user, charge.user);
-        account.shares.charge(place.build, charge.build);
-        build.held += 1;
-        self.clear_place(&place);
-        charge
+        self.clear_place(&place, true)
     }
 
     /// A turn is over: the user and the build pay for the slot time it really took.
@@ -384,14 +375,21 @@ impl ReadyQueue {
 
     /// Takes the job out without its having had a turn.
     pub(crate) fn remove(&mut self, place: Place) {
-        self.clear_place(&place);
+        self.clear_place(&place, false);
     }
 
-    /// Nobody stands there any more.
-    fn clear_place(&mut self, place: &Place) {
+    /// Nobody stands there any more. What that costs, if it was for a turn.
+    fn clear_place(&mut self, place: &Place, is_served: bool) -> Charge {
+        let mut charge = Charge::default();
+        let Some(account) = self.users.get_mut(place.user) else { return charge };
+        let Some(build) = account.builds.get_mut(place.build) else { return charge };
+        if is_served {
+            charge = cost(place, build, self.truth, &self.sharing);
+            self.shares.charge(place.user, charge.user);
+            account.shares.charge(place.build, charge.build);
+            build.held += 1;
+        }
         self.waiting -= 1;
-        let Some(account) = self.users.get_mut(place.user) else { return };
-        let Some(build) = account.builds.get_mut(place.build) else { return };
         let mut is_last = false;
         let changed = build.change_lane(place.class, |lane| {
             lane.remove(place.since, place.rank);
@@ -413,6 +411,7 @@ impl ReadyQueue {
             self.drop_build(place.user, place.build);
         }
         self.leave_class(place, is_last);
+        charge
     }
 
     /// One job of the class does not wait any more; perhaps it was the last of its build's.
@@ -432,6 +431,7 @@ impl ReadyQueue {
             *classes -= 1;
             if *classes == 0 {
                 self.by_memory.remove(&waiting.memory);
+                self.least_memory = self.by_memory.first_key_value().map(|(&memory, _)| memory);
             }
         }
         self.by_class.remove(place.class);
@@ -439,7 +439,7 @@ impl ReadyQueue {
 
     /// What the least demanding of the waiting jobs needs, in bytes; `None` if none waits.
     pub(crate) fn least_memory(&self) -> Option<u64> {
-        self.by_memory.first_key_value().map(|(&memory, _)| memory)
+        self.least_memory
     }
 
     /// Whether jobs of this class wait.
@@ -450,7 +450,7 @@ impl ReadyQueue {
     /// The classes of waiting jobs, with when the oldest job of each came. Looks at every lane.
     pub(crate) fn classes(&self) -> BTreeMap<ClassId, Timestamp> {
         let mut classes = BTreeMap::new();
-        for (&class, lane) in self.builds().flat_map(|build| &build.lanes) {
+        for (class, lane) in self.builds().flat_map(Build::lanes) {
             let Some(oldest) = lane.oldest() else { continue };
             classes.entry(class).and_modify(|known: &mut Timestamp| *known = oldest.min(*known)).or_insert(oldest);
         }
@@ -459,7 +459,7 @@ impl ReadyQueue {
 
     /// The waiting jobs of one class, in no order that means anything but always the same.
     pub(crate) fn of_class(&self, class: ClassId) -> Vec<JobId> {
-        let lanes = self.builds().filter_map(|build| build.lanes.get(&class));
+        let lanes = self.builds().filter_map(|build| build.lane(class));
         lanes.flat_map(Lane::jobs).map(|(_, job)| job).collect()
     }
 
@@ -477,6 +477,12 @@ impl ReadyQueue {
         Some((users, builds, self.lane(place)?.before(place.rank)))
     }
 
+    /// The jobs that go before it in its build and make the same demands. Looks at all of them.
+    pub(crate) fn before_in_lane(&self, place: Place) -> impl Iterator<Item = JobId> {
+        let jobs = self.lane(&place).into_iter().flat_map(Lane::jobs);
+        jobs.take_while(move |&(rank, _)| rank < place.rank).map(|(_, job)| job)
+    }
+
     /// Whoever came before this has waited too long.
     pub(crate) fn overdue(&self, now: Timestamp) -> Timestamp {
         let ageing = u64::try_from(self.sharing.ageing.as_micros()).unwrap_or(u64::MAX);
@@ -484,7 +490,7 @@ impl ReadyQueue {
     }
 
     fn lane(&self, place: &Place) -> Option<&Lane> {
-        self.users.get(place.user)?.builds.get(place.build)?.lanes.get(&place.class)
+        self.users.get(place.user)?.builds.get(place.build)?.lane(place.class)
     }
 
     /// Nothing of the build waits or runs any more.
@@ -505,12 +511,11 @@ impl ReadyQueue {
         let mut by_memory = BTreeMap::new();
         classes.for_each(|waiting| *by_memory.entry(waiting.memory).or_default() += 1);
         assert_eq!(by_memory, self.by_memory, "classes by memory");
+        assert_eq!(by_memory.keys().next().copied(), self.least_memory, "the least memory");
         for class in self.by_class.sorted_keys() {
             let Some(waiting) = self.by_class.get(class) else { continue };
-            let lanes = waiting
-                .lanes
-                .iter()
-                .filter_map(|&(user, build)| self.users.get(user)?.builds.get(build)?.lanes.get(&class));
+            let lanes =
+                waiting.lanes.iter().filter_map(|&(user, build)| self.users.get(user)?.builds.get(build)?.lane(class));
             assert_eq!(lanes.clone().map(|lane| lane.jobs().count()).sum::<usize>(), waiting.jobs, "lanes of a class");
             assert!(lanes.clone().all(|lane| lane.shut == waiting.shut), "lanes of a class, shut or not");
         }
@@ -519,19 +524,22 @@ impl ReadyQueue {
         for user in users() {
             user.shares.check(|build| user.builds.get(build).is_some_and(|it| it.waiting > 0));
             let builds = || user.builds.sorted_keys().into_iter().filter_map(|build| user.builds.get(build));
-            let open = OpenParts::of(builds().map(|build| build.open_lanes.open()));
+            let open = OpenParts::of(builds().map(Build::open));
             assert_eq!(open, user.open_builds, "open builds");
             for build in builds() {
-                build.lanes.values().for_each(Lane::check);
-                assert_eq!(OpenParts::of(build.lanes.values().map(Lane::open)), build.open_lanes, "open lanes");
+                build.check();
             }
         }
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// What a turn of this job costs.
 fn cost(place: &Place, build: &Build, truth: u64, sharing: &Sharing) -> Charge {
-    let expected = place.rank.expected().clamp(LEAST_COST, u64::MAX >> 32);
+    let expected = place.expected.clamp(LEAST_COST, u64::MAX >> 32);
     let micros = (expected * truth / 1024).max(LEAST_COST);
     let priority = Priority::from_nice(place.rank.nice());
     let weight = u64::from(sharing.user_weights.get(&place.user).copied().unwrap_or(100)).max(1);
@@ -545,29 +553,4 @@ fn cost(place: &Place, build: &Build, truth: u64, sharing: &Sharing) -> Charge {
         micros,
         expected,
     }
-}
-
-fn next_of(
-    build: &Build,
-    which: Readiness,
-    overdue: Timestamp,
-    open: &mut impl FnMut(ClassId) -> bool,
-) -> Option<JobId> {
-    let heads = || {
-        build.lanes.iter().filter(|(_, lane)| lane.open().get(which)).filter_map(|(&class, lane)| {
-            let head = if which == Readiness::Any { lane.head(overdue) } else { lane.ripe_head(overdue) };
-            head.map(|(standing, job)| (standing, job, class))
-        })
-    };
-    // Asking lanes is cheaper than asking the fleet: mostly the first one that is asked for is open.
-    let mut passed = None;
-    for _ in 0..FEW_CLOSED {
-        let behind = heads().filter(|(standing, ..)| passed.is_none_or(|passed| *standing > passed));
-        let (standing, job, class): (Standing, JobId, ClassId) = behind.min()?;
-        if open(class) {
-            return Some(job);
-        }
-        passed = Some(standing);
-    }
-    heads().filter(|&(.., class)| open(class)).min().map(|(_, job, _)| job)
 }

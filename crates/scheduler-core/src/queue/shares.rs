@@ -3,6 +3,7 @@
 //! the others are, so neither absence nor coming and going earns credit.)
 
 use alloc::collections::BTreeSet;
+use core::cmp::Ordering;
 
 use super::opening::{Open, Readiness};
 use crate::idmap::{IdMap, Identity};
@@ -21,13 +22,39 @@ struct Account {
     open: Open,
 }
 
+/// Where an account stands among others: by what it had, and then by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing<K> {
+    passed: u64,
+    key: K,
+}
+
+impl<K: Copy + Identity> Standing<K> {
+    /// Both in one number: standings are compared all the time, and ids are numbers.
+    fn whole(self) -> u128 {
+        u128::from(self.passed) << 64 | u128::from(self.key.bits().0)
+    }
+}
+
+impl<K: Copy + Identity> PartialOrd for Standing<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K: Copy + Identity> Ord for Standing<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.whole().cmp(&other.whole())
+    }
+}
+
 /// The accounts, and those who wait in the order of their turns.
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
     accounts: IdMap<K, Account>,
     /// And what of each may go.
-    waiting: OrderedMap<(u64, K), Open>,
-    resting: BTreeSet<(u64, K)>,
+    waiting: OrderedMap<Standing<K>, Open>,
+    resting: BTreeSet<Standing<K>>,
     /// Where the one who was least served stands; only grows.
     floor: u64,
 }
@@ -40,7 +67,7 @@ impl<K: Copy + Identity> Shares<K> {
     /// Has something waiting from now on.
     pub(crate) fn join(&mut self, key: K) {
         // A refund may have moved whoever is next back below the floor.
-        let floor = self.waiting.first().map_or(self.floor, |&((least, _), _)| least);
+        let floor = self.waiting.first().map_or(self.floor, |(first, _)| first.passed);
         self.change(key, |account| {
             if !account.waits {
                 account.waits = true;
@@ -78,17 +105,17 @@ impl<K: Copy + Identity> Shares<K> {
 
     /// Those who wait, the one whose turn it is first.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = K> + '_ {
-        self.waiting.iter().map(|&((_, key), _)| key)
+        self.waiting.iter().map(|(standing, _)| standing.key)
     }
 
-    /// Those of [`Self::in_order`] who have something that may go.
-    pub(crate) fn open_in_order(&self, which: Readiness) -> impl Iterator<Item = K> + '_ {
-        self.waiting.iter().filter(move |(_, open)| open.get(which)).map(|&((_, key), _)| key)
+    /// The first answer of those of [`Self::in_order`] who have something that may go.
+    pub(crate) fn ask_open<R>(&self, which: Readiness, mut ask: impl FnMut(K) -> Option<R>) -> Option<R> {
+        self.waiting.find_map(|standing, open| if open.get(which) { ask(standing.key) } else { None })
     }
 
     fn change(&mut self, key: K, change: impl FnOnce(&mut Account)) {
         self.accounts.get_or_insert_with(key, || {
-            self.resting.insert((0, key));
+            self.resting.insert(Standing { passed: 0, key });
             Account::default()
         });
         self.change_known(key, change);
@@ -104,33 +131,41 @@ impl<K: Copy + Identity> Shares<K> {
             return true;
         }
         if (before.passed, before.waits) == (after.passed, after.waits) {
-            if let Some(open) = self.waiting.get_mut((after.passed, key)) {
+            if let Some(open) = self.waiting.get_mut(Standing { passed: after.passed, key }) {
                 *open = after.open;
             }
             return true;
         }
-        match before.waits {
-            true => self.waiting.remove((before.passed, key)),
-            false => drop(self.resting.remove(&(before.passed, key))),
-        }
-        match after.waits {
-            true => self.waiting.insert((after.passed, key), after.open),
-            false => drop(self.resting.insert((after.passed, key))),
-        }
-        if let Some(&((least, _), _)) = self.waiting.first() {
-            self.floor = self.floor.max(least);
+        self.relist(key, before, after);
+        if let Some((first, _)) = self.waiting.first() {
+            self.floor = self.floor.max(first.passed);
         }
         true
     }
 
+    fn relist(&mut self, key: K, before: Account, after: Account) {
+        let [from, to] = [before, after].map(|account| Standing { passed: account.passed, key });
+        if before.waits && after.waits {
+            return self.waiting.shift(from, to, after.open);
+        }
+        match before.waits {
+            true => self.waiting.remove(from),
+            false => drop(self.resting.remove(&from)),
+        }
+        match after.waits {
+            true => self.waiting.insert(to, after.open),
+            false => drop(self.resting.insert(to)),
+        }
+    }
+
     /// Who rests at or below the floor would come back at the floor anyway.
     fn forget_resting(&mut self) {
-        let floor = self.waiting.first().map_or(self.floor, |&((least, _), _)| least);
-        while let Some(&(passed, key)) = self.resting.first() {
+        let floor = self.waiting.first().map_or(self.floor, |(first, _)| first.passed);
+        while let Some(&Standing { passed, key }) = self.resting.first() {
             if passed > floor && self.resting.len() <= MAX_RESTING {
                 return;
             }
-            self.resting.remove(&(passed, key));
+            self.resting.remove(&Standing { passed, key });
             self.accounts.remove(key);
         }
     }
@@ -146,7 +181,9 @@ impl<K: Copy + Identity> Shares<K> {
             accounts().all(|(_, account)| account.waits || account.open == Open::default()),
             "open, and waits for nothing"
         );
-        let listed = |key, account: &Account| self.waiting.get((account.passed, key)).copied().unwrap_or_default();
+        let listed = |key, account: &Account| {
+            self.waiting.get(Standing { passed: account.passed, key }).copied().unwrap_or_default()
+        };
         assert!(accounts().all(|(key, account)| account.open == listed(key, account)), "open or not");
         assert!(self.resting.len() <= MAX_RESTING + 1, "accounts are kept for ever");
     }
@@ -159,7 +196,8 @@ mod tests {
 
     impl Identity for &'static str {
         fn bits(&self) -> (u64, u64) {
-            (model::ids::fnv1a(self.as_bytes()), 0)
+            // In the order of the names.
+            (self.bytes().fold(0, |bits, byte| bits << 8 | u64::from(byte)), 0)
         }
     }
 
@@ -223,7 +261,7 @@ mod tests {
 
         ["ann", "bob"].into_iter().for_each(|name| shares.leave(name));
 
-        assert_eq!(shares.resting.iter().map(|&(_, name)| name).collect::<Vec<_>>(), ["bob"]);
+        assert_eq!(shares.resting.iter().map(|it| it.key).collect::<Vec<_>>(), ["bob"]);
         assert!(shares.accounts.get("ann").is_none());
     }
 }

@@ -6,17 +6,14 @@ use alloc::vec::Vec;
 use model::ids::WorkerId;
 use model::job::JobFacts;
 
+use super::class_map::{ClassId, ClassIds, ClassMap};
 use super::demand::Demand;
 use super::group::{Group, GroupId};
 use super::table::WorkerTable;
-use crate::idmap::{IdMap, Identity};
+use crate::idmap::IdMap;
 
 /// Classes that nobody uses any more but that are kept, because the next job of the same build wants them again.
 const MAX_UNUSED: usize = 256;
-
-/// A class of equal demands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ClassId(u64);
 
 #[derive(Debug)]
 struct Class {
@@ -32,30 +29,19 @@ struct Class {
 #[derive(Debug)]
 pub(crate) struct Classes {
     by_demand: IdMap<Demand, ClassId>,
-    classes: IdMap<ClassId, Class>,
+    classes: ClassMap<Class>,
     /// Used classes that no worker can take. A silent worker may come back, and counts.
     stranded: BTreeSet<ClassId>,
     unused: usize,
-    next: u64,
+    ids: ClassIds,
     /// The demand that was asked for last.
     probe: Demand,
 }
 
-impl Identity for ClassId {
-    fn bits(&self) -> (u64, u64) {
-        (self.0, 0)
-    }
-}
-
-impl ClassId {
-    /// The first of them.
-    pub(crate) const FIRST: Self = Self(0);
-}
-
 impl Classes {
     pub(crate) fn new(seed: u64) -> Self {
-        let (by_demand, classes) = (IdMap::with_seed(seed), IdMap::with_seed(seed));
-        Self { by_demand, classes, stranded: BTreeSet::new(), unused: 0, next: 0, probe: Demand::NONE }
+        let (by_demand, classes, ids) = (IdMap::with_seed(seed), ClassMap::default(), ClassIds::default());
+        Self { by_demand, classes, stranded: BTreeSet::new(), unused: 0, ids, probe: Demand::NONE }
     }
 
     /// The class of this demand, which is kept until as many `release` calls.
@@ -115,8 +101,7 @@ impl Classes {
 
     /// The groups whose workers can take the class, as far as abilities go.
     pub(crate) fn groups<'a>(&self, id: ClassId, workers: &'a WorkerTable) -> impl Iterator<Item = &'a Group> {
-        let groups = self.classes.get(id).into_iter().flat_map(|class| &class.groups);
-        groups.filter_map(|&group| workers.group(group))
+        self.group_ids(id).iter().filter_map(|&group| workers.group(group))
     }
 
     pub(crate) fn group_ids(&self, id: ClassId) -> &[GroupId] {
@@ -186,8 +171,7 @@ impl Classes {
     }
 
     fn intern(&mut self, demand: Demand, workers: &WorkerTable) -> ClassId {
-        let id = ClassId(self.next);
-        self.next += 1;
+        let id = self.ids.make();
         let able = workers.groups().filter(|(_, group)| demand.unmet_by(&group.abilities).is_none());
         let groups = able.map(|(group, _)| group).collect();
         self.by_demand.insert(demand.clone(), id);
@@ -199,6 +183,7 @@ impl Classes {
     fn drop_class(&mut self, id: ClassId) {
         if let Some(class) = self.classes.remove(id) {
             self.by_demand.remove(&class.demand);
+            self.ids.recycle(id);
             self.unused -= 1;
         }
     }
@@ -220,5 +205,79 @@ impl Classes {
             }
         }
         assert_eq!(self.unused, self.iter().filter(|(_, class)| class.users == 0).count());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ids::{BuildId, UserId};
+    use model::job::JobKind;
+
+    /// Demands of a fleet of nobody: each is stranded while it is used.
+    struct Demands {
+        classes: Classes,
+        workers: WorkerTable,
+    }
+
+    impl Demands {
+        fn new() -> Self {
+            Self { classes: Classes::new(1), workers: WorkerTable::new(0) }
+        }
+
+        fn acquire(&mut self, memory: u64, tried: &[WorkerId]) -> ClassId {
+            let facts = JobFacts::new(UserId::new(1), BuildId::new(1), JobKind::Compile);
+            let id = self.classes.acquire(&facts, memory, tried, &self.workers);
+            self.classes.check(&self.workers);
+            id
+        }
+
+        fn release(&mut self, id: ClassId) {
+            self.classes.release(id);
+            self.classes.check(&self.workers);
+        }
+
+        fn count(&self) -> usize {
+            self.classes.iter().count()
+        }
+    }
+
+    #[test]
+    fn of_demands_that_nobody_uses_so_many_are_kept() {
+        let mut demands = Demands::new();
+        let limit = u64::try_from(MAX_UNUSED).unwrap_or(u64::MAX);
+        let ids: Vec<_> = (0..limit + 9).map(|memory| demands.acquire(memory, &[])).collect();
+        assert_eq!(demands.count(), MAX_UNUSED + 9, "what is used is kept, however much it is");
+
+        ids.iter().for_each(|&id| demands.release(id));
+
+        assert_eq!(demands.count(), MAX_UNUSED);
+        assert_eq!(demands.acquire(0, &[]), ids[0], "the first of them was kept");
+        assert!(!ids.contains(&demands.acquire(limit + 8, &[])), "the last of them was forgotten, and is made anew");
+    }
+
+    #[test]
+    fn a_demand_is_kept_until_its_last_user_is_gone() {
+        let mut demands = Demands::new();
+        let (first, second) = (demands.acquire(1, &[]), demands.acquire(1, &[]));
+        assert_eq!(first, second);
+
+        demands.release(first);
+        assert!(demands.classes.is_stranded(first), "somebody waits for it yet");
+        demands.release(second);
+        assert!(!demands.classes.is_stranded(first), "nobody waits for it");
+        assert_eq!(demands.count(), 1, "it may be wanted again");
+    }
+
+    #[test]
+    fn a_demand_that_avoids_somebody_is_forgotten_with_its_last_user() {
+        let mut demands = Demands::new();
+        let (first, _) = (demands.acquire(1, &[WorkerId::new(3)]), demands.acquire(1, &[WorkerId::new(3)]));
+
+        demands.release(first);
+        assert_eq!(demands.classes.memory(first), 1, "it is used yet");
+        demands.release(first);
+        assert_eq!(demands.count(), 0);
+        assert_ne!(demands.acquire(1, &[WorkerId::new(3)]), first, "made anew");
     }
 }

@@ -9,6 +9,7 @@ use model::job::{JobFacts, JobKind};
 use crate::action::Unmet;
 use crate::idmap::Identity;
 use crate::input::WorkerFacts;
+use crate::jobs::KeptFacts;
 
 /// Everything about a job that makes a worker fit or unfit for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +92,24 @@ impl Demand {
         self.memory = memory;
         sort_into(&mut self.mounts, &facts.mounts);
         sort_into(&mut self.avoid, tried);
+    }
+
+    /// All facts of a job that demands this, of whose others these were kept.
+    pub(crate) fn with(&self, kept: &KeptFacts) -> JobFacts {
+        let KeptFacts { user, build, kind, dirs, input_bytes, batch, repeatable, priority, output } = kept.clone();
+        let (toolchain, cpu_class, mounts) = (self.toolchain, self.cpu_class, self.mounts.clone());
+        JobFacts {
+            toolchain,
+            cpu_class,
+            mounts,
+            dirs,
+            input_bytes,
+            batch,
+            repeatable,
+            priority,
+            output,
+            ..JobFacts::new(user, build, kind)
+        }
     }
 
     /// The first demand that a worker with these abilities does not meet. Its memory, and what it was tried on, are not

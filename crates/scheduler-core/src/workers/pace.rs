@@ -8,6 +8,9 @@ use crate::history::{exp2, log2};
 
 /// Steps of the logarithm in an octave.
 const OCTAVE: i32 = 256;
+/// Of how many times as long a job takes: one, and its logarithm.
+const ONE: u64 = 1 << 10;
+const ONE_LOGARITHM: i32 = 10 * OCTAVE;
 /// What a measurement weighs that is compared with the job's own times.
 const OWN: u32 = 10;
 /// What one weighs that is compared with other jobs' times: they differ by far more.
@@ -89,6 +92,13 @@ impl Pace {
         Duration::from_micros(exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX)))
     }
 
+    /// How much longer so long a job takes here than on a worker that is so many eighths of an octave slow, in microseconds:
+    /// in proportion to its length, so that who loses little can be told by that.
+    pub(crate) fn loss_against(&self, eighths_slow: i8, expected: Duration) -> u64 {
+        let lost = times(self.slowness()).saturating_sub(times(i32::from(eighths_slow) * (OCTAVE / 8)));
+        micros(expected).saturating_mul(lost) / ONE
+    }
+
     /// So much more work as it takes longer here.
     pub(crate) fn stretched(&self, work: u64) -> u64 {
         let logarithm = i32::from(log2(work)) + i32::from(self.eighths_slow()) * (OCTAVE / 8);
@@ -126,23 +136,36 @@ impl Pace {
     }
 }
 
-/// What so long a job takes on a worker that is so many eighths of an octave slow.
-pub(crate) fn time_at(eighths_slow: i8, expected: Duration) -> Duration {
-    let logarithm = i32::from(log2(micros(expected))) + i32::from(eighths_slow) * (OCTAVE / 8);
-    Duration::from_micros(exp2(u16::try_from(logarithm.max(0)).unwrap_or(u16::MAX)))
+/// How many times as long a job takes that takes so many steps of an octave longer, in parts of [`ONE`].
+fn times(steps: i32) -> u64 {
+    exp2(u16::try_from((ONE_LOGARITHM + steps).max(0)).unwrap_or(u16::MAX))
 }
 
 fn averaged(before: u64, next: u64) -> u64 {
     if before == 0 { next } else { before - before / 8 + next / 8 }
 }
 
+/// Without the 128 bits of [`Duration::as_micros`]: every decision asks for some.
 fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX >> 8)
+    time.as_secs()
+        .checked_mul(1_000_000)
+        .map_or(u64::MAX >> 8, |whole| whole.saturating_add(time.subsec_micros().into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_jobs_the_longer_one_loses_more_in_proportion() {
+        let slow = Pace::of(Speed::new(500));
+        let loss = |micros| slow.loss_against(-8, Duration::from_micros(micros));
+
+        assert_eq!(loss(1_000_000), 1_500_000);
+        for length in (1..2_000_000).step_by(997) {
+            assert!((loss(1_000_000) * length / 1_000_000).abs_diff(loss(length)) <= 2, "{length}");
+        }
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
     const MS: Duration = Duration::from_millis(1);
@@ -187,7 +210,8 @@ mod tests {
 
         assert!(pace.usual_time(SECOND * 8).abs_diff(SECOND * 4) < MS * 200);
         assert!(pace.time_for(SECOND).abs_diff(SECOND * 2) < MS * 100);
-        assert!(time_at(8, SECOND).abs_diff(SECOND * 2) < MS * 100, "an octave is eight eighths");
+        let loss = Duration::from_micros(pace.loss_against(-8, SECOND));
+        assert!(loss.abs_diff(SECOND * 3 / 2) < MS * 150, "an octave is eight eighths");
     }
 
     #[test]

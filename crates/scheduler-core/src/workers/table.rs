@@ -1,5 +1,6 @@
 //! The registered workers, each in the group of its abilities.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -7,7 +8,7 @@ use model::ids::WorkerId;
 
 use super::ClassId;
 use super::demand::Abilities;
-use super::group::{Group, GroupId, Listing};
+use super::group::{Group, GroupId, Groups, Listing};
 use super::health::Health;
 use super::pace::Pace;
 use crate::idmap::IdMap;
@@ -25,7 +26,11 @@ pub(crate) enum Liveness {
 /// One registered worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) facts: WorkerFacts,
+    /// By themselves: no decision looks at more of them than the two that follow.
+    pub(crate) facts: Box<WorkerFacts>,
+    slots: u32,
+    /// In bytes; without limit if it does not say.
+    memory: u64,
     pub(crate) load: WorkerLoad,
     pub(crate) liveness: Liveness,
     pub(crate) draining: bool,
@@ -52,8 +57,11 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(facts: WorkerFacts) -> Self {
         let pace = Pace::of(facts.speed);
+        let (slots, memory) = sizes(&facts);
         Self {
-            facts,
+            facts: Box::new(facts),
+            slots,
+            memory,
             load: WorkerLoad::default(),
             liveness: Liveness::Up,
             draining: false,
@@ -70,8 +78,13 @@ impl Worker {
         }
     }
 
+    fn set_facts(&mut self, facts: WorkerFacts) {
+        (self.slots, self.memory) = sizes(&facts);
+        *self.facts = facts;
+    }
+
     pub(crate) fn slots(&self) -> u32 {
-        self.facts.slots
+        self.slots
     }
 
     pub(crate) fn held(&self) -> u32 {
@@ -98,7 +111,7 @@ impl Worker {
 
     /// The memory that it has; without limit if it does not say.
     pub(crate) fn memory(&self) -> u64 {
-        if self.facts.memory == 0 { u64::MAX } else { self.facts.memory }
+        self.memory
     }
 
     /// What of it is not reserved.
@@ -136,9 +149,22 @@ impl Worker {
         self.pace.stretched(u64::from(self.held) << 20) / u64::from(self.slots())
     }
 
+    /// Whether it is news that what it has to spare may be another attempt now.
+    fn set_held(&mut self, held: u32, reserved: u64) -> bool {
+        self.held = held;
+        self.reserved = reserved;
+        self.excused &= held > 0;
+        !core::mem::replace(&mut self.changed, true)
+    }
+
     fn usable_slots(&self) -> u32 {
         if self.is_on_probation() { 1 } else { self.slots() }
     }
+}
+
+/// The slots, and the memory or no limit.
+fn sizes(facts: &WorkerFacts) -> (u32, u64) {
+    (facts.slots, if facts.memory == 0 { u64::MAX } else { facts.memory })
 }
 
 /// A worker has got room that it had not.
@@ -154,11 +180,12 @@ pub(crate) struct Gain {
 }
 
 impl Gain {
-    /// What a worker has to offer more than it had; before, it was listed like this and had so much memory free.
-    fn of(worker: &Worker, before: Listing, free_before: u64) -> Option<Self> {
+    /// What a worker has to offer more than it had; before, it was listed like this and had so much memory free. Room
+    /// that it had meanwhile counts.
+    fn of(worker: &Worker, before: Listing, free_before: u64, had_room: bool) -> Option<Self> {
         let (memory, now) = (worker.free_memory(), worker.listing);
         let idle = now.is_idle() && (now.idle_slots() > before.idle_slots() || memory > free_before);
-        let room = now.has_room() && (!before.has_room() || memory > free_before);
+        let room = (now.has_room() || had_room) && (!before.has_room() || memory > free_before);
         (idle || room).then_some(Self { group: worker.group, memory, idle, room })
     }
 }
@@ -167,14 +194,12 @@ impl Gain {
 #[derive(Debug)]
 pub(crate) struct WorkerTable {
     workers: IdMap<WorkerId, Worker>,
-    groups: BTreeMap<GroupId, Group>,
+    groups: Groups,
     by_abilities: BTreeMap<Abilities, GroupId>,
     next_group: u32,
     prefetch: u32,
     idle: usize,
     roomy: usize,
-    /// How many workers are how slow, in eighths of an octave.
-    paces: BTreeMap<i8, usize>,
     /// Since they were last asked for.
     gains: Vec<Gain>,
 }
@@ -183,9 +208,8 @@ impl WorkerTable {
     /// An empty fleet whose workers may hold up to `prefetch` attempts beyond their slots.
     pub(crate) fn new(prefetch: u32) -> Self {
         // The server numbers workers itself: nobody can choose numbers that are slow to look up.
-        let (workers, groups, by_abilities) = (IdMap::with_seed(0), BTreeMap::new(), BTreeMap::new());
-        let (paces, gains) = (BTreeMap::new(), Vec::new());
-        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0, paces, gains }
+        let (workers, groups, by_abilities) = (IdMap::with_seed(0), Groups::default(), BTreeMap::new());
+        Self { workers, groups, by_abilities, next_group: 0, prefetch, idle: 0, roomy: 0, gains: Vec::new() }
     }
 
     pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
@@ -201,27 +225,30 @@ impl WorkerTable {
     pub(crate) fn register(&mut self, id: WorkerId, facts: WorkerFacts) -> (Option<GroupId>, Option<GroupId>) {
         let abilities = Abilities::new(&facts);
         let before = self.workers.get(id).map(|worker| worker.group);
-        let is_same = before.is_some_and(|group| self.groups.get(&group).is_some_and(|it| it.abilities == abilities));
+        let is_same = before.is_some_and(|group| self.groups.get(group).is_some_and(|it| it.abilities == abilities));
         if is_same {
             self.update(id, |worker| {
-                worker.facts = facts;
+                worker.set_facts(facts);
                 worker.liveness = Liveness::Up;
                 worker.excused = worker.held > 0;
             });
             return (None, None);
         }
         let mut worker = match self.detach(id) {
-            Some(worker) => Worker { facts, liveness: Liveness::Up, excused: worker.held > 0, ..worker },
+            Some(mut worker) => {
+                worker.set_facts(facts);
+                Worker { liveness: Liveness::Up, excused: worker.held > 0, ..worker }
+            }
             None => Worker::new(facts),
         };
         let (group, is_new) = self.group_of(abilities);
         worker.group = group;
-        let listing = Listing::of(id, &worker, self.prefetch);
+        let listing = Listing::of(&worker, self.prefetch);
         worker.listing = listing;
-        self.gains.extend(Gain::of(&worker, Listing::default(), 0));
+        self.gains.extend(Gain::of(&worker, Listing::default(), 0, false));
         self.workers.insert(id, worker);
-        self.relist(group, Listing::default(), listing);
-        if let Some(group) = self.groups.get_mut(&group) {
+        self.relist(id, group, Listing::default(), listing);
+        if let Some(group) = self.groups.get_mut(group) {
             group.members += 1;
         }
         (is_new.then_some(group), before.and_then(|before| self.drop_if_empty(before)))
@@ -236,21 +263,25 @@ impl WorkerTable {
 
     /// Changes a worker and whatever follows from it. Nothing happens if there is no such worker.
     pub(crate) fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
-        let free_before = worker.free_memory();
-        change(worker);
-        let after = Listing::of(id, worker, self.prefetch);
-        let before = core::mem::replace(&mut worker.listing, after);
-        self.gains.extend(Gain::of(worker, before, free_before));
-        if before != after {
-            let group = worker.group;
-            self.relist(group, before, after);
-        }
+        self.update_by_steps(id, |worker| {
+            change(worker);
+            false
+        });
     }
 
-    /// How slow the fastest of all workers is, in eighths of an octave.
-    pub(crate) fn fastest(&self) -> i8 {
-        self.paces.first_key_value().map_or(0, |(&slowness, _)| slowness)
+    /// The same for a change of several steps, which says whether the worker had room between them: what that is of use
+    /// for is not to be forgotten, though the worker is listed once.
+    fn update_by_steps(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> bool) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let free_before = worker.free_memory();
+        let had_room = change(worker);
+        let after = Listing::of(worker, self.prefetch);
+        let before = core::mem::replace(&mut worker.listing, after);
+        self.gains.extend(Gain::of(worker, before, free_before, had_room));
+        if before != after {
+            let group = worker.group;
+            self.relist(id, group, before, after);
+        }
     }
 
     /// What was on its way to the worker is not any more: its idle slots are for others.
@@ -265,12 +296,28 @@ impl WorkerTable {
         self.gains.pop()
     }
 
-    pub(crate) fn set_held(&mut self, id: WorkerId, held: u32, reserved: u64) {
-        self.update(id, |worker| {
-            worker.held = held;
-            worker.reserved = reserved;
-            worker.excused &= held > 0;
+    /// Notes what the worker holds; what it has to spare may be another attempt now. Whether that is news.
+    pub(crate) fn set_held(&mut self, id: WorkerId, held: u32, reserved: u64) -> bool {
+        let mut is_news = false;
+        self.update(id, |worker| is_news = worker.set_held(held, reserved));
+        is_news
+    }
+
+    /// The same when an attempt there has given an outcome, by which more is known of the worker.
+    pub(crate) fn on_done(
+        &mut self,
+        id: WorkerId,
+        (held, reserved): (u32, u64),
+        learn: impl FnOnce(&mut Worker),
+    ) -> bool {
+        let (prefetch, mut is_news) = (self.prefetch, false);
+        self.update_by_steps(id, |worker| {
+            is_news = worker.set_held(held, reserved);
+            let had_room = worker.has_room(prefetch) && worker.kept_for.is_none();
+            learn(worker);
+            had_room
         });
+        is_news
     }
 
     pub(crate) fn excuse(&mut self, id: WorkerId) {
@@ -298,11 +345,11 @@ impl WorkerTable {
     }
 
     pub(crate) fn group(&self, id: GroupId) -> Option<&Group> {
-        self.groups.get(&id)
+        self.groups.get(id)
     }
 
     pub(crate) fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
-        self.groups.iter().map(|(&id, group)| (id, group))
+        self.groups.iter()
     }
 
     /// Workers with idle slots that are kept for nobody.
@@ -328,42 +375,27 @@ impl WorkerTable {
 
     fn detach(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(id)?;
-        self.relist(worker.group, worker.listing, Listing::default());
-        if let Some(group) = self.groups.get_mut(&worker.group) {
+        self.relist(id, worker.group, worker.listing, Listing::default());
+        if let Some(group) = self.groups.get_mut(worker.group) {
             group.members -= 1;
         }
         Some(worker)
     }
 
     fn drop_if_empty(&mut self, id: GroupId) -> Option<GroupId> {
-        if self.groups.get(&id)?.members > 0 {
+        if self.groups.get(id)?.members > 0 {
             return None;
         }
-        let group = self.groups.remove(&id)?;
+        let group = self.groups.remove(id)?;
         self.by_abilities.remove(&group.abilities);
         Some(id)
     }
 
-    fn relist(&mut self, group: GroupId, before: Listing, after: Listing) {
+    fn relist(&mut self, id: WorkerId, group: GroupId, before: Listing, after: Listing) {
         self.idle = self.idle + usize::from(after.is_idle()) - usize::from(before.is_idle());
         self.roomy = self.roomy + usize::from(after.has_room()) - usize::from(before.has_room());
-        if let Some(group) = self.groups.get_mut(&group) {
-            group.relist(before, after);
-        }
-        if before.slowness() != after.slowness() {
-            self.recount_paces(before.slowness(), after.slowness());
-        }
-    }
-
-    fn recount_paces(&mut self, before: Option<i8>, after: Option<i8>) {
-        if let Some(after) = after {
-            *self.paces.entry(after).or_default() += 1;
-        }
-        let Some(before) = before else { return };
-        let Some(count) = self.paces.get_mut(&before) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.paces.remove(&before);
+        if let Some(group) = self.groups.get_mut(group) {
+            group.relist(id, before, after);
         }
     }
 
@@ -374,17 +406,12 @@ impl WorkerTable {
             let abilities = Abilities::new(&worker.facts);
             let group = expected.entry(worker.group).or_insert_with(|| Group::new(abilities.clone()));
             assert_eq!(group.abilities, abilities, "{id:?} is in the wrong group");
-            assert_eq!(worker.listing, Listing::of(id, worker, self.prefetch), "{id:?} is listed wrongly");
+            assert_eq!(worker.listing, Listing::of(worker, self.prefetch), "{id:?} is listed wrongly");
             group.members += 1;
-            group.relist(Listing::default(), Listing::of(id, worker, self.prefetch));
+            group.relist(id, Listing::default(), Listing::of(worker, self.prefetch));
         }
-        assert_eq!(expected, self.groups, "the groups' lists");
-        let mut paces = BTreeMap::new();
-        self.iter()
-            .filter_map(|(_, worker)| worker.listing.slowness())
-            .for_each(|it| *paces.entry(it).or_default() += 1);
-        assert_eq!(paces, self.paces, "how slow workers are");
-        let listings = || self.iter().map(|(id, worker)| Listing::of(id, worker, self.prefetch));
+        assert!(expected.iter().map(|(&id, group)| (id, group)).eq(self.groups()), "the groups' lists");
+        let listings = || self.iter().map(|(_, worker)| Listing::of(worker, self.prefetch));
         assert_eq!(self.idle, listings().filter(Listing::is_idle).count(), "idle workers");
         assert_eq!(self.roomy, listings().filter(Listing::has_room).count(), "roomy workers");
     }

@@ -60,6 +60,10 @@ pub(crate) fn any_job(source: &mut Source<'_>) -> SubmittedJob {
     let mut job = tame_job(source);
     job.facts.input_bytes = size(source);
     job.facts.output = source.chance(128).then(|| OutputKey::new(source.below(4)));
+    job.facts.inputs = source.some(3, |source| OutputKey::new(source.below(4)));
+    if source.chance(4) {
+        job.facts.inputs = (0..100_000).map(OutputKey::new).collect();
+    }
     if source.chance(4) {
         job.facts.mounts = (0..100_000).map(DirKey::new).collect();
     }

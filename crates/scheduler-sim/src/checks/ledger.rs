@@ -26,11 +26,21 @@ pub(crate) struct Ledger {
     doubled: BTreeSet<JobId>,
     /// Attempts that wait for the permission to commit.
     unpermitted: BTreeSet<(WorkerId, Attempt)>,
+    /// Attempts of which the worker has said how they ended. It names them again in a new registration as long as it has
+    /// not heard that this was received.
+    ended: BTreeSet<(WorkerId, Attempt)>,
 }
 
 impl Ledger {
     pub(crate) fn new(ahead: usize, share: usize) -> Self {
-        Self { accounts: BTreeMap::new(), ahead, share, doubled: BTreeSet::new(), unpermitted: BTreeSet::new() }
+        Self {
+            accounts: BTreeMap::new(),
+            ahead,
+            share,
+            doubled: BTreeSet::new(),
+            unpermitted: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn on_registered(&mut self, worker: WorkerId, facts: &WorkerFacts, holding: &[HeldAttempt]) {
@@ -59,6 +69,7 @@ impl Ledger {
 
     pub(crate) fn on_ended(&mut self, worker: WorkerId, attempt: Attempt) {
         self.unpermitted.remove(&(worker, attempt));
+        self.ended.insert((worker, attempt));
         if let Some(account) = self.accounts.get_mut(&worker) {
             account.held.remove(&attempt);
         }
@@ -67,6 +78,12 @@ impl Ledger {
     pub(crate) fn on_forgotten(&mut self, worker: WorkerId) {
         self.accounts.remove(&worker);
         self.unpermitted.retain(|(at, _)| *at != worker);
+        self.ended.retain(|(at, _)| *at != worker);
+    }
+
+    /// Whether a worker may publish what an attempt wrote, for all that this server has heard.
+    fn may_commit(&self, worker: WorkerId, attempt: Attempt) -> bool {
+        !self.unpermitted.contains(&(worker, attempt)) && !self.ended.contains(&(worker, attempt))
     }
 
     /// `reserved` says how much memory is set aside for a job.
@@ -112,8 +129,7 @@ impl Ledger {
         assert!(self.unpermitted.remove(&(worker, attempt)), "{attempt} is permitted what it may do already");
         for (&holder, account) in &self.accounts {
             let mut held = account.held.keys().filter(|held| held.job == attempt.job);
-            let other =
-                held.find(|&&it| (holder, it) != (worker, attempt) && !self.unpermitted.contains(&(holder, it)));
+            let other = held.find(|&&it| (holder, it) != (worker, attempt) && self.may_commit(holder, it));
             assert_eq!(other, None, "{attempt} may commit while {holder:?} has another that may");
         }
     }
@@ -123,7 +139,7 @@ impl Ledger {
     pub(crate) fn on_settled(&self, job: JobId) {
         for (&holder, account) in &self.accounts {
             let mut held = account.held.keys().filter(|held| held.job == job);
-            let live = held.find(|&&it| !self.unpermitted.contains(&(holder, it)));
+            let live = held.find(|&&it| self.may_commit(holder, it));
             assert_eq!(live, None, "{job:?} is settled while {holder:?} has an attempt of it that may commit");
         }
     }
@@ -187,10 +203,10 @@ mod tests {
 
     const ASH: WorkerId = WorkerId::new(1);
 
-    /// What the ledger says of an attempt at a worker when its job is answered.
-    fn settled_with(commit: Commit) {
-        let attempt = Attempt { job: JobId::from_bytes([7; 16]), number: 1 };
-        let facts = WorkerFacts {
+    const ATTEMPT: Attempt = Attempt { job: JobId::from_bytes([7; 16]), number: 1 };
+
+    fn facts() -> WorkerFacts {
+        WorkerFacts {
             incarnation: Incarnation::from_bytes([1; 16]),
             slots: 1,
             linking: true,
@@ -201,10 +217,14 @@ mod tests {
             cpu_class: None,
             isolates: true,
             speed: None,
-        };
+        }
+    }
+
+    /// What the ledger says of an attempt at a worker when its job is answered.
+    fn settled_with(commit: Commit) {
         let mut ledger = Ledger::new(0, 10);
-        ledger.on_registered(ASH, &facts, &[HeldAttempt { attempt, commit }]);
-        ledger.on_settled(attempt.job);
+        ledger.on_registered(ASH, &facts(), &[HeldAttempt { attempt: ATTEMPT, commit }]);
+        ledger.on_settled(ATTEMPT.job);
     }
 
     #[test]
@@ -216,5 +236,16 @@ mod tests {
     #[test]
     fn an_attempt_that_waits_for_permission_hinders_nobody() {
         settled_with(Commit::WhenPermitted);
+    }
+
+    #[test]
+    fn an_attempt_that_has_ended_is_named_again_by_a_worker_that_does_not_know_that_this_was_heard() {
+        let holding = [HeldAttempt { attempt: ATTEMPT, commit: Commit::WhenDone }];
+        let mut ledger = Ledger::new(0, 10);
+        ledger.on_registered(ASH, &facts(), &holding);
+        ledger.on_ended(ASH, ATTEMPT);
+        ledger.on_disconnected(ASH);
+        ledger.on_registered(ASH, &facts(), &holding);
+        ledger.on_settled(ATTEMPT.job);
     }
 }

@@ -55,7 +55,8 @@ impl Waiting {
     }
 
     /// After each step. Workers that could take a job by what everybody can see, and do not, must be excused by what
-    /// only the scheduler knows: they are benched or on probation, or short of memory for it.
+    /// only the scheduler knows: they are benched or on probation, short of memory for it, or too slow to be
+    /// taken before a faster one may fall free.
     pub(crate) fn check(&mut self, now: Timestamp, ledger: &Ledger, scheduler: &Scheduler) {
         if now < self.from {
             return;
@@ -87,7 +88,7 @@ fn excused(scheduler: &Scheduler, job: JobId, takers: &[(WorkerId, &WorkerFacts,
     };
     // On probation a worker runs one job at a time, and counts as busy with it.
     let on_probation = takers.iter().filter(|(_, _, held)| *held > 0).count().min(obstacles.busy);
-    obstacles.benched + obstacles.memory + obstacles.too_small + obstacles.kept + on_probation
+    obstacles.benched + obstacles.memory + obstacles.too_small + obstacles.kept + obstacles.slow + on_probation
 }
 
 impl Wait {

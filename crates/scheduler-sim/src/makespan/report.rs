@@ -35,6 +35,8 @@ pub struct Row {
     plan: Twice<f64>,
     /// Seconds.
     list: Twice<f64>,
+    /// Our makespan over that of the list schedule that leaves no slot idle.
+    over_busy: Twice<f64>,
     /// Makespan over that of the list schedule, in the order of [`Who::ALL`].
     ratio: Vec<Twice<f64>>,
     /// Share of commands that found their directory warm, likewise.
@@ -67,6 +69,7 @@ impl Row {
             bound: [0.0; 2],
             plan: [0.0; 2],
             list: [0.0; 2],
+            over_busy: [0.0; 2],
             ratio: vec![[0.0; 2]; Who::ALL.len()],
             warm: vec![[0.0; 2]; Who::ALL.len()],
         };
@@ -82,6 +85,10 @@ impl Row {
                 row.plan[time] += share * yardstick.plan[time].as_secs_f64();
                 row.list[time] += share * list;
                 for (who, run) in runs.iter().map(|twice| twice[time]).enumerate() {
+                    if Who::ALL[who] == Who::Ours {
+                        let busy = yardstick.busy[time].as_secs_f64();
+                        row.over_busy[time] += share * run.makespan.as_secs_f64() / busy;
+                    }
                     row.ratio[who][time] += share * run.makespan.as_secs_f64() / list;
                     row.warm[who][time] += share * run.warm as f64 / run.remote.max(1) as f64;
                 }
@@ -144,14 +151,17 @@ fn makespan_table(rows: &[Row], time: usize) -> String {
         _ => "Second build: history and caches of the first.\n\n",
     });
     let names: Vec<&str> = RIVALS.iter().map(|who| who.name()).collect();
-    let _ = writeln!(out, "| build | workers (slots) | bound | plan | list | {} |", names.join(" | "));
-    let _ = writeln!(out, "| --- | ---: | ---: | ---: | ---: |{}", " ---: |".repeat(names.len()));
+    let _ = writeln!(out, "| build | workers (slots) | bound | plan | list | {} | over *busy* |", names.join(" | "));
+    let _ = writeln!(out, "| --- | ---: | ---: | ---: | ---: |{} ---: |", " ---: |".repeat(names.len()));
     for row in rows {
         let (graph, workers, slots) = (&row.graph, row.workers, row.slots);
         let (bound, plan, list) = (row.bound[time], row.plan[time], row.list[time]);
         let ratios = RIVALS.map(|who| format!("{:.2}", row.ratio(who, time))).join(" | ");
-        let _ =
-            writeln!(out, "| {graph} | {workers} ({slots:.0}) | {bound:.2} s | {plan:.2} s | {list:.2} s | {ratios} |");
+        let over_busy = row.over_busy[time];
+        let _ = writeln!(
+            out,
+            "| {graph} | {workers} ({slots:.0}) | {bound:.2} s | {plan:.2} s | {list:.2} s | {ratios} | {over_busy:.2} |"
+        );
     }
     out
 }

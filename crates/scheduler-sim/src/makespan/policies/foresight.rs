@@ -11,7 +11,8 @@ use crate::graph::{BuildGraph, EdgeKind};
 use crate::makespan::engine::{News, Order, Policy};
 use crate::makespan::fleet::{COLD_DIR, Caches, Fleet};
 
-/// Jobs of the queue that are planned at a time: those behind them would find no slot either.
+/// Jobs of the queue that are planned at a time by who lets slots idle: those behind them are not looked at. Who leaves
+/// none idle looks at all for which there is a slot.
 const HORIZON: usize = 128;
 
 /// Whether a job may wait for a fast slot beside an idle one.
@@ -56,7 +57,11 @@ impl<'a> Foresight<'a> {
     fn plan(&mut self, now: Timestamp, orders: &mut Vec<Order>) {
         let mut free = self.free.clone();
         let mut next: Option<Timestamp> = None;
-        let ahead: Vec<_> = self.waiting.iter().take(HORIZON).copied().collect();
+        let horizon = match self.patience {
+            Patience::EarliestEnd => HORIZON,
+            Patience::NeverIdle => self.free.iter().map(Vec::len).sum(),
+        };
+        let ahead: Vec<_> = self.waiting.iter().take(horizon).copied().collect();
         for entry in ahead {
             let Some((worker, end)) = self.place(entry.1, now, &free) else { break };
             let reachable = now + self.fleet.machines[worker].one_way;

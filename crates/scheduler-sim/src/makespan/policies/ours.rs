@@ -10,7 +10,7 @@ use model::speed::Speed;
 use model::time::Timestamp;
 use scheduler_core::{Action, ClientId, Commit, Config, Input, Scheduler, SubmittedJob, WorkerFacts};
 
-use crate::graph::{BuildGraph, EdgeKind};
+use crate::graph::{BuildGraph, Edge, EdgeKind};
 use crate::makespan::engine::{News, Order, Policy};
 use crate::makespan::fleet::Fleet;
 
@@ -116,8 +116,19 @@ impl<'a> Ours<'a> {
             dirs: if self.tells_dirs { edge.dirs.clone() } else { vec![] },
             input_bytes: edge.input_bytes,
             output: Some(OutputKey::new(edge.output.digest())),
+            inputs: self.inputs(edge, kind),
             ..JobFacts::new(UserId::new(1000), BuildId::new(1), kind)
         }
+    }
+
+    /// What a link or an archiver names: what is made by commands that ran on workers.
+    fn inputs(&self, edge: &Edge, kind: JobKind) -> Vec<OutputKey> {
+        if !matches!(kind, JobKind::Link | JobKind::Archive) {
+            return Vec::new();
+        }
+        let makers = edge.needs.iter().map(|&need| &self.graph.edges[need]);
+        let remote = makers.filter(|maker| matches!(maker.kind, EdgeKind::Remote(_)));
+        remote.map(|maker| OutputKey::new(maker.output.digest())).collect()
     }
 
     fn follow(&mut self, action: Action, orders: &mut Vec<Order>) {
