@@ -29,7 +29,6 @@ pub(crate) fn understand(
     let units = split::units(&driver, &line, args, expansion);
     let kind = driver.kind();
     outputs::enter(&mut driver);
-    driver.ledger.writes_unlisted |= driver.renames;
     let mut job = std::mem::take(&mut driver.ledger).close(kind);
     job.repeatable &= !job.in_place;
     job.units = units;
@@ -168,7 +167,10 @@ impl Driver {
             Role::HandsList(next) => self.handed.list(next, value),
             Role::Language => self.language(value),
             Role::Library => self.has_libraries = true,
-            Role::Renames => self.renames = true,
+            Role::Renames => {
+                self.renames = true;
+                self.ledger.writes_near(value);
+            }
             Role::Plain if said.flag.name == "-f" && value.starts_with(b"lto") => {
                 self.lto = true;
                 self.jobserver = value == b"lto=jobserver";
@@ -284,6 +286,24 @@ mod tests {
     use super::*;
     use crate::Meaning;
     use crate::testing::{Shelf, args, job, line, meaning_with, reason};
+
+    #[test]
+    fn where_files_of_unlisted_names_go_is_said() {
+        for (command, near) in [
+            ("gcc -c a.c -g -gsplit-dwarf -dumpdir /off/", "/off/"),
+            ("gcc -c a.c -save-temps -dumpbase /off/x.c", "/off/x.c"),
+            ("gcc -c a.c -fdump-tree-optimized=/off/t", "/off/t"),
+            ("gcc -c a.c -fopt-info-vec=/off/v", "/off/v"),
+            ("gcc -c a.c --coverage -fprofile-note=/off/n", "/off/n"),
+            ("gfortran -c a.f90 -J mod", "mod/"),
+        ] {
+            let job = job(command);
+            assert_eq!((line(&job.written_near).as_str(), job.outputs_complete), (near, false), "{command}");
+        }
+        assert!(job("gcc -c a.c -fdump-tree-all -dumpbase x").written_near.is_empty());
+        assert!(line(&job("gcc a.o -Wl,-o,/off/a").outputs).contains("/off/a"));
+        assert!(line(&job("gcc a.o -Wl,--output=/off/a").outputs).contains("/off/a"));
+    }
 
     #[test]
     fn the_kind_is_what_the_command_is_for() {

@@ -32,18 +32,18 @@ impl Handed {
         words.split(|byte| *byte == b',').for_each(|word| self.one(next, word));
     }
 
-    /// The linker's words. They may hold `@file`s of their own; and `-o` in them is nobody's idea of a good time.
+    /// The linker's words. They may hold `@file`s of their own; and of two `-o` the last one wins, which is theirs.
     pub(crate) fn to_linker(&self, files: &dyn Files, ledger: &mut Ledger) {
         let args = open(&self.linker, files, ledger);
         let heard = linker::listen(&views(&args), ledger);
-        ledger.writes_unlisted |= heard.output.is_some();
+        enter_output(heard.output.as_deref(), ledger);
     }
 
     /// The assembler's words.
     pub(crate) fn to_assembler(&self, files: &dyn Files, ledger: &mut Ledger) {
         let args = open(&self.assembler, files, ledger);
         let heard = assembler::listen(&views(&args), ledger);
-        ledger.writes_unlisted |= heard.output.is_some();
+        enter_output(heard.output.as_deref(), ledger);
         heard.files.iter().for_each(|file| ledger.reads(file));
     }
 
@@ -70,6 +70,14 @@ impl Handed {
                 Word::Operand(_) | Word::Unknown(_) | Word::Unfinished(_) => ledger.writes_unlisted = true,
             }
         }
+    }
+}
+
+/// The driver's own output may not be written then.
+fn enter_output(output: Option<&[u8]>, ledger: &mut Ledger) {
+    if let Some(output) = output {
+        ledger.writes(output);
+        ledger.writes_unlisted = true;
     }
 }
 

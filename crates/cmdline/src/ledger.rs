@@ -21,6 +21,8 @@ pub(crate) struct Ledger {
     pub(crate) dirs: Vec<Vec<u8>>,
     /// Whether files are written whose names are beyond us.
     pub(crate) writes_unlisted: bool,
+    /// Where these go, as far as it is said: each is the beginning of their names.
+    pub(crate) written_near: Vec<Vec<u8>>,
     /// Whether doing it twice is not doing it once.
     pub(crate) once_only: bool,
     /// Whether something is added to the end of a file that may be there.
@@ -59,6 +61,12 @@ impl Ledger {
         }
     }
 
+    /// Enters what an option says that writes files of its own naming: the path in it, if there is one.
+    pub(crate) fn writes_near(&mut self, value: &[u8]) {
+        self.writes_unlisted = true;
+        self.written_near.extend(path::within(value).map(<[u8]>::to_vec));
+    }
+
     /// Enters what any tool's flag of this role says; false if the role is the tool's own business.
     pub(crate) fn hear(&mut self, said: &Spoken) -> bool {
         let value = said.value();
@@ -76,10 +84,10 @@ impl Ledger {
                 self.once_only = true;
                 self.appends = true;
             }
-            Role::WritesUnlisted => self.writes_unlisted = true,
+            Role::WritesUnlisted => self.writes_near(value),
             Role::DirWrittenTo => {
                 self.dirs.push(value.to_vec());
-                self.writes_unlisted = true;
+                self.writes_near(&[value, b"/"].concat());
             }
             Role::ModuleMapper => self.module_mapper(said),
             Role::Probe => _ = self.probe.get_or_insert_with(|| spelled(said)),
@@ -132,6 +140,7 @@ impl Ledger {
             kind,
             in_place: self.appends || overlap(&inputs, &outputs),
             outputs_complete: !self.writes_unlisted,
+            written_near: distinct(self.written_near),
             native: false,
             repeatable: !self.once_only,
             units: Vec::new(),

@@ -59,7 +59,7 @@ impl Heard {
         match said.flag.role {
             Role::Output => self.output = Some(said.value().to_vec()),
             Role::Library => self.has_inputs = true,
-            _ if is_pattern_for_a_map(said) => ledger.writes_unlisted = true,
+            _ if is_pattern_for_a_map(said) => ledger.writes_near(said.value()),
             _ => _ = ledger.hear(said),
         }
     }

@@ -28,6 +28,9 @@ pub struct Job {
     /// Whether `outputs` is all of it. If not, expect further files (dumps, modules, temporaries) beside them or in the
     /// working directory, and be ready to miss one that was foretold.
     pub outputs_complete: bool,
+    /// Where files that are not in `outputs` go, as far as the command says: beginnings of their names (`-dumpdir x/`,
+    /// `-fdump-tree-all=x/y`).
+    pub written_near: Vec<Vec<u8>>,
     /// Directories that it searches by name: `-I`, `-L`, `-B`, `--sysroot` and the like.
     pub dirs: Vec<Vec<u8>>,
     /// Whether it makes the new content of a file out of the old one (`ar`, `ranlib`, `strip a.o`, `objcopy a.o`,

@@ -30,6 +30,13 @@ pub(crate) fn stem(path: &[u8]) -> &[u8] {
     without_suffix(basename(path))
 }
 
+/// The path in an option's value, if it has a directory: `tree-all=x/y`, `sarif:file=x/y,version=2.1`.
+pub(crate) fn within(value: &[u8]) -> Option<&[u8]> {
+    let slash = value.iter().position(|byte| *byte == b'/')?;
+    let begin = value[..slash].iter().rposition(|byte| b"=:,".contains(byte)).map_or(0, |delimiter| delimiter + 1);
+    value[begin..].split(|byte| *byte == b',').next()
+}
+
 /// One path out of its pieces.
 pub(crate) fn join(pieces: &[&[u8]]) -> Vec<u8> {
     pieces.concat()
@@ -58,5 +65,13 @@ mod tests {
         assert_eq!(suffix(b"a.d/b"), None);
         assert_eq!(stem(b"dir/a.b.c"), b"a.b");
         assert_eq!(directory(b"dir/a"), b"dir/");
+    }
+
+    #[test]
+    fn a_path_is_found_in_what_an_option_says() {
+        assert_eq!(within(b"/tmp/x/"), Some(&b"/tmp/x/"[..]));
+        assert_eq!(within(b"tree-optimized=out/t"), Some(&b"out/t"[..]));
+        assert_eq!(within(b"sarif:file=/tmp/a=b,version=2.1"), Some(&b"/tmp/a=b"[..]));
+        assert_eq!(within(b"tree-all"), None);
     }
 }

@@ -20,7 +20,6 @@ fn gcc_writes_what_is_foretold() {
             "gcc -fmem-report -c a.c",
             "gcc -fdump-passes -c a.c",
             "gcc -fdump-go-spec=go -c a.c",
-            "gcc -time=times -c a.c",
             "gcc -aux-info=proto -c a.c",
             "gcc -freport-bug -c a.c",
             "gcc -c a.c --write-dependencies",

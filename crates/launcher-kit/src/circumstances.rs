@@ -42,6 +42,14 @@ pub fn terminal() -> Option<Terminal> {
     })
 }
 
+/// The width of the terminal that our standard input is, if it is one that knows: there GCC looks how much of a source line
+/// to quote on a terminal (`get_terminal_width` in gcc/diagnostic.c), and not at standard error.
+#[must_use]
+pub fn input_columns() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdin()).ok()?;
+    Some(size.ws_col).filter(|&columns| columns > 0)
+}
+
 /// Whether our standard output and standard error are one: what goes to either then has one order.
 ///
 /// Two descriptors of one pipe, socket or terminal are. Two of one regular file are only when they share their offset

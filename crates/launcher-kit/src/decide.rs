@@ -99,6 +99,7 @@ impl Judge<'_> {
         let program = survey.tool(&invocation.program)?;
         job.inputs.iter().try_for_each(|input| survey.visit_input(input))?;
         job.outputs.iter().try_for_each(|output| survey.visit_output(output))?;
+        job.written_near.iter().try_for_each(|beginning| survey.visit_written_near(beginning))?;
         if !job.repeatable {
             job.outputs.iter().try_for_each(|output| survey.can_be_undone(output))?;
         }
@@ -178,7 +179,7 @@ impl Judge<'_> {
 }
 
 /// Reads files for the command-line room, relative to the command's directory.
-struct FilesFrom<'a>(&'a Path);
+pub(crate) struct FilesFrom<'a>(pub(crate) &'a Path);
 
 impl Files for FilesFrom<'_> {
     fn read(&self, path: &[u8]) -> Option<Vec<u8>> {

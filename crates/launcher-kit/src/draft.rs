@@ -1,17 +1,19 @@
 //! The wire form of a command that may leave.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use cmdline::Unit;
-use model::command::CommandSpec;
+use cmdline::{Family, Unit};
+use model::command::{CommandSpec, Terminal};
 use model::ids::CpuClass;
 use proto::convert::kind_to;
 use proto::v1;
 
-use crate::circumstances::{identity, limits, one_output, terminal, umask};
+use crate::circumstances::{identity, input_columns, limits, one_output, terminal, umask};
 use crate::decide::{Invocation, Judge};
+use crate::environment::Environment;
 use crate::program;
 use crate::survey::Survey;
 
@@ -45,7 +47,9 @@ impl Draft<'_> {
     }
 
     fn job(&self, args: Vec<Vec<u8>>, inputs: &[Vec<u8>], outputs: &[Vec<u8>]) -> v1::Job {
-        let stamps = self.survey.inputs.iter().filter(|(name, _)| inputs.contains(name));
+        // A link may have ten thousands of them.
+        let inputs_by_name: HashSet<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        let stamps = self.survey.inputs.iter().filter(|(name, _)| inputs_by_name.contains(name.as_slice()));
         let stamps: Vec<v1::Stamp> = stamps.map(|(_, stamp)| stamp.clone()).collect();
         v1::Job {
             id: fresh_id().to_vec().into(),
@@ -70,16 +74,29 @@ impl Draft<'_> {
     fn command(&self, args: Vec<Vec<u8>>) -> CommandSpec {
         let program = program::absolute(&self.invocation.program, &self.invocation.cwd).into_vec();
         let argv0 = self.invocation.argv[0].as_bytes().to_vec();
+        let terminal = terminal();
         CommandSpec {
             program,
             argv: std::iter::once(argv0).chain(args).collect(),
             cwd: bytes_of(&self.invocation.cwd),
-            env: self.judge.portable_environment().passed(&self.judge.settings.pass_env),
+            env: self.environment(terminal).passed(&self.judge.settings.pass_env),
             umask: umask(),
             limits: limits(),
             identity: identity(),
-            terminal: terminal(),
+            terminal,
             one_output: one_output(),
+        }
+    }
+
+    /// A worker's command has no terminal as standard input, by which GCC would know how wide ours is. Clang asks no terminal,
+    /// but would heed the variable.
+    fn environment(&self, terminal: Option<Terminal>) -> Environment {
+        let environment = self.judge.portable_environment();
+        match terminal.and_then(|_| input_columns()) {
+            Some(columns) if !says_columns(&environment) && is_gcc(&self.invocation.program) => {
+                environment.with("COLUMNS", columns.to_string().into())
+            }
+            _ => environment,
         }
     }
 
@@ -104,6 +121,18 @@ impl Draft<'_> {
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
         self.invocation.cwd.join(OsStr::from_bytes(path)).into_os_string().into_vec()
     }
+}
+
+/// By its real name: `cc` may be either.
+fn is_gcc(program: &Path) -> bool {
+    let real = program.canonicalize().ok().and_then(|real| cmdline::tool_of(real.as_os_str().as_bytes()));
+    real.is_some_and(|tool| tool.family == Family::Gcc)
+}
+
+/// As GCC reads it: a number above zero.
+fn says_columns(environment: &Environment) -> bool {
+    let columns = environment.get("COLUMNS").and_then(|text| text.to_str()?.trim_start().parse::<u32>().ok());
+    columns.is_some_and(|columns| columns > 0)
 }
 
 /// 16 random bytes.

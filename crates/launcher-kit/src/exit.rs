@@ -68,6 +68,28 @@ pub fn ignore_sigpipe() {
     IGNORED_SIGPIPE.store(before == libc::SIG_IGN, Ordering::Relaxed);
 }
 
+/// Notes and caches of ours that may not grow (`ulimit -f`) are errors, which cost them alone, and not our end.
+pub fn outlive_file_limit() {
+    extern "C" fn pass_over(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = pass_over;
+    replace_file_limit_signal(handler as libc::sighandler_t);
+}
+
+/// What the compiler printed ends us there as it would have ended the compiler.
+pub fn obey_file_limit() {
+    replace_file_limit_signal(libc::SIG_DFL);
+}
+
+/// Who ignores the signal goes on ignoring it. A handler of ours ends with an exec.
+fn replace_file_limit_signal(handler: libc::sighandler_t) {
+    // SAFETY: sets a disposition, nothing else; the handler does nothing.
+    unsafe {
+        if libc::signal(libc::SIGXFSZ, handler) == libc::SIG_IGN {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        }
+    }
+}
+
 /// Whether standard input, output and error are all open: what we open ourselves must not take their places.
 #[must_use]
 pub fn standard_streams_are_open() -> bool {

@@ -3,16 +3,18 @@
 /// The help of the launcher `name`.
 #[must_use]
 pub fn text(name: &str) -> String {
+    let (command, program) =
+        if name == "ld-launcher" { ("g++ a.o -o a", "ld") } else { ("g++ -c a.cpp -o a.o", "g++") };
     format!(
         "\
 {name}: runs a compiler, linker or archiver on a worker that shares this directory
 
 Usage:
-  {name} [FLAGS] -- COMMAND ARGS...     for example: {name} -- g++ -c a.cpp -o a.o
+  {name} [FLAGS] -- COMMAND ARGS...     for example: {name} -- {command}
   {name} [FLAGS] COMMAND ARGS...        the first word that is no flag starts the command
   {name} [FLAGS] --jobs-from=FILE       every command of a compile_commands.json; `-`: one command a line on
                                           standard input, its words separated by NUL
-  a symbolic link to {name} named like a compiler (`g++`), first on the PATH, runs the next `g++` of the PATH
+  a symbolic link to {name} named like a tool (`{program}`), first on the PATH, runs the next `{program}` of the PATH
 
 Flags (those with a [default] or a value also as DISTCCD_NAME in the environment, and as `name` in the files below):
   --server-addr=HOST:PORT   the server                                        [localhost:50051]

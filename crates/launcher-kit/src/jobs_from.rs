@@ -16,13 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Launch;
+use crate::answer::Done;
 use crate::decide::{Invocation, Judge, Travels};
 use crate::exit::{self, End};
 use crate::fallback;
 use crate::link;
 use crate::list::{Listed, Source, SourceError};
 use crate::program;
-use crate::session::{Done, Session};
+use crate::session::Session;
 use crate::settings::Fallback;
 use crate::signals::Signals;
 use crate::single::{Look, Missed, seen, unseen};

@@ -4,6 +4,7 @@
 //!
 //! One thread, one way out ([`exit::End::now`]), not a byte on stdout or stderr of its own unless asked or failing.
 
+pub mod answer;
 pub mod breaker;
 pub mod circumstances;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod link;
 pub mod list;
 pub mod log;
 mod mount_table;
+mod not_found;
 pub mod output;
 mod patience;
 pub mod places;
@@ -76,6 +78,7 @@ pub unsafe fn arguments(count: c_int, words: *const *const c_char) -> Vec<OsStri
 /// Does what this process was called for, and never returns.
 pub fn main(name: &'static str, argv: &[OsString]) -> ! {
     exit::ignore_sigpipe();
+    exit::outlive_file_limit();
     run(name, argv, &Environment::of_process()).now()
 }
 

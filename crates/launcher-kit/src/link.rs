@@ -25,8 +25,13 @@ pub enum LinkError {
     #[error("`{0}` does not resolve: {1}")]
     Unresolved(String, std::io::Error),
     /// Nobody answers there.
-    #[error("no connection to the server: {0}")]
-    Connect(std::io::Error),
+    #[error("no connection to the server at {addresses}: {error}", addresses = joined(.addresses))]
+    Connect {
+        /// Where it was looked for.
+        addresses: Vec<SocketAddr>,
+        /// What the last of them said.
+        error: std::io::Error,
+    },
     /// It took longer than it may.
     #[error("no answer from the server within {0:?}")]
     Timeout(Duration),
@@ -60,6 +65,11 @@ pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
     Ok(address.to_socket_addrs().map_err(unresolved)?.collect())
 }
 
+fn joined(addresses: &[SocketAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
 /// An open conversation: both sides have introduced themselves.
 pub struct Link {
     to_server: mpsc::UnboundedSender<LauncherMessage>,
@@ -80,7 +90,8 @@ impl Link {
         patience: u32,
     ) -> Result<Self, LinkError> {
         let connecting = tokio::time::timeout(timeout, connect(&addresses)).await;
-        let stream = connecting.map_err(|_| LinkError::Timeout(timeout))?.map_err(LinkError::Connect)?;
+        let connected = connecting.map_err(|_| LinkError::Timeout(timeout))?;
+        let stream = connected.map_err(|error| LinkError::Connect { addresses, error })?;
         let timeout = timeout.saturating_mul(patience);
         let greeting = tokio::time::timeout(timeout, Self::greet(stream, hello)).await;
         greeting.unwrap_or(Err(LinkError::Timeout(timeout)))

@@ -54,9 +54,8 @@ enum Input {
 }
 
 impl Source {
-    /// Opens a list: a file, or `-` for standard input. A file that starts with `[` (or `{`, and
-    /// then a wrong one) is a compilation database
-    /// (<https://clang.llvm.org/docs/JSONCompilationDatabase.html>).
+    /// Opens a list: a file, or `-` for standard input. A file is a compilation database
+    /// (<https://clang.llvm.org/docs/JSONCompilationDatabase.html>), or lines as on standard input.
     ///
     /// # Errors
     /// When it cannot be read or understood.
@@ -76,8 +75,8 @@ impl Source {
         let mut text = Vec::new();
         File::open(from).and_then(|mut file| file.read_to_end(&mut text)).map_err(failed)?;
         let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
-        let is_json = matches!(first, Some(b'[' | b'{'));
-        let ready = if is_json { database(&name, &text)? } else { lines(&text, &directory) };
+        let is_list = !matches!(first, Some(b'[' | b'{')) && is_list_of_commands(&text);
+        let ready = if is_list { lines(&text, &directory) } else { database(&name, &text)? };
         Ok(Self { name, ready, stream: None, directory })
     }
 
@@ -161,6 +160,13 @@ fn has_more(fd: &OwnedFd) -> io::Result<bool> {
     let mut polled = [rustix::event::PollFd::new(fd, rustix::event::PollFlags::IN)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     Ok(rustix::event::poll(&mut polled, Some(&now))? > 0)
+}
+
+/// Whether words are separated as on standard input: any other text, a Makefile or a program, was named by mistake, and is
+/// not to be run line by line.
+fn is_list_of_commands(text: &[u8]) -> bool {
+    let mut lines = text.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.all(|line| line.contains(&0))
 }
 
 /// One command a line, its words separated by NUL; empty lines are passed over.
@@ -261,6 +267,19 @@ mod tests {
         let error = Source::open(&file).err().unwrap().to_string();
 
         assert!(error.contains("entry 0 has neither `arguments` nor `command`"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_by_mistake_is_not_run_line_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("Makefile");
+        std::fs::write(&file, "all:\n\techo all\n").unwrap();
+
+        let error = Source::open(&file).err().unwrap().to_string();
+
+        assert!(error.contains("Makefile` is no compilation database"), "{error}");
+        std::fs::write(&file, "\n").unwrap();
+        assert_eq!(all(Source::open(&file).unwrap()), []);
     }
 
     #[test]

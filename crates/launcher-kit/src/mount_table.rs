@@ -114,6 +114,6 @@ mod tests {
         assert_eq!(holding("/auto/x"), Some(34), "what was mounted last on the same place");
         assert_eq!(holding("/over/below/x"), Some(36), "the other one is hidden");
         assert_eq!(table.by_id(31).map(Entry::sight), Some(Sight::Leases));
-        assert_eq!(table.by_id(34).map(Entry::sight), Some(Sight::MayBeOld));
+        assert_eq!(table.by_id(34).map(Entry::sight), Some(Sight::DirectoriesTell));
     }
 }

@@ -10,6 +10,7 @@ use model::outcome::ExitStatus;
 use proto::convert::job_id_from;
 use proto::v1;
 
+use crate::answer::{Answer, Done};
 use crate::breaker::Breaker;
 use crate::decide::{Invocation, Travels};
 use crate::exit::{self, End};
@@ -17,11 +18,11 @@ use crate::fallback;
 use crate::link;
 use crate::log::Log;
 use crate::output::Unprinted;
-use crate::session::{Answer, Done, Session};
+use crate::session::Session;
 use crate::settings::{Fallback, Settings};
 use crate::signals::Signals;
 use crate::slots::{LocalSlot, LocalSlots};
-use crate::{system_files, times, visibility};
+use crate::{not_found, system_files, times, visibility};
 
 /// What the flow of a command needs to know.
 pub struct Context<'a> {
@@ -211,7 +212,8 @@ fn of_another_system(done: &Done) -> Option<String> {
     if let Some(file) = system_files::difference(&done.system_files) {
         return Some(format!("{worker} ran it with another {file} than is here"));
     }
-    let missed = (done.exit != ExitStatus::Code(0)).then(|| system_files::missed(&done.output.tail_of_stderr()))?;
+    let look = || not_found::here(&done.output.tail_of_stderr(), &done.command, &done.mount);
+    let missed = (done.exit != ExitStatus::Code(0)).then(look)?;
     missed.map(|path| format!("{worker} has no {}", path.display()))
 }
 
@@ -253,7 +255,9 @@ fn print(context: &Context<'_>, kind: JobKind, parts: Vec<Done>) -> Result<End, 
         if let Some(about) = done.about_times() {
             context.log.note(|| about);
         }
+        exit::obey_file_limit();
         let printed = done.output.print(std::io::stdout().as_fd(), std::io::stderr().as_fd());
+        exit::outlive_file_limit();
         printed.inspect_err(|error| context.log.note(|| error.to_string()))?;
         worst = worse(worst, done.exit);
     }

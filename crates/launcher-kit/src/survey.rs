@@ -115,6 +115,20 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
+    /// Files of unknown names go there, which begin like this: only on a shared mount will they be found again.
+    pub(crate) fn visit_written_near(&mut self, beginning: &[u8]) -> Result<(), Stays> {
+        let dir = beginning.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &beginning[..=slash]);
+        let path = Path::new(OsStr::from_bytes(dir));
+        match self.places.of_dir(self.cwd, path) {
+            Place::Shared(mount) => self.touch(mount),
+            Place::System => {
+                return Err(stays(format!("it writes into {}, which is not on a shared mount", shown(path))));
+            }
+            Place::Private(why) => return Err(stays(format!("it writes into {}, which {why}", shown(path)))),
+        }
+        Ok(())
+    }
+
     /// What a command adds to, `ar q` to its archive, is put back when an attempt ends without an outcome; see
     /// [`leftovers::Before`].
     pub(crate) fn can_be_undone(&self, output: &[u8]) -> Result<(), Stays> {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proto::v1::SystemFile;
 
@@ -29,50 +29,6 @@ fn is_same(file: &SystemFile) -> bool {
     let mtime_ns = facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec());
     let is_of_one_package = mtime_ns == file.mtime_ns && mtime_ns >= TELLING;
     is_of_one_package || toolchain::content_of(path).is_ok_and(|digest| digest[..] == file.digest[..])
-}
-
-/// How tools say that a header or library is missing, up to its name, and what comes behind that.
-const MISSING: [(&str, &str, Kind); 4] = [
-    ("fatal error: '", "' file not found", Kind::Header),
-    ("fatal error: ", ": No such file or directory", Kind::Header),
-    ("cannot find -l", ":", Kind::Library),
-    ("unable to find library -l", "\n", Kind::Library),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Header,
-    Library,
-}
-
-/// A header or library of which a failed command said that it is missing, and which this machine's system has.
-pub(crate) fn missed(said: &[u8]) -> Option<PathBuf> {
-    let said = String::from_utf8_lossy(said);
-    said.split_inclusive('\n').find_map(|line| {
-        let (name, kind) = MISSING.iter().find_map(|&(before, behind, kind)| {
-            let name = line.split_once(before)?.1.split_once(behind)?.0;
-            Some((name, kind))
-        })?;
-        candidates(name, kind).into_iter().find(|path| path.is_file())
-    })
-}
-
-fn candidates(name: &str, kind: Kind) -> Vec<PathBuf> {
-    let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
-    match kind {
-        Kind::Header => {
-            let dirs =
-                ["/usr/local/include".to_owned(), "/usr/include".to_owned(), format!("/usr/include/{multiarch}")];
-            // An absolute name is no question of the system's directories.
-            dirs.iter().map(|dir| Path::new(dir).join(name)).filter(|_| !name.starts_with('/')).collect()
-        }
-        Kind::Library => {
-            let dirs = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/lib64"].map(str::to_owned);
-            let dirs = dirs.into_iter().chain([format!("/usr/lib/{multiarch}"), format!("/lib/{multiarch}")]);
-            let name = name.trim_end();
-            dirs.flat_map(|dir| ["so", "a"].map(|suffix| Path::new(&dir).join(format!("lib{name}.{suffix}")))).collect()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -119,18 +75,5 @@ mod tests {
         file(&path, "two", SystemTime::UNIX_EPOCH);
 
         assert!(difference(&[there]).is_some());
-    }
-
-    #[test]
-    fn what_is_missing_there_and_not_here_is_found_in_what_tools_say() {
-        let gcc = b"a.c:1:10: fatal error: stdio.h: No such file or directory\n    1 | #include <stdio.h>\n";
-        let clang = b"a.c:1:10: fatal error: 'stdio.h' file not found\n";
-
-        assert_eq!(missed(gcc), Some("/usr/include/stdio.h".into()));
-        assert_eq!(missed(clang), Some("/usr/include/stdio.h".into()));
-        assert_eq!(missed(b"a.c:1:10: fatal error: no-such.h: No such file or directory\n"), None);
-        assert_eq!(missed(b"/usr/bin/ld: cannot find -lno-such: No such file or directory\n"), None);
-        let found = missed(b"x.o\n/usr/bin/ld: cannot find -lm: No such file or directory\n").unwrap();
-        assert!(found.ends_with("libm.so") || found.ends_with("libm.a"), "{}", found.display());
     }
 }

@@ -19,8 +19,8 @@ use proto::v1::{Seen, Stamp};
 use rustix::fs::{Mode, OFlags, open, statfs};
 use tokio::time::Instant;
 
+use crate::answer::Done;
 use crate::mount_table::{Entry, MountTable};
-use crate::session::Done;
 
 /// The first pause before looking again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);

@@ -109,6 +109,26 @@ fn each_thing_that_only_this_machine_has_keeps_a_command_here() {
 }
 
 #[test]
+fn what_is_written_beside_the_outputs_keeps_a_command_here_where_only_this_machine_would_find_it() {
+    let land = Land::new();
+    for words in [
+        "gcc -c a.c -g -gsplit-dwarf -dumpdir PRIVATE/inc/",
+        "gcc -c a.c -fstack-usage -dumpdir PRIVATE/inc/x-",
+        "gcc -c a.c -fdump-tree-optimized=PRIVATE/t",
+        "gcc -c a.c --coverage -fprofile-note=PRIVATE/n",
+        "gcc -c a.c -fdump-tree-optimized=../../private/t",
+        "gcc a.o -Wl,-o,PRIVATE/p",
+        "gcc a.o -Wl,-Map=PRIVATE/inc/",
+    ] {
+        land.assert_stays(words, "private");
+    }
+    land.assert_stays("gcc -c a.c -fdump-tree-optimized=/usr/lib/t", "it writes into /usr/lib/");
+    land.assert_stays("gcc -c a.c -time=times", "-time=");
+    land.decide("gcc -c a.c -fdump-tree-optimized=t -dumpdir x-").unwrap();
+    land.decide("gcc -c a.c -fdump-tree-optimized=../inc/t").unwrap();
+}
+
+#[test]
 fn a_search_path_of_the_environment_counts_like_a_flag() {
     let land = Land::new();
     let private = land.path("private/inc");

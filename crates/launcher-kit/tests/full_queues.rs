@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use launcher_kit::answer::Answer;
 use launcher_kit::log::Log;
-use launcher_kit::session::{Answer, Session};
+use launcher_kit::session::Session;
 use launcher_kit::settings::Settings;
 use proto::v1::submission_server::{Submission, SubmissionServer};
 use proto::v1::{self, launcher_message, launcher_reply};

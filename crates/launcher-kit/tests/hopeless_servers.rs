@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use launcher_kit::answer::Answer;
 use launcher_kit::log::Log;
-use launcher_kit::session::{Answer, Session};
+use launcher_kit::session::Session;
 use launcher_kit::settings::Settings;
 use proto::v1::submission_server::{Submission, SubmissionServer};
 use proto::v1::{self, launcher_reply};

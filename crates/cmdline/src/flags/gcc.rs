@@ -5,7 +5,7 @@
 //! of options that neither name a file nor take a word of their own. What does is listed by name.
 
 use super::Role::{
-    Appends, Depend, DependBeside, DependFile, DependTarget, Dir, DirWrittenTo, Hands, HandsList, Language, Library,
+    Depend, DependBeside, DependFile, DependTarget, Dir, DirWrittenTo, Hands, HandsList, Language, Library,
     ModuleMapper, Output, Plain, Preprocess, Probe, Reads, ReadsPath, Renames, SideFile, SyntaxOnly, ToAssembly,
     ToObject, Unfollowed, Verbose, WholeCommand, Writes, WritesUnlisted,
 };
@@ -302,7 +302,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("-std=", Joined, Plain),
     flag("-t", Joined, Plain),
     flag("-time", Alone, WholeCommand),
-    flag("-time=", Joined, Appends),
+    flag("-time=", Joined, Unfollowed),
     flag("-u", Either, Plain),
     flag("-undef", Alone, Plain),
     flag("-v", Alone, Verbose),
