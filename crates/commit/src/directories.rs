@@ -8,19 +8,23 @@ use rustix::io::Errno;
 
 use crate::Family;
 use crate::error::CommitError;
-use crate::facts::Time;
+use crate::facts::Facts;
 use crate::publish::Publisher;
 use crate::removal::Removal;
 use crate::survey::LeftDirectory;
 use crate::tree::HELD;
 
 impl Publisher<'_> {
+    /// Notes the directories that need no look.
+    pub(crate) fn recognise_directories(&mut self) {
+        self.right = self.known_directories();
+    }
+
     /// Makes the directories that are missing, and empties those that the command had removed and made anew.
     pub(crate) fn place_directories(&mut self) -> Result<(), CommitError> {
-        let known = self.known_directories();
-        let (right, others): (Vec<_>, Vec<_>) =
-            self.plan.directories.iter().partition(|directory| known.contains(&directory.number));
-        self.right.extend(right.iter().map(|directory| directory.number));
+        let plan = self.plan;
+        let recognised = self.right.clone();
+        let others = plan.directories.iter().filter(|directory| !recognised.contains(&directory.number));
         others.into_iter().try_for_each(|directory| self.place_directory(directory))
     }
 
@@ -62,9 +66,10 @@ impl Publisher<'_> {
                     self.right.insert(directory.number);
                     self.on_looked_at(left, now.mode);
                 }
-                if directory.opaque { self.empty(directory) } else { Ok(()) }
+                if directory.opaque { self.empty(directory, &now) } else { Ok(()) }
             }
-            Some(_) => {
+            Some(now) => {
+                self.spare_from_directory(directory, &now)?;
                 self.check("unlink", left.place, &left.name)?;
                 let removed = self.calls.unlink(parent.as_fd(), &left.name);
                 removed.or_else(gone).map_err(|errno| self.failed("unlink", left.place, &left.name, errno))?;
@@ -94,10 +99,10 @@ impl Publisher<'_> {
     /// Of a directory that the command made, while the shared filesystem has one of the name: either the command removed
     /// that first, with all in it, or it was made by another job meanwhile, or not seen here. Overlayfs does not tell
     /// which. So what lies there is removed only if it was there so long before the attempt began that the command saw it.
-    fn empty(&mut self, directory: &LeftDirectory) -> Result<(), CommitError> {
-        let stale = self.layer_of(directory.left.place).stale_view;
-        let before = Time(self.surely_before().0 - i128::try_from(stale.as_nanos()).unwrap_or(i128::MAX / 2));
+    fn empty(&mut self, directory: &LeftDirectory, now: &Facts) -> Result<(), CommitError> {
+        let before = self.surely_seen_before(directory.left.place);
         let opened = self.real_dir(directory.number)?;
+        self.spare_from_emptying(directory, now, &opened)?;
         let removal =
             Removal { place: directory.left.place, name: &directory.left.name, before, keep: &directory.names };
         self.remove_contents(opened.as_fd(), &removal, 0)?;

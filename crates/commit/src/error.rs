@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 /// Whose fault it is; the worker reports by it.
@@ -13,7 +14,8 @@ pub enum Blame {
     Full,
     /// The shared filesystem does not work from this machine (`EIO`, `ESTALE`, `EROFS`, ...): another may fare better.
     Mount,
-    /// The shared filesystem refuses what the isolated command could do; run in place, the command says so itself.
+    /// The shared filesystem refuses what the isolated command could do, or others have put something in its way; run in
+    /// place, the command says so itself.
     Refused,
     /// The scratch directory cannot be read back: this machine's fault.
     Scratch,
@@ -39,19 +41,25 @@ pub struct CommitError {
     pub path: Vec<u8>,
     /// What the kernel said, if it was the kernel.
     pub errno: Option<Errno>,
+    /// What others have put under the path meanwhile, if it was that.
+    pub found: Option<FileType>,
 }
 
 impl CommitError {
     pub(crate) fn of(side: Side, step: &'static str, path: &[u8], errno: Errno) -> Self {
-        Self { blame: blame_for(side, errno), step, path: path.to_vec(), errno: Some(errno) }
+        Self { blame: blame_for(side, errno), step, path: path.to_vec(), errno: Some(errno), found: None }
     }
 
     pub(crate) fn lease(step: &'static str, path: &[u8]) -> Self {
-        Self { blame: Blame::Lease, step, path: path.to_vec(), errno: None }
+        Self { blame: Blame::Lease, step, path: path.to_vec(), errno: None, found: None }
     }
 
     pub(crate) fn attempt(step: &'static str, path: &[u8]) -> Self {
-        Self { blame: Blame::Attempt, step, path: path.to_vec(), errno: None }
+        Self { blame: Blame::Attempt, step, path: path.to_vec(), errno: None, found: None }
+    }
+
+    pub(crate) fn taken(step: &'static str, path: &[u8], found: FileType) -> Self {
+        Self { blame: Blame::Refused, step, path: path.to_vec(), errno: None, found: Some(found) }
     }
 }
 
@@ -65,9 +73,24 @@ fn blame_for(side: Side, errno: Errno) -> Blame {
     }
 }
 
+fn words_for(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::BlockDevice | FileType::CharacterDevice => "a device",
+        FileType::Unknown => "something else",
+    }
+}
+
 impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = String::from_utf8_lossy(&self.path);
+        if let Some(found) = self.found {
+            return write!(f, "{} {path}: others have put {} there meanwhile", self.step, words_for(found));
+        }
         match (self.blame, self.errno) {
             (_, Some(errno)) => write!(f, "{} {path}: {errno}", self.step),
             (Blame::Lease, None) => write!(f, "{} {path}: the lease is over", self.step),

@@ -34,7 +34,7 @@ impl Publisher<'_> {
     pub(crate) fn publish_file(&mut self, file: &LeftFile) -> Result<(), CommitError> {
         let left = &file.left;
         let dir = self.real_dir(left.place)?;
-        // A new file of one name takes the place of whatever is there; only a directory refuses.
+        // A new file of one name takes the place of whatever is there, which we have looked at; only a directory refuses.
         let is_new = file.origin == Origin::Made && left.facts.links == 1;
         let now = if is_new { None } else { self.make_room(&dir, left)? };
         if self.follow_leader(&dir, left, now.as_ref())? {
@@ -80,7 +80,11 @@ impl Publisher<'_> {
 
     /// How the name looks, once a directory that the command has removed there is out of the way.
     pub(crate) fn make_room(&mut self, dir: &Opened<'_>, left: &Left) -> Result<Option<Facts>, CommitError> {
-        match self.look(dir, left)? {
+        let now = self.look(dir, left)?;
+        if let Some(now) = &now {
+            self.spare_from_name(left, now)?;
+        }
+        match now {
             Some(now) if now.kind == FileType::Directory => match self.remove_directory(dir, left, &now)? {
                 true => Ok(None),
                 false => Err(self.failed("replace", left.place, &left.name, Errno::ISDIR)),

@@ -28,6 +28,10 @@
 //! symbolic links mean, and which files look newer than others. Where overlayfs does not record enough to know, what
 //! others have made since the attempt began is spared.
 //!
+//! Where others have meanwhile put something else in place of a directory, or a directory, FIFO, socket or device in place
+//! of a file, nothing is published at all ([`Blame::Refused`]): run directly, the command would have failed there, or gone
+//! where only the next attempt can follow.
+//!
 //! The overlay must be mounted with `index=on` where that is allowed (as root, over a filesystem with file handles;
 //! `ovl_can_decode_fh` of `fs/overlayfs/util.c` wants `CAP_DAC_READ_SEARCH` of the machine itself): else overlayfs does
 //! not mark the copy of a file with several names (`fs/overlayfs/copy_up.c`, `ovl_do_copy_up`), and a file that was written
@@ -65,6 +69,7 @@ mod directories;
 mod error;
 mod facts;
 mod files;
+mod newcomers;
 mod publish;
 mod removal;
 mod sight;
@@ -152,7 +157,8 @@ pub struct User {
 /// Whether published files are to survive a crash of the machines too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// As with a direct run of a compiler: the kernel writes them in its own time.
+    /// As with a direct run of a compiler: the kernel writes them in its own time. Where a file that is not stored yet is
+    /// waited for by other machines ([`Strategy::Link`]), it is synced all the same, and may fail to be.
     None,
     /// `fsync(2)` of every file, and of every directory in which a name has changed.
     Fsync,

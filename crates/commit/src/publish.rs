@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,7 +12,7 @@ use crate::facts::{Facts, Time};
 use crate::files::Elsewhere;
 use crate::survey::{Left, LeftFile, Plan};
 use crate::tree::{Opened, Opener, to_list};
-use crate::{Durability, Fence, Layer, Request};
+use crate::{Durability, Fence, Layer, Request, Strategy};
 
 /// Names that are told of: a launcher looks at each, and an answer has bounds.
 const MOST_NAMES: usize = 4096;
@@ -40,7 +40,8 @@ pub struct Committed {
     pub bytes: u64,
     /// FIFOs, sockets and devices that the command left, and that were not published.
     pub skipped: u64,
-    /// Directories that the command removed, and that stay because others have made files in them meanwhile.
+    /// Names that the command removed, and that stay: directories in which others have made files meanwhile, and what
+    /// others have put there instead.
     pub spared: u64,
 }
 
@@ -103,6 +104,8 @@ pub fn publish(
     calls: &mut dyn Calls,
 ) -> Result<Committed, CommitError> {
     let mut publisher = Publisher::new(request, plan, fence, calls);
+    publisher.recognise_directories();
+    publisher.refuse_newcomers()?;
     publisher.place_directories()?;
     publisher.publish_names()?;
     Ok(publisher.done)
@@ -168,7 +171,9 @@ impl<'a> Publisher<'a> {
         self.sync_directories()?;
         last_files.into_iter().try_for_each(|file| self.publish_file(file))?;
         self.publish_symlinks(&last_links)?;
-        self.sync_directories()
+        self.sync_directories()?;
+        self.hasten_directories();
+        Ok(())
     }
 
     fn is_primary(&self, left: &Left) -> bool {
@@ -179,14 +184,36 @@ impl<'a> Publisher<'a> {
     }
 
     fn sync_directories(&mut self) -> Result<(), CommitError> {
+        if self.request.durability == Durability::None {
+            return Ok(());
+        }
         for place in std::mem::take(&mut self.touched) {
-            if self.request.durability == Durability::Fsync {
-                let directory = self.real_dir(place)?;
-                let synced = to_list(directory.as_fd()).and_then(|listed| self.calls.sync(listed.as_fd()));
-                synced.map_err(|errno| self.failed("fsync", place, c"", errno))?;
-            }
+            let directory = self.real_dir(place)?;
+            let synced = to_list(directory.as_fd()).and_then(|listed| self.calls.sync(listed.as_fd()));
+            synced.map_err(|errno| self.failed("fsync", place, c"", errno))?;
         }
         Ok(())
+    }
+
+    /// Everything is published by now: what fails here fails nobody.
+    fn hasten_directories(&mut self) {
+        for place in std::mem::take(&mut self.touched) {
+            if self.layer_of(place).strategy == Strategy::Link
+                && let Ok(directory) = self.real_dir(place)
+                && let Ok(listed) = to_list(directory.as_fd())
+            {
+                self.hasten(place, listed.as_fd());
+            }
+        }
+    }
+
+    /// On ceph-fuse what another machine asks about a file waits until its content is stored and the metadata server's
+    /// journal written, which happens every 5 s (`mds_tick_interval`), when something else makes it happen, or at once for
+    /// a client that syncs the file and its directory. Where that cannot be done, others wait.
+    pub(crate) fn hasten(&mut self, place: usize, file: BorrowedFd<'_>) {
+        if self.layer_of(place).strategy == Strategy::Link {
+            let _ = self.calls.sync(file);
+        }
     }
 
     /// Asks the fence before a step that others can see.
@@ -230,6 +257,12 @@ impl<'a> Publisher<'a> {
     /// What the shared filesystem says has changed before this moment was so when the attempt began.
     pub(crate) fn surely_before(&self) -> Time {
         Time(self.began.0 - TICK_NS)
+    }
+
+    /// The same of what was so long before the attempt that the command saw it, however old a state this machine shows.
+    pub(crate) fn surely_seen_before(&self, place: usize) -> Time {
+        let stale = self.layer_of(place).stale_view;
+        Time(self.surely_before().0 - i128::try_from(stale.as_nanos()).unwrap_or(i128::MAX / 2))
     }
 
     /// Whether the command chose a file's modification time, rather than wrote the file at that time.

@@ -37,6 +37,10 @@ impl Publisher<'_> {
                 self.on_removed(left);
                 Ok(())
             }
+            Some(now) if self.came_after_removal(&now) => {
+                self.done.spared += 1;
+                Ok(())
+            }
             Some(now) if now.kind == FileType::Directory => {
                 if self.remove_directory(&dir, left, &now)? {
                     self.on_removed(left);
@@ -149,7 +153,7 @@ impl Publisher<'_> {
     }
 }
 
-fn names_in(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
+pub(crate) fn names_in(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::new(to_list(dir)?)? {
         let entry = entry?;

@@ -10,6 +10,7 @@ pub enum Strategy {
     Rename,
     /// A temporary beside the name, then `unlink(2)` of the name, `link(2)` of the temporary to it, `unlink(2)` of the
     /// temporary. For a moment readers see nothing, never half; and as with a rename a step that comes too late fails.
+    /// The file and its directory are synced, lest the first reader wait for the metadata server's journal.
     Link,
 }
 

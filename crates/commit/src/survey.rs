@@ -74,6 +74,28 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the command may have put this directory in place of something else: only an opaque one, or what is below
+    /// such a one, hides anything but a directory.
+    pub(crate) fn hides(&self, number: usize) -> bool {
+        // The roots of the layers are numbered first, and are no directories that the command left.
+        let roots = self.tree.len() - self.directories.len();
+        let mut at = number;
+        while let Some(directory) = at.checked_sub(roots).and_then(|index| self.directories.get(index)) {
+            if directory.opaque {
+                return true;
+            }
+            at = directory.left.place;
+        }
+        false
+    }
+
+    /// Whether this is a new file and the only name to publish, as a compile leaves it: it takes the place of whatever is
+    /// there but a directory, which refuses by itself, and a look would be one question more for every compile.
+    pub(crate) fn is_all_that_is_new(&self, file: &LeftFile) -> bool {
+        let is_new = file.origin == Origin::Made && file.left.facts.links == 1;
+        is_new && self.files.len() == 1 && self.symlinks.is_empty()
+    }
+
     /// Whether there is nothing to publish.
     #[must_use]
     pub fn is_empty(&self) -> bool {

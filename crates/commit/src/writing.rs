@@ -235,6 +235,8 @@ impl Publisher<'_> {
         if self.request.durability == Durability::Fsync {
             let synced = self.calls.sync(file.as_fd());
             synced.map_err(|errno| self.failed("fsync", left.place, &left.name, errno))?;
+        } else {
+            self.hasten(left.place, file.as_fd());
         }
         let look = || Facts::of(file.as_fd()).map_err(|errno| self.failed("stat", left.place, &left.name, errno));
         let facts = known.map_or_else(look, Ok)?;

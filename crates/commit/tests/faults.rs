@@ -366,6 +366,28 @@ fn a_full_or_broken_filesystem_is_blamed_and_left_without_temporaries() {
 }
 
 #[test]
+fn only_where_others_would_wait_for_it_files_are_synced_unasked_and_it_may_fail() {
+    let world = World::new();
+    let with = |strategy| With { primary: Some(b"a.o"), ..With::strategy(strategy) };
+    let began = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let syncs_of = |strategy| {
+        let upper = File::open(world.path("upper")).unwrap();
+        let mut syncs = 0;
+        let before = |call: &str| {
+            syncs += usize::from(call == "sync");
+            if call == "sync" { Err(Errno::INVAL) } else { Ok(()) }
+        };
+        let mut calls = Watched { before, after: allow };
+        commit_upper(&upper, &world.real(), family(), began, &with(strategy), &mut Runs, &mut calls).unwrap();
+        syncs
+    };
+
+    // `a.o`, `a.d` (which has two names), `a.dwo`, and the directories of these.
+    assert_eq!(syncs_of(Strategy::Link), 5);
+    assert_eq!(syncs_of(Strategy::Rename), 0);
+}
+
+#[test]
 fn a_quota_that_speaks_up_at_the_last_close_leaves_no_half_of_a_file() {
     for strategy in STRATEGIES {
         let world = World::new();
