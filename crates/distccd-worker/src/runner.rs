@@ -161,12 +161,13 @@ struct Reporter<'a> {
     events: &'a mpsc::Sender<Event>,
     /// Whether the toolchain is still the one that the attempt is for.
     is_right: &'a dyn Fn() -> Result<(), AttemptFailure>,
-    /// Where what the command read may turn out to have been out of date, once.
+    /// Where what the command read may turn out to have been out of date.
     looks: Option<&'a Looks<'a>>,
     /// What it printed and nobody has been told; nothing when it is passed on as it comes.
     held: Option<Vec<(Stream, Bytes)>>,
     held_bytes: usize,
     has_started: bool,
+    is_second: bool,
     is_void: bool,
 }
 
@@ -178,20 +179,33 @@ impl<'a> Reporter<'a> {
         is_right: &'a dyn Fn() -> Result<(), AttemptFailure>,
     ) -> Self {
         let held = looks.map(|_| Vec::new());
-        Self { attempt, events, is_right, looks, held, held_bytes: 0, has_started: false, is_void: false }
+        Self {
+            attempt,
+            events,
+            is_right,
+            looks,
+            held,
+            held_bytes: 0,
+            has_started: false,
+            is_second: false,
+            is_void: false,
+        }
     }
 
-    /// Whether the command is to run again, and this time for good.
+    /// Whether the command is to run again, once.
     fn begin_again(&mut self) -> bool {
-        if self.is_void {
-            (self.held, self.looks) = (None, None);
+        let is_again = self.is_void && !self.is_second;
+        if is_again {
+            (self.held, self.held_bytes) = (Some(Vec::new()), 0);
+            (self.is_second, self.is_void) = (true, false);
         }
-        std::mem::take(&mut self.is_void)
+        is_again
     }
 
     /// Passes on what was held back; from now on nothing is.
     fn flush(&mut self) -> bool {
-        let mut held = self.held.take().into_iter().flatten();
+        let held = self.held.take().filter(|_| !self.is_void);
+        let mut held = held.into_iter().flatten();
         held.all(|(stream, data)| self.events.blocking_send(Event::Output(self.attempt, stream, data)).is_ok())
     }
 }
@@ -214,7 +228,7 @@ impl Witness for Reporter<'_> {
 
     fn is_void(&mut self, said: &[u8]) -> bool {
         // What has been told cannot be taken back.
-        self.is_void = self.held.is_some() && self.looks.is_some_and(|looks| looks.was_stale(said));
+        self.is_void = self.held.is_some() && self.looks.is_some_and(|looks| looks.doubts(said).refute(self.is_second));
         self.is_void
     }
 

@@ -104,6 +104,25 @@ async fn what_it_writes_appears_when_it_has_ended() {
 }
 
 #[tokio::test]
+async fn what_others_have_put_where_its_directory_was_stays_and_somebody_else_has_to_decide() {
+    let mut story = Story::begin().await;
+    story.write("gate", "shut\n");
+    fs::create_dir(story.path("od")).unwrap();
+    story
+        .start("echo new > od/x.o; echo written; while read word < gate; [ \"$word\" != open ]; do sleep 0.01; done")
+        .await;
+
+    fs::remove_dir(story.path("od")).unwrap();
+    story.write("od", "precious\n");
+    story.write("gate", "open\n");
+    let (kind, said) = story.session.finished(&attempt(1)).await.failure();
+
+    assert_eq!(kind, FailureKind::CommitFailed);
+    assert!(said.contains("od: others have put a regular file there"), "{said}");
+    assert_eq!(story.read("od").as_deref(), Some("precious\n"));
+}
+
+#[tokio::test]
 async fn a_command_that_fails_by_itself_leaves_what_it_left_and_takes_what_it_took() {
     let mut story = Story::begin().await;
     story.write("old", "old");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use commit::{Sight, sight_of};
+
 use crate::probe::MountTable;
 
 /// The mounts of this machine as they were when the worker started.
@@ -13,15 +15,24 @@ impl Filesystems {
         Self(MountTable::read())
     }
 
-    /// Of a machine that says nothing about its mounts.
+    /// Of a machine that has all its files on one.
     #[cfg(test)]
-    pub(super) fn none_known() -> Self {
-        Self(MountTable::of_text(b""))
+    pub(super) fn only(kind: &str) -> Self {
+        Self(MountTable::of_text(format!("20 1 8:1 / / rw - {kind} x rw\n").as_bytes()))
     }
 
     /// Whether what others have done below this path, which is absolute, may not be seen yet.
     pub(super) fn may_hide(&self, path: &Path) -> bool {
-        commit::sight_of(self.0.filesystem_of(path).as_bytes()).may_be_old()
+        self.sight(path).may_be_old()
+    }
+
+    /// Whether names below this path may be old although their directory is seen as new.
+    pub(super) fn may_hide_in_what_is_new(&self, path: &Path) -> bool {
+        self.sight(path).may_be_old_name_by_name()
+    }
+
+    fn sight(&self, path: &Path) -> Sight {
+        sight_of(self.0.filesystem_of(path).as_bytes())
     }
 }
 
@@ -41,5 +52,7 @@ mod tests {
 
         assert!(!filesystems.may_hide(Path::new("/home")) && !filesystems.may_hide(Path::new("/mnt/ceph/a")));
         assert!(filesystems.may_hide(Path::new("/mnt/nfs/a")) && filesystems.may_hide(Path::new("/mnt/new")));
+        assert!(!filesystems.may_hide_in_what_is_new(Path::new("/mnt/nfs/a")));
+        assert!(filesystems.may_hide_in_what_is_new(Path::new("/mnt/new")));
     }
 }

@@ -1,5 +1,6 @@
 //! Makes a filesystem look at its server again: what ends a stale view where (filesystems.md section 2).
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +14,8 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 const MOST_ABOVE: usize = 16;
 
 /// Opens and reads a directory, and opens the files in it that were replaced. Of one that is not there, those above it: a name that
-/// was remembered as missing may be a directory's. One that is missing still is no error, it may be gone.
+/// was remembered as missing may be a directory's. One that is missing still is no error, it may be gone; but one that its
+/// directory lists is only hidden.
 pub(super) fn look_at(dir: &Path, names: &[Bytes]) -> io::Result<()> {
     match read(dir) {
         Err(error) if is_missing(&error) => {
@@ -31,10 +33,27 @@ pub(super) fn look_at(dir: &Path, names: &[Bytes]) -> io::Result<()> {
         }
         other => other?,
     }
+    let mut missing = Vec::new();
     for name in names {
-        allow_missing(open(&dir.join(std::ffi::OsStr::from_bytes(name))))?;
+        let file = dir.join(OsStr::from_bytes(name));
+        match open(&file) {
+            Err(error) if is_missing(&error) => missing.push(file),
+            other => other?,
+        }
     }
-    Ok(())
+    match missing.iter().find(|file| is_hidden(file)) {
+        Some(hidden) => Err(io::Error::other(format!("{} is listed, and not to be seen", hidden.display()))),
+        None => Ok(()),
+    }
+}
+
+/// Whether this machine believes that there is no such name, and the directory lists it: a name that was remembered as
+/// missing, where reading the directory does not end that.
+pub(super) fn is_hidden(file: &Path) -> bool {
+    let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else { return false };
+    let is_unseen = || fs::symlink_metadata(file).is_err_and(|error| is_missing(&error));
+    let lists = |mut entries: fs::ReadDir| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() == name));
+    is_unseen() && fs::read_dir(dir).is_ok_and(lists)
 }
 
 /// NFS asks its server when a directory is opened; v3 may still believe in a name that was missing at the same tick of
@@ -56,6 +75,11 @@ fn open(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other.map(drop),
     }
+}
+
+/// Whether there is a name here whose file is no more.
+pub(super) fn is_stale(file: &Path) -> bool {
+    open(file).is_err_and(|error| error.kind() == io::ErrorKind::StaleNetworkFileHandle)
 }
 
 fn allow_missing(result: io::Result<()>) -> io::Result<()> {

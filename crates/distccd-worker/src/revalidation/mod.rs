@@ -1,5 +1,6 @@
 //! Looks afresh at directories before a command runs: at those that other workers have changed (as the server tells),
-//! at those whose time differs from what the launcher saw, and in doubt at all that the job is known to read.
+//! at those whose time differs from what the launcher saw, where that time tells little (GlusterFS) at all that are searched,
+//! and in doubt at all that the job is known to read.
 //!
 //! Other machines' commits and edits are hidden from this one for up to a minute on filesystems like NFS, and nothing on
 //! the command line names a header that a compiler searched for before it existed. What was told with one assignment is
@@ -135,6 +136,10 @@ impl Revalidation {
         self.0.filesystems.as_ref().is_some_and(|known| path.is_absolute() && known.may_hide(path))
     }
 
+    fn may_hide_in_what_is_new(&self, path: &Path) -> bool {
+        self.0.filesystems.as_ref().is_some_and(|known| known.may_hide_in_what_is_new(path))
+    }
+
     /// A server has welcomed us: its numbers are its own, and it tells everything again.
     pub(crate) fn on_welcome(&self) {
         self.0.state().numbers.clear();
@@ -194,18 +199,20 @@ impl Revalidation {
     }
 
     /// Waits until each directory is as new here as it was for the launcher. One that is newer was changed since, which
-    /// a look takes note of.
+    /// a look takes note of. Where a directory's time says nothing of what is in it, all are looked at: of what was written
+    /// in place it says nothing anywhere, and only where files are opened afresh (NFS) does that do no harm.
     ///
     /// # Errors
     /// Names a directory that stays older.
     pub(crate) fn await_searched(&self, searched: &[v1::Stamp], attempt: &Attempt<'_>) -> Result<(), String> {
         let path = |stamp: &v1::Stamp| PathBuf::from(OsStr::from_bytes(&stamp.path));
         let hidden = searched.iter().map(|stamp| (path(stamp), stamp.mtime_ns));
-        let differ = |(dir, mtime_ns): &(PathBuf, i64)| looking::changed_at(dir) != Some(*mtime_ns);
-        let differing: Vec<_> = hidden.filter(|(dir, _)| self.may_hide(dir)).filter(differ).collect();
-        self.look_at(differing.iter().map(|(dir, _)| dir.clone()), attempt)?;
+        let hidden: Vec<_> = hidden.filter(|(dir, _)| self.may_hide(dir)).collect();
+        let differs = |(dir, mtime_ns): &(PathBuf, i64)| looking::changed_at(dir) != Some(*mtime_ns);
+        let doubtful = hidden.iter().filter(|it| self.may_hide_in_what_is_new(&it.0) || differs(it));
+        self.look_at(doubtful.map(|(dir, _)| dir.clone()), attempt)?;
         let deadline = Instant::now() + PATIENCE;
-        for (dir, mtime_ns) in differing {
+        for (dir, mtime_ns) in hidden.into_iter().filter(differs) {
             while looking::changed_at_the_server(&dir).is_none_or(|here| here < mtime_ns) {
                 if Instant::now() >= deadline || (attempt.given_up)() {
                     return Err(format!("{}: was changed, and this machine still sees it as it was", dir.display()));
@@ -215,6 +222,16 @@ impl Revalidation {
             }
         }
         Ok(())
+    }
+
+    /// Whether this machine believes in a name and cannot open its file, which is gone.
+    pub(crate) fn is_stale(path: &Path) -> bool {
+        looking::is_stale(path)
+    }
+
+    /// Whether this machine believes that a name is missing which its directory lists.
+    pub(crate) fn is_hidden(path: &Path) -> bool {
+        looking::is_hidden(path)
     }
 
     /// When a file or directory was last changed, as far as this machine knows without asking.
@@ -264,7 +281,8 @@ impl Revalidation {
                 deadline = Instant::now() + PATIENCE;
             }
             if Instant::now() >= deadline || (attempt.given_up)() {
-                return Err(format!("{}: does not answer", Path::new(OsStr::from_bytes(&first.place.1)).display()));
+                let dir = Path::new(OsStr::from_bytes(&first.place.1)).display();
+                return Err(format!("{dir}: does not answer, or hides what it lists"));
             }
             let orphaned = state.begin_all(&left);
             if !orphaned.is_empty() {

@@ -6,9 +6,13 @@ fn told(path: &Path, names: &[&'static str], number: u64) -> v1::ChangedDirector
     v1::ChangedDirectory { path, names, number }
 }
 
-/// One for which every filesystem may hide.
+/// One of a machine with all its files on NFS.
 fn suspicious() -> Revalidation {
-    let filesystems = Some(Filesystems::none_known());
+    on("nfs4")
+}
+
+fn on(filesystem: &str) -> Revalidation {
+    let filesystems = Some(Filesystems::only(filesystem));
     Revalidation(Arc::new(Inner {
         filesystems,
         state: Mutex::default(),
@@ -125,6 +129,22 @@ fn a_directory_of_the_launchers_time_is_not_looked_at() {
     let hurried = Attempt { given_up: &|| true, ..attempt(arrived) };
     let error = revalidation.await_searched(&[newer], &hurried).unwrap_err();
     assert!(error.contains("still sees it as it was"), "{error}");
+}
+
+#[test]
+fn a_directory_of_the_launchers_time_is_looked_at_where_its_names_may_be_old_by_themselves() {
+    let (dir, revalidation) = (tempfile::tempdir().unwrap(), on("fuse.glusterfs"));
+    let path = Bytes::copy_from_slice(dir.path().as_os_str().as_bytes());
+    let stamp = v1::Stamp { path, mtime_ns: looking::changed_at(dir.path()).unwrap(), ..Default::default() };
+    let arrived = revalidation.on_assignment(ME, &[]);
+
+    revalidation.await_searched(&[stamp], &attempt(arrived)).unwrap();
+
+    assert_eq!(
+        revalidation.0.state().looked.len(),
+        1,
+        "what was written in place there shows in no time of the directory"
+    );
 }
 
 #[test]

@@ -147,7 +147,8 @@ impl Session {
         self.order(Order::ResultsReceived(list(attempt))).await;
     }
 
-    /// The next message that is neither heartbeat nor report; `None` at the end of the stream.
+    /// The next message that is neither heartbeat nor report; `None` at the end of the stream. Heartbeats that are read
+    /// when the worker has hung up already have nobody to answer to.
     pub async fn next(&mut self) -> Option<Message> {
         let deadline = Instant::now() + FOREVER;
         loop {
@@ -156,7 +157,8 @@ impl Session {
             match message.ok()??.message.unwrap() {
                 Message::Heartbeat(heartbeat) => {
                     if self.answers {
-                        self.order(Order::HeartbeatAck(v1::HeartbeatAck { sequence: heartbeat.sequence })).await;
+                        let answer = Order::HeartbeatAck(v1::HeartbeatAck { sequence: heartbeat.sequence });
+                        let _ = self.outgoing.send(Ok(v1::WorkerOrder { message: Some(answer) })).await;
                     }
                     self.heartbeats.push(heartbeat);
                 }
@@ -183,15 +185,20 @@ impl Session {
 
     /// Everything about one attempt until its result, not acknowledged.
     pub async fn finished(&mut self, attempt: &v1::AttemptRef) -> Ended {
+        self.finished_here(attempt).await.expect("the stream ended")
+    }
+
+    /// The same; `None` if the worker hangs up before it says the result.
+    pub async fn finished_here(&mut self, attempt: &v1::AttemptRef) -> Option<Ended> {
         let mut ended = Ended::default();
         loop {
-            match self.next().await.expect("the stream ended") {
+            match self.next().await? {
                 Message::Output(chunk) if chunk.attempt.as_ref() == Some(attempt) => ended.print(&chunk),
                 Message::Results(results) => {
                     if let Some(result) = results.results.into_iter().find(|one| one.attempt.as_ref() == Some(attempt))
                     {
                         ended.result = result.result;
-                        return ended;
+                        return Some(ended);
                     }
                 }
                 _ => {}

@@ -5,6 +5,10 @@
 //! [`Books`] and then sends whatever the books have to say, as far as the connection takes it. Nothing it does waits,
 //! except in the one `select!` of [`Agent::run`].
 
+mod draining;
+mod intake;
+mod speaking;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
@@ -13,11 +17,10 @@ use std::time::Duration;
 use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
 use model::ids::Attempt;
-use model::outcome::AttemptFailure;
 use proto::v1::{self, worker_message::Message, worker_order};
 use proto::version::check_hello;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, Interval, interval, sleep_until, timeout};
+use tokio::time::{Instant, Interval, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,51 +28,29 @@ use crate::appearances::Appearances;
 use crate::books::{AttemptResult, Books};
 use crate::config::{Config, ServerAddr};
 use crate::exec::{Executor, Word};
-use crate::facts::{self, ForeignLoad};
+use crate::facts::ForeignLoad;
 use crate::lease::{Lease, Moment};
 use crate::link::{self, LinkEvent};
 use crate::mounts::MountView;
 use crate::obituary::LastWords;
 use crate::registration::Registration;
 use crate::retained::Space;
-use crate::runner::{self, Event, Slot};
+use crate::runner::{Event, Slot};
 use crate::toolchains::{self, Toolchain};
 use crate::warmth::Warmth;
 use crate::whereabouts::Whereabouts;
-use crate::{Error, Exit, SOFTWARE, tools, wire};
+use crate::{Error, Exit, SOFTWARE, wire};
+use draining::Drain;
+use speaking::{Rhythm, room};
 
 /// Events of attempts that may wait to be written down; more makes the printing attempt wait.
 const EVENTS: usize = 256;
-/// How long a draining worker waits for the server to say that it has the last results.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long it waits for its goodbye to be on its way.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The connection as the agent sees it.
 struct Up {
     outgoing: mpsc::Sender<v1::WorkerMessage>,
     hang_up: CancellationToken,
     welcome: Option<Rhythm>,
-}
-
-/// What the server asked for in its welcome.
-struct Rhythm {
-    heartbeat: Duration,
-    next_heartbeat: Instant,
-    last_sequence: u64,
-    next_report: Instant,
-}
-
-enum Drain {
-    No,
-    /// Until then what runs may finish.
-    Finishing {
-        until: Instant,
-    },
-    /// Nothing runs; until then the server may acknowledge.
-    LastWords {
-        until: Instant,
-    },
 }
 
 pub(crate) struct Agent {
@@ -260,73 +241,6 @@ impl Agent {
         Ok(())
     }
 
-    fn on_assignment(&mut self, assignment: v1::Assignment) {
-        // Whatever becomes of the assignment: what it tells, no later one will.
-        let identity = assignment.command.as_ref().and_then(|command| command.identity.as_ref());
-        let uid = identity.map_or(0, |identity| identity.uid);
-        let arrived = self.executor.revalidation.on_assignment(uid, &assignment.changed);
-        let (attempt, task) = match wire::assignment(assignment) {
-            Ok(read) => read,
-            Err(error) => return tracing::warn!("dropped an assignment: {error}"),
-        };
-        let refusal = match task {
-            Err(error) => Some(AttemptFailure::Refused(error.to_string())),
-            Ok(_) if self.takes_nothing() => Some(AttemptFailure::HandedBack),
-            Ok(task) => match self.refusal(&task) {
-                None => {
-                    let task = wire::Task { arrived, ..task };
-                    let new = self.books.on_assigned(attempt, task);
-                    tracing::debug!(%attempt, new, "assigned");
-                    None
-                }
-                refusal => refusal,
-            },
-        };
-        if let Some(failure) = refusal {
-            tracing::info!(%attempt, "not taken: {failure}");
-            self.books.on_refused(attempt, &failure);
-        }
-    }
-
-    /// What the configuration does not let this worker run.
-    fn refusal(&self, task: &wire::Task) -> Option<AttemptFailure> {
-        if task.is_link && !self.config.linking {
-            return Some(AttemptFailure::Refused("this worker takes no links (--disable-linking)".to_owned()));
-        }
-        if task.when_permitted && !self.executor.isolation.is_on() {
-            return Some(AttemptFailure::Refused("this worker does not isolate what its attempts write".to_owned()));
-        }
-        if tools::is_allowed(&task.command.program, &self.config.allowed_tools) {
-            return None;
-        }
-        let program = String::from_utf8_lossy(&task.command.program);
-        Some(AttemptFailure::Refused(format!(
-            "{program} is no compiler, linker or archiver that this worker knows: see allowed_tools"
-        )))
-    }
-
-    /// Starts what waits while there are slots.
-    fn fill_slots(&mut self) {
-        while self.busy < self.usable_slots()
-            && let Some((attempt, task)) = self.books.next_waiting()
-        {
-            self.warmth.touch(&task.dirs);
-            let name = self.config.name.clone();
-            let tools = self.registration.toolchains();
-            let when_permitted = task.when_permitted;
-            match runner::spawn(attempt, task, name, tools, self.executor.clone(), self.events.clone()) {
-                Ok(canceller) => {
-                    self.busy += 1;
-                    self.books.on_running(attempt, canceller, when_permitted);
-                }
-                Err(error) => {
-                    tracing::error!(%attempt, "cannot start a thread: {error}");
-                    self.books.on_refused(attempt, &AttemptFailure::SpawnFailed(error.to_string()));
-                }
-            }
-        }
-    }
-
     /// Writes down this event and all that are ready, so that what ended together is reported together.
     fn on_events(&mut self, event: Event, more: &mut mpsc::Receiver<Event>) {
         self.on_event(event);
@@ -384,55 +298,6 @@ impl Agent {
         self.books.decide(attempt, word);
     }
 
-    /// Sends what there is to say; true if there is more than the connection takes now.
-    fn speak(&mut self) -> bool {
-        let Some(up) = &self.up else { return false };
-        loop {
-            let permit = match up.outgoing.try_reserve() {
-                Ok(permit) => permit,
-                Err(mpsc::error::TrySendError::Full(())) => return true,
-                Err(mpsc::error::TrySendError::Closed(())) => return false,
-            };
-            let from_books = || up.welcome.as_ref().and_then(|_| self.books.next_message());
-            let Some(message) = self.first.pop_front().or_else(from_books) else { return false };
-            permit.send(v1::WorkerMessage { message: Some(message) });
-        }
-    }
-
-    fn on_heartbeat_due(&mut self) {
-        let foreign_load_centi = self.foreign_load.sample(self.busy);
-        let Some(rhythm) = self.up.as_mut().and_then(|up| up.welcome.as_mut()) else { return };
-        let sent = Moment::now();
-        rhythm.next_heartbeat = sent.at + rhythm.heartbeat;
-        rhythm.last_sequence += 1;
-        self.first.push_back(Message::Heartbeat(v1::Heartbeat {
-            sequence: rhythm.last_sequence,
-            memory_available: facts::memory_available(),
-            foreign_load_centi,
-            dirs_touched: self.warmth.take_changes(),
-            clock_us: facts::clock_us(),
-        }));
-        self.lease.on_heartbeat_sent(rhythm.last_sequence, sent);
-    }
-
-    fn on_report_due(&mut self) {
-        let Some(rhythm) = self.up.as_mut().and_then(|up| up.welcome.as_mut()) else { return };
-        rhythm.next_report = Instant::now() + self.config.dir_report_interval;
-        self.first.push_back(Message::Directories(v1::DirectoryReport { dirs: self.warmth.take_all() }));
-    }
-
-    fn rhythm(&self) -> Option<&Rhythm> {
-        self.up.as_ref()?.welcome.as_ref()
-    }
-
-    fn next_heartbeat(&self) -> Option<Instant> {
-        Some(self.rhythm()?.next_heartbeat)
-    }
-
-    fn next_report(&self) -> Option<Instant> {
-        Some(self.rhythm()?.next_report)
-    }
-
     /// Our attempts may be another's from now on. A server that does not answer on a living connection is left, so that
     /// the next registration says what we still hold.
     fn on_lease_expired(&mut self) {
@@ -474,88 +339,6 @@ impl Agent {
         }
     }
 
-    const fn takes_nothing(&self) -> bool {
-        self.resting || !matches!(self.drain, Drain::No) || self.usable_slots() == 0
-    }
-
-    const fn usable_slots(&self) -> usize {
-        self.config.slots.saturating_sub(self.lost) as usize
-    }
-
-    /// An operator's word, by the server: end when all is done, as on SIGTERM; or only take nothing more; or take it back.
-    fn on_drain_order(&mut self, order: &v1::DrainOrder) {
-        match (order.undo, order.stay) {
-            (true, _) if self.resting => {
-                tracing::info!("taking jobs again, as the server says");
-                self.resting = false;
-                self.register_again();
-            }
-            (false, true) if !self.takes_nothing() => {
-                tracing::info!(running = self.busy, "taking no more jobs, as the server says");
-                self.resting = true;
-                self.first.push_back(Message::Draining(v1::Draining {}));
-                self.books.hand_back_waiting();
-            }
-            (false, false) if matches!(self.drain, Drain::No) => self.on_drain(),
-            _ => {}
-        }
-    }
-
-    fn on_drain(&mut self) {
-        tracing::info!(running = self.busy, "draining");
-        systemd::stopping("waiting for running commands");
-        self.drain = Drain::Finishing { until: Instant::now() + self.config.drain_grace };
-        if self.rhythm().is_some() {
-            self.first.push_back(Message::Draining(v1::Draining {}));
-        }
-        self.books.hand_back_waiting();
-    }
-
-    fn drain_deadline(&self) -> Option<Instant> {
-        match self.drain {
-            Drain::No => None,
-            Drain::Finishing { until } | Drain::LastWords { until } => Some(until),
-        }
-    }
-
-    fn on_drain_deadline(&mut self) {
-        match &mut self.drain {
-            Drain::Finishing { until } => {
-                tracing::warn!(running = self.busy, "the drain grace is over: killing");
-                // From here on it is a matter of seconds; look again then.
-                *until = Instant::now() + LAST_WORDS;
-                self.books.kill_running();
-            }
-            // `is_done` sees that it has passed.
-            Drain::LastWords { .. } | Drain::No => {}
-        }
-    }
-
-    fn advance_drain(&mut self) {
-        if matches!(self.drain, Drain::Finishing { .. }) && self.busy == 0 {
-            self.drain = Drain::LastWords { until: Instant::now() + LAST_WORDS };
-        }
-    }
-
-    /// Drained, and the server has all results or had its time to say so.
-    fn is_done(&self) -> bool {
-        matches!(self.drain, Drain::LastWords { until } if self.books.is_empty() || Instant::now() >= until)
-    }
-
-    async fn say_goodbye(&mut self, link: &mut mpsc::Receiver<LinkEvent>) {
-        if !self.books.is_empty() {
-            tracing::warn!("leaving although the server has not acknowledged {} results", self.books.holding().len());
-        }
-        let Some(up) = self.up.take() else { return };
-        let goodbye = async {
-            let message = v1::WorkerMessage { message: Some(Message::Goodbye(v1::Goodbye {})) };
-            let _ = up.outgoing.send(message).await;
-            drop(up.outgoing); // ends our half of the stream, and the server then ends its own
-            while !matches!(link.recv().await, None | Some(LinkEvent::Lost)) {}
-        };
-        let _ = timeout(GOODBYE, goodbye).await;
-    }
-
     fn rescan(&mut self) {
         self.rescanning = true;
         let (found, further) = (self.rescanned.clone(), self.config.allowed_tools.clone());
@@ -590,14 +373,6 @@ async fn until(deadline: Option<Instant>) {
 async fn tick(interval: Option<&mut Interval>) {
     match interval {
         Some(interval) => drop(interval.tick().await),
-        None => pending().await,
-    }
-}
-
-/// Waits until the connection takes another message.
-async fn room(up: Option<&Up>) {
-    match up {
-        Some(up) => drop(up.outgoing.reserve().await),
         None => pending().await,
     }
 }
