@@ -212,6 +212,7 @@ pub fn explanation(explanation: &Explanation, format: Format) -> String {
     line(&json!({
         "state": explanation.state, "age_s": seconds(explanation.age_us),
         "expected_s": seconds(explanation.expected_us), "basis": explanation.basis,
+        "tail_s": seconds(explanation.tail_us),
         "expected_memory": explanation.expected_memory, "failed_attempts": explanation.failed_attempts,
         "worker": explanation.placement.as_ref().map(|placement| &placement.worker), "text": explanation.text,
     }))

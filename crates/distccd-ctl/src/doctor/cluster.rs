@@ -1,10 +1,11 @@
 //! This machine beside the server and its workers: filesystems, clocks, releases, tools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use proto::v1::{Status, WorkerStatus};
+use proto::v1::{Status, Toolchain, WorkerStatus};
+use toolchain::{Digests, Fingerprint, Identity};
 
 use super::trial::{Report, now_ms, skew_finding};
 use super::{Finding, Severity};
@@ -109,14 +110,14 @@ fn workers(status: &Status) -> Vec<Finding> {
     findings
 }
 
-/// Whether workers have this machine's tools: by path and size, as jobs ask for them.
+/// Whether workers have this machine's tools, as jobs ask for them: at the same path, with the same content of all that
+/// they execute and read.
 fn tools(status: &Status) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut same = Vec::new();
-    for (path, size) in own_tools() {
-        let has = |worker: &&WorkerStatus| {
-            worker.toolchains.iter().any(|tool| tool.path == path.as_os_str().as_encoded_bytes() && tool.size == size)
-        };
+    for (path, own) in own_tools() {
+        let is_same = |tool: &Toolchain| tool.path == path.as_os_str().as_encoded_bytes() && own.is_like(tool);
+        let has = |worker: &&WorkerStatus| worker.toolchains.iter().any(is_same);
         let lacking: Vec<&WorkerStatus> = status.workers.iter().filter(|worker| !has(worker)).collect();
         if lacking.is_empty() {
             same.push(path.display().to_string());
@@ -133,12 +134,34 @@ fn tools(status: &Status) -> Vec<Finding> {
     findings
 }
 
+/// A tool of this machine.
+struct Own {
+    size: u64,
+    /// None when its parts cannot be read: then nobody is told to have another.
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Own {
+    fn is_like(&self, theirs: &Toolchain) -> bool {
+        match &self.fingerprint {
+            Some(ours) if !theirs.fingerprint.is_empty() => ours.0[..] == theirs.fingerprint[..],
+            _ => self.size == theirs.size,
+        }
+    }
+}
+
 /// The tools of this machine by where they really are.
-fn own_tools() -> BTreeMap<PathBuf, u64> {
+fn own_tools() -> BTreeMap<PathBuf, Own> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let find = |tool: &&str| std::env::split_paths(&path).map(|dir| dir.join(tool)).find(|file| file.is_file());
     let real = TOOLS.iter().filter_map(|tool| fs::canonicalize(find(tool)?).ok());
-    real.filter_map(|file| Some((file.clone(), fs::metadata(file).ok()?.len()))).collect()
+    let digests = Digests::default();
+    let look = |file: PathBuf| {
+        let size = fs::metadata(&file).ok()?.len();
+        let identity = Identity::of(&file, &digests).ok();
+        Some((file, Own { size, fingerprint: identity.map(|identity| identity.known().fingerprint()) }))
+    };
+    real.collect::<BTreeSet<_>>().into_iter().filter_map(look).collect()
 }
 
 fn headers(status: &Status) -> Option<Finding> {
