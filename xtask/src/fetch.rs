@@ -25,6 +25,9 @@ pub(crate) struct SourcePackage {
 /// The package's files, downloaded once and checked at every use. The machine's apt configuration is not touched:
 /// sources list, package lists and cache are our own.
 pub(crate) fn debian_source(workspace: &Workspace, package: &SourcePackage) -> anyhow::Result<Vec<PathBuf>> {
+    if package.files.is_empty() {
+        return Ok(Vec::new());
+    }
     prerequisites::ensure(SOURCES)?;
     let store = workspace.target().join("xtask/sources");
     std::fs::create_dir_all(&store).with_context(|| format!("cannot make {}", store.display()))?;

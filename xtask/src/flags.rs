@@ -143,6 +143,9 @@ pub(crate) struct Chaos {
     /// Take the product's binaries from there [default: build them in release]
     #[arg(long, value_name = "DIR")]
     pub(crate) binaries: Option<PathBuf>,
+    /// Binaries of another release: daemons and launchers are of the one and of the other by turns, as in an upgrade
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mix_with: Option<PathBuf>,
     /// Leave the scratch directory (the direct build, all logs, what went wrong)
     #[arg(long)]
     pub(crate) keep: bool,
@@ -325,9 +328,9 @@ pub(crate) struct TestFilesystems {
     /// Modes of stalefs [default: all]
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) mode: Vec<StaleMode>,
-    /// What to build [default: taglib]
-    #[arg(long, value_name = "NAME", default_value = "taglib")]
-    pub(crate) project: String,
+    /// What to build [default: taglib, on nfs small]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
     /// Only this part of it
     #[arg(long, value_enum)]
     pub(crate) only: Option<Part>,
@@ -343,7 +346,8 @@ pub(crate) struct TestFilesystems {
     /// Take the product's binaries from there [default: build them in release]
     #[arg(long, value_name = "DIR")]
     pub(crate) binaries: Option<PathBuf>,
-    /// Only the torture, in a directory of a shared filesystem that is there already, through the server at --server-addr
+    /// Only the torture, and the project where --project says small, in a directory of a shared filesystem that is there
+    /// already, through the server at --server-addr
     #[arg(long, value_name = "DIR", requires = "server_addr", requires = "binaries")]
     pub(crate) here: Option<PathBuf>,
     /// With --here
@@ -366,7 +370,7 @@ impl TestFilesystems {
             seed: 1,
             seeds: modes.len().max(1) as u64,
             mode: modes,
-            project: "yaml-cpp".to_owned(),
+            project: Some("yaml-cpp".to_owned()),
             only: None,
             without_coherence: false,
             patient: false,
@@ -428,6 +432,8 @@ pub(crate) enum Part {
     Clocks,
     /// With cephfs: how long the first look at a new file takes, by how it was published
     Looks,
+    /// What isolation costs an attempt there; not with nfs
+    Isolation,
 }
 
 /// Flags of `torture`.

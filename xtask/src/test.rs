@@ -196,6 +196,7 @@ fn storm(workspace: &Workspace) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Skipped("hosts are network namespaces, which only root may make".to_owned()));
     }
     let flags = Chaos {
+        mix_with: None,
         seed: 1,
         seeds: 1,
         minutes: 1,

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cpu-class", &["model"]),
     ("commit", &["model"]),
     ("daemon-kit", &["model"]),
-    ("distccd-ctl", &["proto", "cluster-file", "daemon-kit", "launcher-kit"]),
+    ("distccd-ctl", &["proto", "cluster-file", "daemon-kit", "launcher-kit", "toolchain"]),
     ("distccd-server", &["model", "proto", "scheduler-core", "journal", "cluster-file", "daemon-kit"]),
     ("toolchain", &[]),
     ("distccd-worker", &["model", "proto", "cluster-file", "commit", "cpu-class", "daemon-kit", "toolchain"]),

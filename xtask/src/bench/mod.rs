@@ -1,7 +1,7 @@
 //! `bench`: measurements that others can repeat. Variants run in turns in one go, so that a busy machine hurts all.
 
 mod document;
-mod isolation;
+pub(crate) mod isolation;
 mod makespan;
 mod metadata;
 mod runner;

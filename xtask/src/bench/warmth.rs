@@ -8,13 +8,15 @@ use anyhow::Context;
 use crate::bench::document;
 use crate::cluster::{self, Cluster, Plan};
 use crate::fetch;
-use crate::flags::{Generator, Warmth};
+use crate::flags::Warmth;
 use crate::process;
 use crate::project::{How, Recipe, Wrapped, catalogue};
 use crate::workspace::Workspace;
 
-const WORKERS: usize = 4;
+const WORKERS: usize = 16;
 const SLOTS: usize = 2;
+/// Enough that some wait at the server: a slot that falls free has several commands to choose from.
+const JOBS: usize = 3 * WORKERS * SLOTS;
 /// Without preference: no price for a cold directory, and no look for a warm job beyond the one whose turn it is.
 const INDIFFERENT: &str = "cold_directory = \"0s\"\nlook_ahead = 0\n";
 
@@ -28,7 +30,7 @@ struct Spread {
 /// Prints the table; with `--write`, into the document as well.
 pub(crate) fn warmth(workspace: &Workspace, flags: &Warmth) -> anyhow::Result<()> {
     let binaries = workspace.release_binaries()?;
-    let recipe = catalogue::taglib(Generator::Ninja);
+    let recipe = catalogue::lua_copies();
     recipe.install_needs()?;
     let sources = fetch::debian_source(workspace, &recipe.source)?;
     let mut sums = [Spread::default(); 2];
@@ -60,7 +62,7 @@ fn build(
         std::fs::create_dir_all(dir)?;
     }
     let wrapped = Wrapped::new(binaries, &masquerade, &logs)?;
-    let how = How { tree: &tree, logs: &logs, jobs: 2 * WORKERS * SLOTS, wrapped: Some(&wrapped) };
+    let how = How { tree: &tree, logs: &logs, jobs: JOBS, wrapped: Some(&wrapped) };
     recipe.configure(&how, |command| {
         cluster::scrub(command);
         command.env("DISTCCD_DISABLE", "1");
@@ -90,7 +92,7 @@ fn parse(said: &str) -> Option<Spread> {
 
 fn table(recipe: &Recipe, sums: &[Spread; 2]) -> String {
     let mut text = format!(
-        "| {} on {WORKERS} workers with {SLOTS} slots | commands | on warm workers |\n| --- | ---: | ---: |\n",
+        "| {} on {WORKERS} workers with {SLOTS} slots, {JOBS} commands under way | commands | on warm workers |\n| --- | ---: | ---: |\n",
         recipe.title
     );
     for (name, Spread { sent, warm }) in ["warmth preferred", "warmth ignored"].into_iter().zip(sums) {

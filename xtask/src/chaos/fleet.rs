@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::network::{Network, address};
+use super::releases::Releases;
 use crate::cluster;
 use crate::process::Daemon;
 
@@ -25,7 +26,7 @@ const SCRATCH_BYTES: u64 = 512 << 20;
 
 /// What a fleet is like.
 pub(super) struct Plan<'a> {
-    pub(super) binaries: &'a Path,
+    pub(super) releases: &'a Releases,
     pub(super) mount: &'a Path,
     /// Where logs, scratches and the server's state go.
     pub(super) run: &'a Path,
@@ -39,7 +40,7 @@ struct Post {
     host: usize,
     arguments: Vec<String>,
     program: &'static str,
-    incarnations: u32,
+    incarnations: usize,
     daemon: Option<Daemon>,
 }
 
@@ -100,16 +101,22 @@ impl<'a> Fleet<'a> {
 
     /// Starts a daemon that does not run.
     pub(super) fn restart(&mut self, post: usize) -> anyhow::Result<()> {
-        let post = &mut self.posts[post];
-        let mut command = Command::new(self.plan.binaries.join(post.program));
+        let number = post;
+        let post = &mut self.posts[number];
+        // Neighbours are of different releases, and whoever comes again is of the other.
+        let turn = number + post.incarnations;
+        post.incarnations += 1;
+        let mut command = Command::new(self.plan.releases.at(turn).join(post.program));
         cluster::scrub(&mut command);
         command.arg("--config").arg(self.plan.run.join("empty.toml"));
         command.arg(format!("--server-addr={}", Self::server_address())).arg("--insecure");
         command.arg(format!("--fs-mount={}", self.plan.mount.display())).args(&post.arguments);
         self.network.place(post.host, &mut command);
-        post.incarnations += 1;
         let log = self.plan.run.join(format!("{}.{}.log", post.name, post.incarnations));
         post.daemon = Some(Daemon::start(&mut command, &log)?);
+        if let Some(release) = self.plan.releases.word(turn) {
+            println!("            {} is {release}", post.name);
+        }
         Ok(())
     }
 
@@ -166,6 +173,7 @@ impl<'a> Fleet<'a> {
             for entry in std::fs::read_dir(&scratch)? {
                 left.push(format!("on the scratch of {}: {}", self.name(post), entry?.path().display()));
             }
+            unmount(&scratch)?;
         }
         Ok(left)
     }
@@ -210,6 +218,17 @@ pub(crate) fn keep_mounts_private() -> anyhow::Result<()> {
     match refused {
         false => Ok(()),
         true => Err(std::io::Error::last_os_error()).context("cannot have mounts of our own"),
+    }
+}
+
+/// What is mounted cannot be removed.
+fn unmount(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let target = std::ffi::CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: a C string that outlives the call.
+    match unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).with_context(|| format!("cannot unmount {}", dir.display())),
     }
 }
 

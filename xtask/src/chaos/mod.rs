@@ -4,6 +4,7 @@
 mod faults;
 mod fleet;
 pub(crate) mod network;
+mod releases;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -25,6 +26,7 @@ use crate::workspace::Workspace;
 use faults::Storm;
 pub(crate) use fleet::keep_mounts_private;
 use fleet::{CLIENT, Fleet, Plan};
+use releases::Releases;
 
 /// How often faults are looked after.
 const TICK: Duration = Duration::from_millis(20);
@@ -76,14 +78,14 @@ pub(crate) fn run(workspace: &Workspace, flags: &Chaos) -> anyhow::Result<ExitCo
         Project::Re2 => catalogue::re2(Generator::Ninja),
         Project::Lua => catalogue::lua(),
     };
-    let binaries = match &flags.binaries {
-        Some(dir) => dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?,
-        None => workspace.release_binaries()?,
-    };
+    let releases = Releases::of(workspace, flags)?;
     let scratch = workspace.scratch("chaos")?;
-    let totals = campaign(workspace, &binaries, scratch.path(), &recipe, flags);
+    let totals = campaign(workspace, &releases, scratch.path(), &recipe, flags);
     if flags.keep {
         println!("kept: {}", scratch.keep().display());
+    } else if totals.is_ok() {
+        let shown = scratch.path().display().to_string();
+        scratch.close().with_context(|| format!("cannot remove {shown}"))?;
     }
     let totals = totals?;
     println!("{totals}");
@@ -91,7 +93,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &Chaos) -> anyhow::Result<ExitCo
 }
 
 /// Where it happens.
-struct Site {
+struct Site<'a> {
     mount: PathBuf,
     /// The project's tree on the mount.
     tree: PathBuf,
@@ -100,23 +102,26 @@ struct Site {
     /// The tree configured with the launchers, and not yet built.
     configured: PathBuf,
     logs: PathBuf,
+    releases: &'a Releases,
+    /// What the build calls: of one release or of the other.
+    launchers: PathBuf,
     wrapped: Wrapped,
 }
 
 fn campaign(
     workspace: &Workspace,
-    binaries: &Path,
+    releases: &Releases,
     scratch: &Path,
     recipe: &Recipe,
     flags: &Chaos,
 ) -> anyhow::Result<Totals> {
-    let site = prepare(workspace, binaries, scratch, recipe)?;
+    let site = prepare(workspace, releases, scratch, recipe)?;
     let mut totals = Totals::default();
     for seed in flags.seed..flags.seed + flags.seeds {
         println!("==> seed {seed}: {} workers with {} slots, -j{}", flags.workers, flags.slots, flags.jobs);
         let run = scratch.join(format!("seed-{seed}"));
         std::fs::create_dir_all(run.join("state"))?;
-        let plan = Plan { binaries, mount: &site.mount, run: &run, workers: flags.workers, slots: flags.slots };
+        let plan = Plan { releases, mount: &site.mount, run: &run, workers: flags.workers, slots: flags.slots };
         rage(&site, plan, recipe, flags, seed, &mut totals)?;
         println!("after seed {seed}: {totals}\n");
     }
@@ -124,17 +129,24 @@ fn campaign(
 }
 
 /// The direct build, and a tree that is ready to be built through the launchers.
-fn prepare(workspace: &Workspace, binaries: &Path, scratch: &Path, recipe: &Recipe) -> anyhow::Result<Site> {
+fn prepare<'a>(
+    workspace: &Workspace,
+    releases: &'a Releases,
+    scratch: &Path,
+    recipe: &Recipe,
+) -> anyhow::Result<Site<'a>> {
     recipe.install_needs()?;
     let sources = fetch::debian_source(workspace, &recipe.source)?;
     let mount = scratch.join("shared");
     let (tree, logs, masquerade) = (mount.join("project"), scratch.join("logs"), mount.join("bin"));
-    for dir in [&tree, &logs, &masquerade] {
+    let launchers = scratch.join("launchers");
+    for dir in [&tree, &logs, &masquerade, &launchers] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    let wrapped = Wrapped::new(binaries, &masquerade, &logs)?;
-    let site =
-        Site { direct: scratch.join("direct"), configured: scratch.join("configured"), mount, tree, logs, wrapped };
+    releases.point(&launchers, 0)?;
+    let wrapped = Wrapped::new(&launchers, &masquerade, &logs)?;
+    let (direct, configured) = (scratch.join("direct"), scratch.join("configured"));
+    let site = Site { direct, configured, mount, tree, logs, releases, launchers, wrapped };
 
     recipe.unpack(&sources, &site.tree)?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
@@ -155,7 +167,7 @@ fn prepare(workspace: &Workspace, binaries: &Path, scratch: &Path, recipe: &Reci
 
 /// Builds for as long as asked, in a storm.
 fn rage(
-    site: &Site,
+    site: &Site<'_>,
     plan: Plan<'_>,
     recipe: &Recipe,
     flags: &Chaos,
@@ -229,7 +241,7 @@ struct Found {
 
 /// The builds of one seed, one after the other.
 struct Builds<'a> {
-    site: &'a Site,
+    site: &'a Site<'a>,
     recipe: &'a Recipe,
     jobs: usize,
     run: PathBuf,
@@ -242,13 +254,14 @@ impl Builds<'_> {
         let mut found = Vec::new();
         while found.is_empty() || Instant::now() < deadline {
             process::check_interrupted()?;
-            found.push(self.one(place)?);
+            found.push(self.one(found.len(), place)?);
         }
         Ok(found)
     }
 
-    fn one(&self, place: &network::Placer) -> anyhow::Result<Found> {
-        let Site { tree, configured, direct, logs, wrapped, mount } = self.site;
+    fn one(&self, number: usize, place: &network::Placer) -> anyhow::Result<Found> {
+        let Site { tree, configured, direct, logs, releases, launchers, wrapped, mount } = self.site;
+        releases.point(launchers, number)?;
         let mut copy = Command::new("cp");
         process::run(copy.arg("--archive").arg(configured).arg(tree))?;
         let how = How { tree, logs, jobs: self.jobs, wrapped: Some(wrapped) };
@@ -264,7 +277,8 @@ impl Builds<'_> {
         self.building.store(false, Ordering::Relaxed);
         process::check_interrupted()?;
         let ledger = Ledger::take(&wrapped.notes)?.map_or("no launcher was called".to_owned(), |all| all.summary());
-        println!("  built in {:.1} s: {ledger}", start.elapsed().as_secs_f64());
+        let launchers = releases.word(number).map_or(String::new(), |release| format!(" by launchers {release}"));
+        println!("  built in {:.1} s{launchers}: {ledger}", start.elapsed().as_secs_f64());
         let failure = result.err().map(|error| format!("{error:#}"));
         let mut found = Found { failure, differences: 0, leftovers: 0 };
         match &found.failure {

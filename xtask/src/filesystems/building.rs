@@ -17,10 +17,28 @@ use crate::project::{How, Recipe, Wrapped};
 /// So many differences are shown; all are counted.
 const SHOWN: usize = 10;
 
+/// Where builds are done.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// On [`HOME`] of these.
+    Home(&'a Hosts),
+    /// On the machine that we are on.
+    Here,
+}
+
+impl Place<'_> {
+    fn visit<T: Send>(self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        match self {
+            Self::Home(hosts) => hosts.visit(HOME, work),
+            Self::Here => work(),
+        }
+    }
+}
+
 /// A project on the filesystem, built directly and ready to be built again.
 pub(super) struct Site<'a> {
-    pub(super) hosts: &'a Hosts,
-    pub(super) recipe: &'a Recipe,
+    place: Place<'a>,
+    recipe: &'a Recipe,
     /// The project's tree, on the filesystem.
     tree: PathBuf,
     /// What the direct build left.
@@ -32,18 +50,40 @@ pub(super) struct Site<'a> {
 
 /// What a build showed.
 pub(super) struct Built {
-    pub(super) took: Duration,
-    pub(super) away: usize,
-    pub(super) here: usize,
+    took: Duration,
+    away: usize,
+    here: usize,
     pub(super) waits: Waits,
     /// What speaks against success.
-    pub(super) complaints: Vec<String>,
+    complaints: Vec<String>,
+}
+
+impl Built {
+    /// Says how it went; returns what speaks against success.
+    pub(super) fn told(&self, recipe: &Recipe) -> Vec<String> {
+        println!(
+            "  {} built through the launchers in {:.1} s: {} jobs on workers, {} here; {}",
+            recipe.title,
+            self.took.as_secs_f64(),
+            self.away,
+            self.here,
+            self.waits
+        );
+        let mut complaints = self.complaints.clone();
+        if self.away == 0 {
+            complaints.push("no worker ran anything".to_owned());
+        }
+        if self.waits.count() == 0 {
+            complaints.push(self.waits.to_string());
+        }
+        complaints
+    }
 }
 
 impl<'a> Site<'a> {
-    /// Builds directly on [`HOME`], and configures a second tree with the launchers.
+    /// Builds directly, and configures a second tree with the launchers.
     pub(super) fn prepare(
-        hosts: &'a Hosts,
+        place: Place<'a>,
         recipe: &'a Recipe,
         sources: &[PathBuf],
         binaries: &Path,
@@ -53,12 +93,12 @@ impl<'a> Site<'a> {
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(logs).with_context(|| format!("cannot make {}", logs.display()))?;
         let (tree, direct, masquerade) = (mount.join("project"), mount.join("direct"), mount.join("bin"));
-        let wrapped = hosts.visit(HOME, || {
+        let wrapped = place.visit(|| {
             std::fs::create_dir_all(&masquerade).with_context(|| format!("cannot make {}", masquerade.display()))?;
             Wrapped::new(binaries, &masquerade, logs)
         })?;
-        let site = Self { hosts, recipe, tree, direct, logs: logs.to_owned(), wrapped, jobs };
-        hosts.visit(HOME, || site.build_directly(sources))?;
+        let site = Self { place, recipe, tree, direct, logs: logs.to_owned(), wrapped, jobs };
+        place.visit(|| site.build_directly(sources))?;
         Ok(site)
     }
 
@@ -92,7 +132,7 @@ impl<'a> Site<'a> {
         };
         let start = Instant::now();
         let result = std::thread::scope(|scope| {
-            let builder = scope.spawn(|| self.hosts.visit(HOME, || self.recipe.build(&how, with_notes)));
+            let builder = scope.spawn(|| self.place.visit(|| self.recipe.build(&how, with_notes)));
             let done = meanwhile(&self.wrapped.notes);
             match builder.join() {
                 Ok(built) => built.and(done),
@@ -105,7 +145,7 @@ impl<'a> Site<'a> {
         let ledger =
             Ledger::take(&self.wrapped.notes)?.context("the launchers left no notes: did the build use them?")?;
         println!("  {}", ledger.summary());
-        let mut complaints = self.hosts.visit(HOME, || self.compare())?;
+        let mut complaints = self.place.visit(|| self.compare())?;
         complaints.extend(self.build_again(&how, with_notes)?);
         Ok(Built { took, away: ledger.away(), here: ledger.here(), waits, complaints })
     }
@@ -140,7 +180,7 @@ impl<'a> Site<'a> {
     fn build_again(&self, how: &How<'_>, adjust: impl Fn(&mut Command) + Sync) -> anyhow::Result<Option<String>> {
         let how = How { logs: &self.logs.join("again"), ..*how };
         std::fs::create_dir_all(how.logs)?;
-        self.hosts.visit(HOME, || self.recipe.build(&how, &adjust))?;
+        self.place.visit(|| self.recipe.build(&how, &adjust))?;
         let said = std::fs::read_to_string(how.log("build"))?;
         let did = Ledger::take(&self.wrapped.notes)?;
         Ok(match (said.contains("no work to do"), did) {

@@ -13,6 +13,7 @@ mod looks;
 mod nfs;
 mod stalefs;
 mod torture;
+mod vain;
 mod waits;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 
+use crate::bench::isolation;
 use crate::fetch;
 use crate::flags::{Filesystem, Generator, Part, StaleMode, TestFilesystems};
 use crate::prerequisites;
@@ -28,23 +31,29 @@ use crate::process;
 use crate::project::{Recipe, catalogue};
 use crate::workspace::Workspace;
 use bench::Bench;
-use building::Site;
+use building::{Place, Site};
 use cephfs::Ceph;
-use fleet::{Fleet, HOME, Introduction, Plan, WORKERS};
+use fleet::{Fleet, HOME, Introduction, Plan, WORKERS, worker_host};
 use gluster::Gluster;
 use hosts::Hosts;
 use torture::{Score, Size};
 
 /// Slots of each worker.
 const SLOTS: usize = 1;
+/// Of a build at a time.
+const JOBS: usize = WORKERS * SLOTS + 1;
 /// Of all jobs of a build on CephFS, so many may wait for a look that the filesystem blocks.
 const LONG_WAITS: f64 = 0.01;
+/// A look that takes so many milliseconds waits for the filesystem's journal, which is written every 5 s.
+const BLOCKED: f64 = 300.0;
 /// A hidden setting of workers.
 const BLIND: &str = "coherence = false\n";
 /// So many seeds are tried until blind workers fail one.
 const BITES: usize = 6;
 /// Of NFS: the one that most sites have, and the one that remembers most.
 const NFS_VERSIONS: [&str; 2] = ["3", "4.2"];
+/// The project that needs no sources.
+const SMALL: &str = "small";
 /// A host is lost when so many jobs have run.
 const LOSE_AFTER: usize = 3;
 
@@ -65,18 +74,8 @@ pub(crate) fn run(workspace: &Workspace, flags: &TestFilesystems) -> anyhow::Res
         Some(dir) => dir.canonicalize().with_context(|| format!("there is no {}", dir.display()))?,
         None => workspace.release_binaries()?,
     };
-    let recipe = recipe(&flags.project)?;
-    let sources = match flags.only {
-        Some(Part::Torture | Part::Looks | Part::Clocks) => Vec::new(),
-        _ => {
-            recipe.install_needs()?;
-            fetch::debian_source(workspace, &recipe.source)?
-        }
-    };
     let scratch = workspace.scratch("filesystems")?;
-    let test =
-        Test { workspace, binaries: &binaries, scratch: scratch.path(), recipe: &recipe, sources: &sources, flags };
-    let verdict = test.all();
+    let verdict = all(workspace, &binaries, scratch.path(), flags);
     if flags.keep {
         println!("kept: {}", scratch.keep().display());
     }
@@ -85,10 +84,44 @@ pub(crate) fn run(workspace: &Workspace, flags: &TestFilesystems) -> anyhow::Res
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn all(workspace: &Workspace, binaries: &Path, scratch: &Path, flags: &TestFilesystems) -> anyhow::Result<Vec<String>> {
+    let asked = match &flags.filesystems[..] {
+        [] => &[Filesystem::Stalefs, Filesystem::Cephfs],
+        asked => asked,
+    };
+    let mut complaints = Vec::new();
+    for filesystem in asked {
+        // Where a compile takes a second, any real project takes hours.
+        let usual = if *filesystem == Filesystem::Nfs { SMALL } else { "taglib" };
+        let recipe = recipe(flags.project.as_deref().unwrap_or(usual))?;
+        let sources = match builds(flags) {
+            false => Vec::new(),
+            true => {
+                recipe.install_needs()?;
+                fetch::debian_source(workspace, &recipe.source)?
+            }
+        };
+        let test = Test { workspace, binaries, scratch, recipe: &recipe, sources: &sources, flags };
+        complaints.extend(match filesystem {
+            Filesystem::Stalefs => test.stalefs()?,
+            Filesystem::Cephfs => test.cephfs()?,
+            Filesystem::Gluster => test.gluster()?,
+            Filesystem::Nfs => test.nfs()?,
+        });
+    }
+    Ok(complaints)
+}
+
+/// Whether a project is built.
+fn builds(flags: &TestFilesystems) -> bool {
+    !matches!(flags.only, Some(Part::Torture | Part::Looks | Part::Clocks | Part::Isolation))
+}
+
 fn recipe(name: &str) -> anyhow::Result<Recipe> {
     match name {
         "taglib" => Ok(catalogue::taglib(Generator::Ninja)),
         "re2" => Ok(catalogue::re2(Generator::Ninja)),
+        SMALL => Ok(catalogue::small()),
         _ => {
             let known = catalogue::all().into_iter().find(|recipe| recipe.name == name && recipe.is_idle_twice());
             known.with_context(|| format!("{name} is no project that is built with Ninja"))
@@ -121,23 +154,6 @@ struct Ground<'a> {
 }
 
 impl Test<'_> {
-    fn all(&self) -> anyhow::Result<Vec<String>> {
-        let asked = match &self.flags.filesystems[..] {
-            [] => &[Filesystem::Stalefs, Filesystem::Cephfs],
-            asked => asked,
-        };
-        let mut complaints = Vec::new();
-        for filesystem in asked {
-            complaints.extend(match filesystem {
-                Filesystem::Stalefs => self.stalefs()?,
-                Filesystem::Cephfs => self.cephfs()?,
-                Filesystem::Gluster => self.gluster()?,
-                Filesystem::Nfs => self.nfs()?,
-            });
-        }
-        Ok(complaints)
-    }
-
     fn seeds(&self) -> Vec<u64> {
         (self.flags.seed..self.flags.seed + self.flags.seeds).collect()
     }
@@ -240,8 +256,11 @@ impl Test<'_> {
         self.on(&Ground { name, hosts: &hosts, mount: &mount, run, seeds, size, blocks_looks: false, builds: true })
     }
 
-    /// The torture alone, and less of it: a machine needs half a second for a compile.
+    /// A small project, and less of the torture: a machine needs half a second for a compile.
     fn nfs(&self) -> anyhow::Result<Vec<String>> {
+        if self.flags.only == Some(Part::Isolation) {
+            bail!("--only=isolation is not for nfs: its workers are on machines of their own");
+        }
         let mut complaints = Vec::new();
         let this = std::env::current_exe().context("this program has no path")?;
         for version in NFS_VERSIONS {
@@ -251,9 +270,11 @@ impl Test<'_> {
             let machines = nfs::Machines::start(&run)?;
             machines.mount(&run, version)?;
             machines.start_fleet(self.binaries, &run, self.worker_settings())?;
+            let only = self.flags.only.and_then(|part| part.to_possible_value());
+            let only = only.map_or_else(String::new, |part| format!("--only={}", part.get_name()));
             let script = format!(
                 "cd {run}; export TMPDIR=/dev/shm; {this} test-filesystems --short --here={mount} --server-addr={server} \
-                 --binaries={binaries} --seed={seed} --seeds={seeds}",
+                 --binaries={binaries} --seed={seed} --seeds={seeds} --project={project} {only}",
                 run = run.display(),
                 this = this.display(),
                 mount = nfs::MOUNT,
@@ -261,8 +282,11 @@ impl Test<'_> {
                 binaries = self.binaries.display(),
                 seed = self.flags.seed,
                 seeds = self.flags.seeds,
+                project = self.recipe.name,
             );
-            if let Err(error) = machines.run_shown(nfs::HOME, &script) {
+            let run = machines.run_shown(nfs::HOME, &script);
+            let careless = || machines.show_careless_mount(self.binaries, version).context("the doctor");
+            if let Err(error) = run.and_then(|()| careless()) {
                 process::check_interrupted()?;
                 complaints.push(format!("NFS {version}: {error:#}"));
             }
@@ -277,13 +301,15 @@ impl Test<'_> {
     /// The project, then the torture, on one fleet.
     fn on(&self, ground: &Ground<'_>) -> anyhow::Result<Vec<String>> {
         println!("==> {}", ground.name);
-        let site = match self.flags.only {
-            Some(Part::Torture | Part::Looks | Part::Clocks) => None,
-            _ if !ground.builds => None,
-            _ => {
-                let logs = ground.run.join("logs");
-                let (hosts, jobs) = (ground.hosts, WORKERS * SLOTS + 1);
-                Some(Site::prepare(hosts, self.recipe, self.sources, self.binaries, ground.mount, &logs, jobs)?)
+        if self.flags.only == Some(Part::Isolation) {
+            ground.hosts.visit(worker_host(0), || isolation::probe(self.binaries, ground.mount))?;
+            return Ok(Vec::new());
+        }
+        let site = match builds(self.flags) && ground.builds {
+            false => None,
+            true => {
+                let (place, logs) = (Place::Home(ground.hosts), ground.run.join("logs"));
+                Some(Site::prepare(place, self.recipe, self.sources, self.binaries, ground.mount, &logs, JOBS)?)
             }
         };
         let mut fleet = Fleet::start(&self.plan(ground, self.worker_settings()))?;
@@ -302,22 +328,11 @@ impl Test<'_> {
         let built = site.build(&introduction, |notes| {
             if self.flags.lose_host { lose_a_host(fleet, ground.hosts, notes) } else { Ok(()) }
         })?;
-        println!(
-            "  {} built through the launchers in {}: {} jobs on workers, {} here; {}",
-            self.recipe.title,
-            seconds(built.took),
-            built.away,
-            built.here,
-            built.waits
-        );
-        let mut complaints = built.complaints;
-        if built.away == 0 {
-            complaints.push("no worker ran anything".to_owned());
-        }
-        if built.waits.count() == 0 {
-            complaints.push(built.waits.to_string());
-        }
-        if ground.blocks_looks && !self.flags.lose_host && built.waits.long_share() > LONG_WAITS {
+        let mut complaints = built.told(self.recipe);
+        // Of few jobs a single one is more than a hundredth; one that is late because the machine is busy is not blocked.
+        let is_one_late = built.waits.long() == 1 && built.waits.longest() < BLOCKED;
+        let is_blocked = built.waits.long_share() > LONG_WAITS && !is_one_late;
+        if ground.blocks_looks && !self.flags.lose_host && is_blocked {
             complaints.push(format!("looks are blocked: {}", built.waits));
         }
         Ok(complaints)
@@ -329,17 +344,26 @@ impl Test<'_> {
     }
 
     fn torture(&self, ground: &Ground<'_>, fleet: &Fleet, dir: &Path, seeds: &[u64]) -> anyhow::Result<Vec<String>> {
-        let notes = ground.run.join("notes");
-        let bench = |seed: u64| -> anyhow::Result<Bench> {
-            let notes = notes.join(seed.to_string());
+        // The same seed may be gone through twice, in two directories.
+        let notes = ground.run.join("notes").join(dir.file_name().unwrap_or_default());
+        let bench = |name: &str| -> anyhow::Result<Bench> {
+            let notes = notes.join(name);
             std::fs::create_dir_all(&notes)?;
             Ok(Bench::new(self.binaries, fleet.introduction(), &notes))
         };
-        ground.hosts.visit(HOME, || torture_all(&bench, dir, seeds, ground.size))
+        let of_seed = |seed: u64| bench(&seed.to_string());
+        let mut complaints = ground.hosts.visit(HOME, || torture_all(&of_seed, dir, seeds, ground.size))?;
+        if !seeds.is_empty() {
+            let bench = bench("vain")?;
+            let score = vain::run(&bench, ground.hosts, &dir.join("vain"))?;
+            println!("  looked for in vain before: {score}; the longest job {}", seconds(bench.longest()));
+            complaints.extend((!score.is_clean()).then(|| format!("looked for in vain before: {score}")));
+        }
+        Ok(complaints)
     }
 }
 
-/// `--here`: the torture on a filesystem and a fleet that are there already.
+/// `--here`: the small project and the torture on a filesystem and a fleet that are there already.
 pub(crate) fn here(dir: &Path, flags: &TestFilesystems) -> anyhow::Result<ExitCode> {
     let (Some(server), Some(binaries)) = (&flags.server_addr, &flags.binaries) else {
         bail!("--here needs --server-addr and --binaries");
@@ -351,11 +375,33 @@ pub(crate) fn here(dir: &Path, flags: &TestFilesystems) -> anyhow::Result<ExitCo
         let introduction = Introduction { server: server.clone(), mount: dir.to_owned(), run: run.path().to_owned() };
         Ok(Bench::new(binaries, introduction, &notes))
     };
-    let seeds: Vec<u64> = (flags.seed..flags.seed + flags.seeds).collect();
-    let size = if flags.short { Size::SHORT } else { Size::FULL };
-    let complaints = torture_all(&bench, dir, &seeds, size)?;
+    let mut complaints = Vec::new();
+    if flags.project.is_some() && builds(flags) {
+        complaints.extend(build_here(dir, run.path(), flags, binaries, server)?);
+    }
+    if flags.only != Some(Part::Project) {
+        let seeds: Vec<u64> = (flags.seed..flags.seed + flags.seeds).collect();
+        let size = if flags.short { Size::SHORT } else { Size::FULL };
+        complaints.extend(torture_all(&bench, dir, &seeds, size)?);
+    }
     complaints.iter().for_each(|complaint| println!("FAILED: {complaint}"));
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn build_here(
+    dir: &Path,
+    run: &Path,
+    flags: &TestFilesystems,
+    binaries: &Path,
+    server: &str,
+) -> anyhow::Result<Vec<String>> {
+    let recipe = recipe(flags.project.as_deref().unwrap_or(SMALL))?;
+    if !recipe.source.files.is_empty() {
+        bail!("--here builds {SMALL} alone: there may be no network for the sources of {}", recipe.title);
+    }
+    let site = Site::prepare(Place::Here, &recipe, &[], binaries, dir, &run.join("logs"), JOBS)?;
+    let introduction = Introduction { server: server.to_owned(), mount: dir.to_owned(), run: run.to_owned() };
+    Ok(site.build(&introduction, |_| Ok(()))?.told(&recipe))
 }
 
 /// Every seed, in directories of `mount`. To be called where the build is.

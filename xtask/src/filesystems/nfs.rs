@@ -5,7 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,9 @@ const MACHINES: usize = 2 + WORKERS;
 
 /// Where every client has it.
 pub(super) const MOUNT: &str = "/mnt/shared";
+
+/// Where one has it besides, with options that let it believe too much.
+const CARELESS: &str = "/mnt/careless";
 
 const AGENT_PORT: u16 = 7000;
 /// How long a machine may take to start.
@@ -47,9 +50,9 @@ impl Machines {
             std::fs::create_dir_all(dir.join(sub)).with_context(|| format!("cannot make {}", dir.display()))?;
         }
         std::os::unix::fs::symlink("/usr/lib/uml/modules", dir.join("mod/lib/modules"))?;
-        let (agent, source, init) = (dir.join("agent"), dir.join("agent.c"), dir.join("init.sh"));
-        std::fs::write(&source, include_str!("agent.c"))?;
-        process::run(Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&agent).arg(&source))?;
+        let init = dir.join("init.sh");
+        let agent = compile(dir, "agent", include_str!("agent.c"), "-static")?;
+        let registers = compile(dir, "wide_registers.so", include_str!("wide_registers.c"), "-shared")?;
         std::fs::write(&init, include_str!("guest_init.sh"))?;
         std::fs::set_permissions(&init, std::fs::Permissions::from_mode(0o755))?;
 
@@ -67,6 +70,7 @@ impl Machines {
                 "rootflags=/",
                 "rw",
             ]);
+            command.env("LD_PRELOAD", &registers);
             command.arg(format!("uml_dir={}", dir.join("ids").display())).arg(format!("init={}", init.display()));
             let mac = format!("02:00:0a:4d:00:{machine:02x}");
             command.arg(format!("vec0:transport=tap,ifname=t{machine},depth=128,gro=1,mac={mac}"));
@@ -109,16 +113,8 @@ impl Machines {
                  rpc.nfsd -G 10 -L 10 4; rpc.mountd"
             ),
         )?;
-        let server = address(SERVER);
         for machine in HOME..MACHINES {
-            let mount = if version.starts_with('3') {
-                format!("mount -t nfs -o vers={version},actimeo=5,nolock {server}:/mnt/export {MOUNT}")
-            } else {
-                let client = address(machine);
-                format!(
-                    "mount -i -t nfs4 -o addr={server},clientaddr={client},vers={version},actimeo=5 {server}:/ {MOUNT}"
-                )
-            };
+            let mount = mount_words(machine, version, "actimeo=5", MOUNT);
             self.ask(
                 machine,
                 &format!(
@@ -157,6 +153,22 @@ impl Machines {
         Ok(())
     }
 
+    /// Mounts it once more on [`HOME`], as nobody should, and has `distccd-ctl doctor` find that.
+    pub(super) fn show_careless_mount(&self, binaries: &Path, version: &str) -> anyhow::Result<()> {
+        let mount = mount_words(HOME, version, "nocto,actimeo=600", CARELESS);
+        let (ctl, server) = (binaries.join("distccd-ctl"), server_address());
+        let ctl = ctl.display();
+        self.run_shown(
+            HOME,
+            &format!(
+                "mkdir -p {CARELESS}; {mount} || exit
+                 said=$({ctl} doctor --server-addr={server} --fs-mount={CARELESS})
+                 [ $? = 1 ] && [[ $said == *nocto* && $said == *acdirmax=600* ]] || {{ echo \"$said\"; exit 1; }}
+                 echo '  the doctor finds nocto and actimeo=600'"
+            ),
+        )
+    }
+
     /// Runs a script of bash on a machine, to a successful end; what it says is shown as it comes.
     pub(super) fn run_shown(&self, machine: usize, script: &str) -> anyhow::Result<()> {
         self.converse(machine, script, |said| print!("{}", String::from_utf8_lossy(said)))
@@ -193,6 +205,24 @@ impl Drop for Machines {
         let _ = self.network.kill_at_switch();
         self.daemons.clear();
     }
+}
+
+/// Mounts the server's filesystem on a machine.
+fn mount_words(machine: usize, version: &str, options: &str, at: &str) -> String {
+    let server = address(SERVER);
+    if version.starts_with('3') {
+        return format!("mount -t nfs -o vers={version},{options},nolock {server}:/mnt/export {at}");
+    }
+    let client = address(machine);
+    format!("mount -i -t nfs4 -o addr={server},clientaddr={client},vers={version},{options} {server}:/ {at}")
+}
+
+/// Makes a program or library for the machines.
+fn compile(dir: &Path, name: &str, text: &str, how: &str) -> anyhow::Result<PathBuf> {
+    let (made, source) = (dir.join(name), dir.join(name).with_extension("c"));
+    std::fs::write(&source, text).with_context(|| format!("cannot write {}", source.display()))?;
+    process::run(Command::new("gcc").args(["-O2", "-fPIC", how, "-o"]).arg(&made).arg(&source).arg("-ldl"))?;
+    Ok(made)
 }
 
 /// Where launchers find the server.

@@ -46,6 +46,11 @@ impl Waits {
         self.0.iter().filter(|&&wait| wait > LONG).count()
     }
 
+    /// The longest.
+    pub(super) fn longest(&self) -> f64 {
+        self.0.last().copied().unwrap_or_default()
+    }
+
     /// The share of long ones.
     pub(super) fn long_share(&self) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.long() as f64 / self.count() as f64 }
@@ -81,6 +86,7 @@ mod tests {
         );
 
         assert_eq!((waits.count(), waits.long()), (3, 1));
+        assert!((waits.longest() - 5003.0).abs() < 1.0);
         assert!(waits.to_string().starts_with("outputs seen after 99.00 ms (median), 5003 ms (longest)"));
         assert!(Waits::default().long_share().abs() < f64::EPSILON);
     }

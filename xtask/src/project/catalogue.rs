@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::front::{Front, RULE};
-use super::{Recipe, System};
+use super::{Recipe, System, small as generated};
 use crate::fetch::SourcePackage;
 use crate::flags::Generator;
 use crate::prerequisites::{FORTRAN, M4, PATCH, RE2_TABLES};
@@ -56,6 +56,13 @@ pub(crate) fn re2(generator: Generator) -> Recipe {
     Recipe { front: Front::Options, prepare: make_re2_tables, needs: RE2_TABLES, ..recipe }
 }
 
+/// C++ of our own: a generated header, a library, two programs. There is nothing to fetch.
+pub(crate) fn small() -> Recipe {
+    let system = cmake(Generator::Ninja, &["-DCMAKE_BUILD_TYPE=Debug"]);
+    let recipe = Recipe::new("small", "a small project", package("small", "1", &[]), system);
+    Recipe { front: Front::Options, prepare: generated::write, ..recipe }
+}
+
 /// C and plain make, with flags inside `CC` and `AR`.
 pub(crate) fn lua() -> Recipe {
     let files = &[("lua5.4_5.4.4.orig.tar.gz", "164c7849653b80ae67bec4b7473b884bf5cc8d2dca05653475ec2ed27b9ebf61")];
@@ -65,6 +72,17 @@ pub(crate) fn lua() -> Recipe {
         tools: &[("CC", "gcc -std=gnu99"), ("AR", "ar rcu"), ("RANLIB", "ranlib")],
     };
     Recipe::new("lua", "Lua 5.4.4", package("lua5.4", "5.4.4-3+deb12u1", files), system)
+}
+
+/// The same sources eight times, each with a directory of its own for what it makes: many commands for each directory.
+pub(crate) fn lua_copies() -> Recipe {
+    Recipe {
+        title: "Eight copies of Lua 5.4.4",
+        system: cmake(Generator::Ninja, &["-DCMAKE_BUILD_TYPE=Release"]),
+        front: Front::Options,
+        prepare: copy_lua,
+        ..lua()
+    }
 }
 
 /// `ar cq`, which must not be done twice.
@@ -208,6 +226,19 @@ const fn package(
 
 fn cmake(generator: Generator, options: &'static [&'static str]) -> System {
     System::CMake { generator, options, targets: &[] }
+}
+
+/// CMake's objects of a library lie in a directory of their own.
+fn copy_lua(tree: &Path) -> anyhow::Result<()> {
+    let mut project = "cmake_minimum_required(VERSION 3.18)\nproject(copies C)\n".to_owned();
+    for copy in 1..=8 {
+        process::run(Command::new("cp").arg("--archive").arg(tree.join("src")).arg(tree.join(format!("copy{copy}"))))?;
+        project += &format!(
+            "file(GLOB sources{copy} copy{copy}/*.c)\nadd_library(copy{copy} STATIC ${{sources{copy}}})\n\
+             target_compile_definitions(copy{copy} PRIVATE LUA_COMPAT_5_3 LUA_USE_LINUX)\n"
+        );
+    }
+    std::fs::write(tree.join("CMakeLists.txt"), project).context("cannot write CMakeLists.txt")
 }
 
 /// Debian ships RE2 without its generated tables, and generates them from its own copy of Unicode's data.

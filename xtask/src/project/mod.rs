@@ -4,6 +4,7 @@ pub(crate) mod catalogue;
 mod front;
 pub(crate) mod ledger;
 pub(crate) mod outputs;
+mod small;
 pub(crate) mod speech;
 mod system;
 pub(crate) mod tree;
