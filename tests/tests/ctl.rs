@@ -1,7 +1,7 @@
 //! `distccd-ctl` against real daemons: what it shows, what it orders, and that its doctor finds what is planted.
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::binaries;
@@ -142,6 +142,12 @@ fn the_doctor_finds_a_clock_that_is_off() {
 
     assert_finds(&seen, "ahead of the filesystem's");
     assert_finds(&seen, "ahead of the server's");
+
+    let mut command = cluster.command("faketime");
+    command.args(["-f", "-5s"]).arg(binaries::path("distccd-ctl")).arg("doctor").current_dir(cluster.mount());
+    let seen = run(command.env("PWD", cluster.mount()).env("DISTCCD_FS_MOUNT", cluster.mount()));
+    assert_finds(&seen, "behind the filesystem's");
+    assert_finds(&seen, "behind the server's");
 }
 
 #[test]
@@ -213,6 +219,48 @@ fn the_doctor_finds_another_compiler() {
     command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
 
     assert_finds(&run(command.arg("doctor")), "bin/gcc is missing, or is another, on ash");
+
+    // And here what it executes: upgraded behind the back of a driver that is the same to the byte.
+    let shell = "part=$(gcc -print-prog-name=cc1plus); cp -a \"$part\" /tmp/.cc1plus-$$; echo >>/tmp/.cc1plus-$$; \
+                 mount --bind /tmp/.cc1plus-$$ \"$part\"; rm /tmp/.cc1plus-$$";
+    let seen = ctl_after(&cluster, shell, &["doctor"]);
+    assert_finds(&seen, "g++");
+    assert_finds(&seen, "is missing, or is another, on ash");
+}
+
+/// A copy of a program that says another release of itself, as one of that release would.
+fn of_another_release(name: &str, dir: &Path) -> PathBuf {
+    let ours = format!("{name} {}", env!("CARGO_PKG_VERSION"));
+    let theirs = format!("{}7", &ours[..ours.len() - 1]);
+    assert_ne!(ours, theirs, "the release of today ends in a 7: take another digit");
+    let mut program = std::fs::read(binaries::path(name)).unwrap();
+    let found: Vec<usize> = memmem(&program, ours.as_bytes()).collect();
+    assert!(!found.is_empty(), "{name} does not say its release");
+    for at in found {
+        program[at..at + ours.len()].copy_from_slice(theirs.as_bytes());
+    }
+    let copy = dir.join(name);
+    std::fs::write(&copy, program).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    copy
+}
+
+fn memmem<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    text.windows(word.len()).enumerate().filter(move |(_, window)| *window == word).map(|(at, _)| at)
+}
+
+#[test]
+fn the_doctor_finds_a_worker_of_another_release() {
+    let mut cluster = cluster();
+    let other = of_another_release("distccd-worker", &cluster.private_dir());
+    // Instead of the worker that is under test.
+    let instead = ["sh", "-c", "shift; exec \"$0\" \"$@\"", other.to_str().unwrap()];
+    cluster.start_worker_under(&instead, "birch", &[]);
+
+    let seen = ctl(&cluster, &["doctor"]);
+
+    assert_finds(&seen, "and these workers are not: birch");
+    assert!(!seen.out().contains("and this machine has"), "{seen:?}");
 }
 
 #[test]

@@ -231,6 +231,57 @@ fn signals_that_are_ignored_stay_ignored_in_what_runs_here() {
 }
 
 #[test]
+fn a_log_that_may_not_grow_any_more_costs_its_lines_alone() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    sources(&dir);
+    std::fs::write(dir.join("log"), vec![b'\n'; 300_000]).unwrap();
+
+    let line = format!("ulimit -f 100; {} --log-file={}/log -- gcc -Wall -c warn.c", launcher(), dir.display());
+    let launched = shell(&cluster, &dir, &line);
+
+    assert_eq!(launched, shell(&cluster, &dir, "gcc -Wall -c warn.c"));
+    assert_eq!(std::fs::metadata(dir.join("log")).unwrap().len(), 300_000);
+}
+
+#[test]
+fn what_only_this_machine_has_at_the_end_of_a_link_is_found_by_running_here() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let (dir, private) = (cluster.dir("build"), tempfile::tempdir().unwrap());
+    std::fs::write(private.path().join("x.h"), "#define X 1\n").unwrap();
+    std::fs::create_dir(dir.join("inc")).unwrap();
+    std::os::unix::fs::symlink(private.path().join("x.h"), dir.join("inc/x.h")).unwrap();
+    std::fs::write(dir.join("a.c"), "#include <x.h>\nint x = X;\n").unwrap();
+
+    let launched = shell(&cluster, &dir, &format!("{} gcc -Iinc -c a.c", launcher()));
+
+    assert_eq!(launched, shell(&cluster, &dir, "gcc -Iinc -c a.c -o b.o"));
+    assert_eq!(std::fs::read(dir.join("a.o")).unwrap(), std::fs::read(dir.join("b.o")).unwrap());
+}
+
+#[test]
+fn long_lines_are_quoted_to_the_width_of_the_terminal() {
+    let cluster = Cluster::start(&[("ash", 1)]);
+    let dir = cluster.dir("build");
+    let names: Vec<String> = (0..200).map(|number| format!("name{number}")).collect();
+    std::fs::write(dir.join("wide.c"), format!("int {}; int x = undeclared;\n", names.join(", "))).unwrap();
+    let on_terminal = |command: &str| {
+        let line = format!("script --quiet --command 'stty cols 70; {command}' said >/dev/null");
+        shell(&cluster, &dir, &line);
+        let said = std::fs::read_to_string(dir.join("said")).unwrap();
+        // Between the lines about when it began and ended.
+        said.lines().filter(|line| !line.starts_with("Script ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+
+    let direct = on_terminal("gcc -c wide.c");
+    let launched = on_terminal(&format!("{} gcc -c wide.c", launcher()));
+
+    assert!(direct.iter().any(|line| line.contains("undeclared")), "{direct:?}");
+    assert!(direct.iter().all(|line| line.len() < 250), "{direct:?}");
+    assert_eq!(launched, direct);
+}
+
+#[test]
 fn few_descriptors_keep_a_command_here() {
     let cluster = Cluster::start(&[("ash", 1)]);
     let dir = cluster.dir("build");

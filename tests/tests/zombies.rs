@@ -30,8 +30,8 @@ struct Lane {
 impl Lane {
     fn start() -> Self {
         let mut cluster = Cluster::without_server();
-        // Short, for a zombie costs one.
-        cluster.start_server_with(&["--lease=1s", "--heartbeat=200ms"]);
+        // Short, for a zombie costs one; and longer than a loaded machine keeps a live worker from its turn.
+        cluster.start_server_with(&["--lease=2s", "--heartbeat=400ms"]);
         for worker in WORKERS {
             cluster.start_worker(worker, &["--max-jobs=1"]);
         }
