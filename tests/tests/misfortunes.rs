@@ -1,13 +1,14 @@
 //! What befalls a worker's machine in the middle of a job: the build has what it would have had, and the reason is said.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
 use e2e::binaries;
 use e2e::cluster::Cluster;
-use e2e::daemon::{eventually, wait_for_child};
-use e2e::gate::{Gate, write_executable};
-use e2e::run::{run, start};
+use e2e::daemon::eventually;
+use e2e::gate::write_executable;
+use e2e::held_job::HeldJob;
+use e2e::run::run;
 
 /// A server that publishes itself on the mount, with this heartbeat.
 fn cluster(heartbeat: &str) -> Cluster {
@@ -15,35 +16,6 @@ fn cluster(heartbeat: &str) -> Cluster {
     let mount = format!("--fs-mount={}", cluster.mount().display());
     cluster.start_server_with(&[&mount, "--lease=10s", &format!("--heartbeat={heartbeat}")]);
     cluster
-}
-
-/// A compile that waits for its gate, as a build starts it.
-struct Waiting {
-    dir: PathBuf,
-    gate: Gate,
-    launcher: Child,
-}
-
-impl Waiting {
-    fn start(cluster: &Cluster) -> Self {
-        let dir = cluster.dir("build");
-        std::fs::write(dir.join("a.c"), "int answer(void) { return 42; }\n").unwrap();
-        let gate = Gate::new(&dir);
-        let launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-        let _ = gate.wait_running(1);
-        Self { dir, gate, launcher }
-    }
-
-    /// Lets it go on; it leaves what it leaves without anybody in between. What the launcher noted.
-    fn finish(mut self, cluster: &Cluster) -> String {
-        self.gate.open();
-        assert!(wait_for_child(&mut self.launcher, "the launcher").success());
-        let mut direct = cluster.command("gcc");
-        assert_eq!(run(direct.current_dir(&self.dir).args(["-c", "a.c", "-o", "direct.o"])).exit, 0);
-        let read = |name: &str| std::fs::read(self.dir.join(name)).unwrap();
-        assert!(read("a.o") == read("direct.o"));
-        cluster.take_notes()
-    }
 }
 
 fn compile(cluster: &Cluster, name: &str) -> String {
@@ -76,15 +48,15 @@ fn a_mount_that_goes_away_under_a_job_costs_the_worker_its_jobs_and_the_build_no
         mount.display()
     );
     cluster.start_worker_under(&["unshare", "--mount", "sh", "-c", &cover, "sh"], "ash", &["--max-jobs=1"]);
-    let waiting = Waiting::start(&cluster);
-    cluster.start_worker("birch", &["--max-jobs=1"]);
+    let mut job = HeldJob::start(cluster);
+    job.cluster.start_worker("birch", &["--max-jobs=1"]);
 
-    in_mounts_of(cluster.worker("ash").pid(), &["umount", "-l", &mount.display().to_string()]);
-    let _ = cluster.server().wait_for_line("the reason", |line| line.contains("is not the server's filesystem"));
+    in_mounts_of(job.cluster.worker("ash").pid(), &["umount", "-l", &mount.display().to_string()]);
+    let _ = job.cluster.server().wait_for_line("the reason", |line| line.contains("is not the server's filesystem"));
 
-    let notes = waiting.finish(&cluster);
+    let notes = job.finish();
     assert!(notes.contains("ran on ") && !notes.contains("not at the cluster"), "{notes}");
-    let notes = compile(&cluster, "later");
+    let notes = compile(&job.cluster, "later");
     assert!(notes.contains("ran on birch"), "{notes}");
 }
 
@@ -151,19 +123,18 @@ fn a_clock_that_jumps_under_a_job_is_said_and_ends_no_lease() {
     let file = format!("FAKETIME_TIMESTAMP_FILE={file}");
     let wrapper = ["env", &preload, &file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
     cluster.start_worker_under(&wrapper, "ash", &["--max-jobs=1"]);
-    let waiting = Waiting::start(&cluster);
+    let mut job = HeldJob::start(cluster);
 
     set("+3600s");
-    await_said(&cluster, "s ahead of the server's, and it gets no jobs");
+    await_said(&job.cluster, "s ahead of the server's, and it gets no jobs");
     set("-3600s");
-    await_said(&cluster, "s behind the server's, and it gets no jobs");
+    await_said(&job.cluster, "s behind the server's, and it gets no jobs");
 
-    let notes = waiting.finish(&cluster);
-    assert!(notes.contains("ran on ash"), "{notes}");
-    let log = cluster.worker("ash").log();
+    job.finish_at("ash");
+    let log = job.cluster.worker("ash").log();
     assert!(!log.contains("the lease ran out"), "{log}");
     set("+0s");
-    let _ = cluster.server().wait_for_line("right", |line| line.contains("clock is right again"));
-    let ran = eventually("a job on it", || compile(&cluster, "later").contains("ran on ash").then_some(true));
+    let _ = job.cluster.server().wait_for_line("right", |line| line.contains("clock is right again"));
+    let ran = eventually("a job on it", || compile(&job.cluster, "later").contains("ran on ash").then_some(true));
     assert!(ran);
 }

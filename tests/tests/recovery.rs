@@ -8,6 +8,7 @@ use std::time::Duration;
 use e2e::cluster::Cluster;
 use e2e::daemon::{eventually, wait_for_child};
 use e2e::gate::{Gate, wait_gone};
+use e2e::held_job::HeldJob;
 use e2e::run::{run, start};
 
 fn source(dir: &Path) {
@@ -27,42 +28,26 @@ fn expected(cluster: &Cluster, dir: &Path) -> Vec<u8> {
 
 #[test]
 fn a_job_of_a_worker_that_was_killed_is_done_by_another() {
-    let mut cluster = Cluster::start(&[("ash", 1)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let first = gate.wait_running(1)[0];
-    cluster.start_worker("birch", &["--max-jobs=1"]);
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 1)]));
+    job.cluster.start_worker("birch", &["--max-jobs=1"]);
 
-    cluster.worker("ash").crash();
+    job.cluster.worker("ash").crash();
 
-    wait_gone(first, Duration::from_secs(10));
-    let _ = gate.wait_running(2);
-    gate.open();
-    assert!(wait_for_child(&mut launcher, "the launcher").success());
-    assert_eq!(std::fs::read(dir.join("a.o")).unwrap(), expected(&cluster, &dir));
-    assert!(cluster.take_notes().contains("ran on birch"));
+    wait_gone(job.compiler, Duration::from_secs(10));
+    let _ = job.gate.wait_running(2);
+    job.finish_at("birch");
 }
 
 #[test]
 fn a_job_outlives_the_server_that_gave_it_away() {
-    let mut cluster = Cluster::start(&[("ash", 1)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let _ = gate.wait_running(1);
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 1)]));
 
-    cluster.server_mut().crash();
-    cluster.start_server();
-    cluster.wait_for_worker("ash");
-    gate.open();
+    job.cluster.server_mut().crash();
+    job.cluster.start_server();
+    job.cluster.wait_for_worker("ash");
 
-    assert!(wait_for_child(&mut launcher, "the launcher").success());
-    assert_eq!(std::fs::read(dir.join("a.o")).unwrap(), expected(&cluster, &dir));
-    assert_eq!(gate.pids().len(), 1, "the attempt was adopted, not repeated");
-    assert!(cluster.take_notes().contains("ran on ash"));
+    job.finish_at("ash");
+    assert_eq!(job.gate.pids().len(), 1, "the attempt was adopted, not repeated");
 }
 
 #[test]
@@ -149,71 +134,47 @@ fn with_no_worker_for_it_the_command_runs_here() {
 
 #[test]
 fn a_draining_worker_finishes_what_it_has_and_leaves() {
-    let mut cluster = Cluster::start(&[("ash", 1)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let _ = gate.wait_running(1);
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 1)]));
 
-    cluster.worker("ash").signal(libc::SIGTERM);
-    gate.open();
+    job.cluster.worker("ash").signal(libc::SIGTERM);
 
-    assert!(wait_for_child(&mut launcher, "the launcher").success());
-    assert_eq!(cluster.worker("ash").wait().code(), Some(0));
-    assert!(cluster.take_notes().contains("ran on ash"));
+    job.finish_at("ash");
+    assert_eq!(job.cluster.worker("ash").wait().code(), Some(0));
 }
 
 #[test]
 fn a_stopping_server_lets_running_jobs_finish_and_sends_waiting_ones_home() {
-    let mut cluster = Cluster::start(&[("ash", 1)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut running = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let _ = gate.wait_running(1);
-    let mut waiting = start(cluster.launcher(&dir).args(["gcc", "-c", "a.c", "-o", "b.o"]));
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 1)]));
+    let mut waiting = start(job.cluster.launcher(&job.dir).args(["gcc", "-c", "a.c", "-o", "b.o"]));
 
-    cluster.server().signal(libc::SIGTERM);
+    job.cluster.server().signal(libc::SIGTERM);
 
     assert!(wait_for_child(&mut waiting, "the waiting launcher").success());
-    assert!(dir.join("b.o").exists() && !dir.join("a.o").exists());
-    gate.open();
-    assert!(wait_for_child(&mut running, "the running launcher").success());
-    assert_eq!(cluster.server_mut().wait().code(), Some(0));
-    assert!(cluster.take_notes().contains("ran on ash"));
+    assert!(job.dir.join("b.o").exists() && !job.dir.join("a.o").exists());
+    job.finish_at("ash");
+    assert_eq!(job.cluster.server_mut().wait().code(), Some(0));
 }
 
 #[test]
 fn an_interrupted_launcher_takes_its_compiler_with_it() {
-    let cluster = Cluster::start(&[("ash", 2)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let compiler = gate.wait_running(1)[0];
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 2)]));
 
-    e2e::daemon::signal_process(launcher.id(), libc::SIGINT);
+    e2e::daemon::signal_process(job.launcher.id(), libc::SIGINT);
 
-    wait_gone(compiler, Duration::from_secs(2));
-    let status = wait_for_child(&mut launcher, "the launcher");
+    wait_gone(job.compiler, Duration::from_secs(2));
+    let status = wait_for_child(&mut job.launcher, "the launcher");
     assert_eq!(status.signal(), Some(libc::SIGINT));
-    assert!(!dir.join("a.o").exists());
+    assert!(!job.dir.join("a.o").exists());
 }
 
 #[test]
 fn a_launcher_that_is_killed_takes_its_compiler_with_it() {
-    let cluster = Cluster::start(&[("ash", 2)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let compiler = gate.wait_running(1)[0];
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 2)]));
 
-    launcher.kill().unwrap();
-    launcher.wait().unwrap();
+    job.launcher.kill().unwrap();
+    job.launcher.wait().unwrap();
 
-    wait_gone(compiler, Duration::from_secs(4));
+    wait_gone(job.compiler, Duration::from_secs(4));
 }
 
 #[test]

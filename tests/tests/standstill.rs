@@ -9,7 +9,8 @@ use std::time::Instant;
 use e2e::cluster::Cluster;
 use e2e::daemon::{PATIENCE, eventually, wait_for_child};
 use e2e::gate::{Gate, wait_gone};
-use e2e::run::{run, start};
+use e2e::held_job::HeldJob;
+use e2e::run::run;
 
 const LONG_LEASE: &[&str] = &["--lease=1h", "--heartbeat=1s"];
 
@@ -31,47 +32,33 @@ fn source(dir: &Path) {
 
 #[test]
 fn the_job_of_a_killed_worker_runs_elsewhere_long_before_the_lease_is_over() {
-    let mut cluster = cluster();
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let _ = gate.wait_running(1);
-    cluster.start_worker("birch", &["--max-jobs=1"]);
+    let mut job = HeldJob::start(cluster());
+    job.cluster.start_worker("birch", &["--max-jobs=1"]);
 
     let killed = Instant::now();
-    cluster.worker("ash").crash();
-    let _ = gate.wait_running(2);
+    job.cluster.worker("ash").crash();
+    let _ = job.gate.wait_running(2);
     println!("from kill -9 of the worker to the job's running elsewhere: {:?}", killed.elapsed());
 
-    gate.open();
-    assert!(wait_for_child(&mut launcher, "the launcher").success());
-    assert!(cluster.take_notes().contains("ran on birch"));
+    job.finish_at("birch");
 }
 
 #[test]
 fn the_job_of_a_worker_that_falls_silent_runs_elsewhere_when_its_lease_is_over() {
-    let mut cluster = Cluster::start(&[("ash", 1)]);
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let _ = gate.wait_running(1);
-    cluster.start_worker("birch", &["--max-jobs=1"]);
+    let mut job = HeldJob::start(Cluster::start(&[("ash", 1)]));
+    job.cluster.start_worker("birch", &["--max-jobs=1"]);
 
     // Its connection stands, and nothing comes from it any more.
     let silent = Instant::now();
-    cluster.worker("ash").signal(libc::SIGSTOP);
-    let _ = gate.wait_running(2);
+    job.cluster.worker("ash").signal(libc::SIGSTOP);
+    let _ = job.gate.wait_running(2);
     println!(
         "from a worker's silence to the job's running elsewhere, with the default lease of 5 s: {:?}",
         silent.elapsed()
     );
 
-    gate.open();
-    assert!(wait_for_child(&mut launcher, "the launcher").success());
-    assert!(cluster.take_notes().contains("ran on birch"));
-    cluster.worker("ash").signal(libc::SIGCONT);
+    job.finish_at("birch");
+    job.cluster.worker("ash").signal(libc::SIGCONT);
 }
 
 #[test]
@@ -105,39 +92,27 @@ fn a_build_goes_on_when_the_server_is_back_and_all_of_its_workers_are() {
 
 #[test]
 fn a_worker_that_was_killed_while_there_was_no_server_is_not_waited_for() {
-    let mut cluster = cluster();
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let _ = gate.wait_running(1);
-    cluster.start_worker("birch", &["--max-jobs=1"]);
+    let mut job = HeldJob::start(cluster());
+    job.cluster.start_worker("birch", &["--max-jobs=1"]);
 
-    cluster.server_mut().crash();
-    cluster.worker("ash").crash();
-    cluster.start_server_with(LONG_LEASE);
+    job.cluster.server_mut().crash();
+    job.cluster.worker("ash").crash();
+    job.cluster.start_server_with(LONG_LEASE);
     let listening = Instant::now();
-    let _ = gate.wait_running(2);
+    let _ = job.gate.wait_running(2);
     println!("from the new server's listening to the job's running elsewhere: {:?}", listening.elapsed());
 
-    gate.open();
-    assert!(wait_for_child(&mut launcher, "the launcher").success());
-    assert!(cluster.take_notes().contains("ran on birch"));
+    job.finish_at("birch");
 }
 
 #[test]
 fn the_job_of_a_killed_launcher_is_cancelled() {
-    let cluster = cluster();
-    let dir = cluster.dir("build");
-    source(&dir);
-    let gate = Gate::new(&dir);
-    let mut launcher = start(cluster.launcher(&dir).arg(gate.compiler()).args(["-c", "a.c", "-o", "a.o"]));
-    let compiler = gate.wait_running(1)[0];
+    let mut job = HeldJob::start(cluster());
 
     let killed = Instant::now();
-    launcher.kill().unwrap();
-    launcher.wait().unwrap();
-    wait_gone(compiler, PATIENCE);
+    job.launcher.kill().unwrap();
+    job.launcher.wait().unwrap();
+    wait_gone(job.compiler, PATIENCE);
 
     println!("from kill -9 of the launcher to the compiler's end: {:?}", killed.elapsed());
 }
