@@ -112,6 +112,20 @@ fn two_workers_differ_only_if_the_first_one_repeats_itself() {
 }
 
 #[test]
+fn the_first_one_is_asked_once_more_when_it_has_a_slot_for_it() {
+    let (mut world, job, (other, attempt)) = being_audited();
+    let first = world.sent[&job].0;
+    let busy = world.submit();
+    assert_eq!(world.sent[&busy].0, first);
+
+    let orders = end(&mut world, other, attempt, 8);
+    assert_eq!(shadow(&orders), None);
+
+    let orders = world.finish(busy);
+    assert_eq!(shadow(&orders), Some((first, Attempt { job: shadow_of(job), number: 2 })));
+}
+
+#[test]
 fn what_gives_other_bytes_every_time_accuses_nobody() {
     let (mut world, _, (other, attempt)) = being_audited();
 
@@ -243,6 +257,20 @@ fn the_id_of_a_shadow_is_nobodys_way_to_its_outcome() {
     assert_eq!(verdicts(&world), [AuditVerdict::Dropped]);
     let orders = world.report(worker, attempt, Ok(success()));
     assert!(!orders.contains(&Action::PermitCommit { worker, attempt }), "{orders:?}");
+}
+
+#[test]
+fn a_job_that_has_the_id_of_a_shadow_keeps_it_and_nothing_is_audited_for_it() {
+    let mut world = cluster(["ash"]);
+    let job = world.submit();
+    let waiting = shadow_of(job);
+    world.resubmit(world::LAUNCHER, waiting);
+    assert!(!world.is_sent(waiting));
+
+    let orders = finish(&mut world, job, 7);
+
+    assert!(!orders.iter().any(|it| matches!(it, Action::KeepForAudit { .. })), "{orders:?}");
+    assert_eq!(world.host_of(waiting), "ash");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 mod world;
 
-use model::ids::{JobId, OutputKey};
+use model::ids::{JobId, OutputKey, ToolchainKey};
 use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
-use scheduler_core::{Condition, Config, LocalReason, PlacementKind, Unmet};
+use scheduler_core::{Condition, Config, LocalReason, Placement, PlacementKind, Unmet};
 use world::{Answer, LAUNCHER, World, facts_of_a_job, seconds};
 
 const GIB: u64 = 1 << 30;
@@ -19,9 +19,14 @@ fn measured(peak_memory: u64) -> Outcome {
     Outcome { exit: ExitStatus::Code(0), usage }
 }
 
+/// Workers get what they can start.
+fn nothing_ahead() -> Config {
+    Config { prefetch: 0, ..Config::default() }
+}
+
 /// A cluster that has seen the link of this output take that much memory.
 fn world_that_knows(output: u64, peak: u64, config: Config) -> World {
-    let mut world = World::configured(Config { prefetch: 0, ..config }, []);
+    let mut world = World::configured(config, []);
     world.join("teacher", 1);
     let job = world.submit_all(LAUNCHER, vec![link(output)])[0];
     let (worker, attempt) = world.sent[&job];
@@ -42,7 +47,7 @@ fn reserved(world: &World, name: &str) -> u64 {
 
 #[test]
 fn known_needs_are_reserved_and_never_more_than_there_is() {
-    let mut world = world_that_knows(1, 3 * GIB, Config::default());
+    let mut world = world_that_knows(1, 3 * GIB, nothing_ahead());
     join(&mut world, "ash", 8, 8 * GIB);
 
     let links = world.submit_all(LAUNCHER, vec![link(1); 4]);
@@ -54,8 +59,41 @@ fn known_needs_are_reserved_and_never_more_than_there_is() {
 }
 
 #[test]
+fn who_has_just_what_is_needed_has_enough_at_once_and_as_soon_as_it_is_free() {
+    let mut world = world_that_knows(1, 8 * GIB, nothing_ahead());
+    join(&mut world, "ash", 2, 8 * GIB);
+    join(&mut world, "birch", 1, 2 * GIB);
+    let links = world.submit_all(LAUNCHER, vec![link(1); 2]);
+    assert_eq!(world.host_of(links[0]), "ash");
+    // Another that waits, for what only a busy worker has, and needs less than is free: so the fleet is asked for both.
+    world.join_with("cedar", |facts| (facts.slots, facts.toolchains) = (1, vec![ToolchainKey::new(2)]));
+    let special = JobFacts { toolchain: Some(ToolchainKey::new(2)), ..facts_of_a_job() };
+    let held = world.submit_all(LAUNCHER, vec![special.clone(); 2]);
+    assert_eq!((world.host_of(held[0]), world.is_sent(held[1])), ("cedar", false));
+    assert!(!world.is_sent(links[1]));
+
+    world.finish(links[0]);
+
+    assert_eq!(world.host_of(links[1]), "ash");
+    assert_eq!(reserved(&world, "ash"), 8 * GIB);
+}
+
+#[test]
+fn who_has_just_what_is_needed_has_enough_for_an_idle_slot_and_for_what_is_sent_ahead() {
+    let mut world = world_that_knows(1, 4 * GIB, Config { prefetch: 1, ..Config::default() });
+    join(&mut world, "ash", 1, 8 * GIB);
+    join(&mut world, "birch", 1, 4 * GIB);
+
+    let links = world.submit_all(LAUNCHER, vec![link(1); 3]);
+
+    let kind = |link| world.placement_of(link).map(|placement| placement.kind);
+    let kinds = [PlacementKind::IdleSlot, PlacementKind::IdleSlot, PlacementKind::AheadOfSlots].map(Some);
+    assert_eq!(links.into_iter().map(kind).collect::<Vec<_>>(), kinds);
+}
+
+#[test]
 fn a_compile_passes_a_link_that_waits_for_memory() {
-    let mut world = world_that_knows(1, 6 * GIB, Config::default());
+    let mut world = world_that_knows(1, 6 * GIB, nothing_ahead());
     join(&mut world, "ash", 4, 8 * GIB);
     let links = world.submit_all(LAUNCHER, vec![link(1); 2]);
 
@@ -67,7 +105,7 @@ fn a_compile_passes_a_link_that_waits_for_memory() {
 
 #[test]
 fn a_job_that_fits_nowhere_goes_home_at_once_and_is_told_why() {
-    let mut world = world_that_knows(1, 20 * GIB, Config::default());
+    let mut world = world_that_knows(1, 20 * GIB, nothing_ahead());
     join(&mut world, "ash", 4, 8 * GIB);
     world.pass(seconds(10));
 
@@ -127,7 +165,7 @@ fn a_job_that_was_too_big_for_a_whole_worker_asks_for_more_than_such_a_worker_ha
 
 #[test]
 fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
-    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..Config::default() });
+    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
     join(&mut world, "ash", 2, 8 * GIB);
     let medium = JobFacts { output: Some(OutputKey::new(3)), ..facts_of_a_job() };
     let teach = world.submit_all(LAUNCHER, vec![medium.clone()])[0];
@@ -147,14 +185,13 @@ fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
     }
 
     assert!(world.is_sent(starving));
-    let placed = world.explain(starving).map(|it| it.state);
-    let Some(Condition::Placed { placement, .. }) = placed else { panic!("{placed:?}") };
-    assert_eq!(placement.kind, PlacementKind::KeptFree);
+    let placement = Placement { kind: PlacementKind::KeptFree, candidates: 1, ..Placement::default() };
+    assert_eq!(world.placement_of(starving), Some(placement));
 }
 
 #[test]
 fn who_waits_for_memory_is_kept_a_worker_though_nobody_else_ever_waited() {
-    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..Config::default() });
+    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
     join(&mut world, "ash", 2, 8 * GIB);
     let running = world.submit_all(LAUNCHER, vec![link(1)])[0];
     let starving = world.submit_all(LAUNCHER, vec![link(1)])[0];
@@ -162,14 +199,13 @@ fn who_waits_for_memory_is_kept_a_worker_though_nobody_else_ever_waited() {
     world.pass(seconds(31));
     world.finish(running);
 
-    let placed = world.explain(starving).map(|it| it.state);
-    let Some(Condition::Placed { placement, .. }) = placed else { panic!("{placed:?}") };
-    assert_eq!(placement.kind, PlacementKind::KeptFree);
+    let placement = Placement { kind: PlacementKind::KeptFree, candidates: 1, ..Placement::default() };
+    assert_eq!(world.placement_of(starving), Some(placement));
 }
 
 #[test]
 fn a_worker_that_has_just_what_a_job_needs_is_not_too_small() {
-    let mut world = world_that_knows(1, 7 * GIB, Config::default());
+    let mut world = world_that_knows(1, 7 * GIB, nothing_ahead());
     join(&mut world, "ash", 2, 64 * GIB);
     let probe = world.submit_all(LAUNCHER, vec![link(1)])[0];
     let need = reserved(&world, "ash");
@@ -187,7 +223,7 @@ fn a_worker_that_has_just_what_a_job_needs_is_not_too_small() {
 
 #[test]
 fn a_worker_that_does_not_say_what_it_has_takes_anything() {
-    let mut world = world_that_knows(1, 20 * GIB, Config::default());
+    let mut world = world_that_knows(1, 20 * GIB, nothing_ahead());
     join(&mut world, "ash", 4, 0);
 
     let job = world.submit_all(LAUNCHER, vec![link(1)])[0];
@@ -197,7 +233,7 @@ fn a_worker_that_does_not_say_what_it_has_takes_anything() {
 
 #[test]
 fn a_job_that_waits_says_which_workers_are_too_small_for_it() {
-    let mut world = world_that_knows(1, 20 * GIB, Config::default());
+    let mut world = world_that_knows(1, 20 * GIB, nothing_ahead());
     join(&mut world, "ash", 4, 8 * GIB);
     join(&mut world, "birch", 1, 64 * GIB);
     world.submit_all(LAUNCHER, vec![link(1)]);
@@ -212,7 +248,7 @@ fn a_job_that_waits_says_which_workers_are_too_small_for_it() {
 
 #[test]
 fn nobody_is_kept_for_who_has_not_waited_too_long() {
-    let config = Config { ageing: seconds(60), ..Config::default() };
+    let config = Config { ageing: seconds(60), ..nothing_ahead() };
     let mut world = world_that_knows(1, 60 * GIB, config);
     join(&mut world, "ash", 4, 64 * GIB);
     let compile = JobFacts { output: None, ..facts_of_a_job() };

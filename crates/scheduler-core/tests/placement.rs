@@ -4,7 +4,7 @@ mod world;
 
 use model::ids::{CpuClass, DirKey, JobId, ToolchainKey, UserId};
 use model::job::JobKind;
-use scheduler_core::{Action, Config, LocalReason, Unmet, WorkerLoad, WorkerState};
+use scheduler_core::{Action, Config, LocalReason, Placement, PlacementKind, Unmet, WorkerLoad, WorkerState};
 use world::{Answer, World, dirs, seconds};
 
 #[test]
@@ -15,6 +15,8 @@ fn a_job_goes_where_its_output_directory_is_warm() {
     let job = world.submit_with(|job| job.dirs = dirs(&[7, 8]));
 
     assert_eq!(world.host_of(job), "birch");
+    let expected = Placement { kind: PlacementKind::IdleSlot, candidates: 2, warmth: 2, ..Placement::default() };
+    assert_eq!(world.placement_of(job), Some(expected));
 }
 
 #[test]

@@ -61,12 +61,14 @@ fn a_command_that_failed_says_nothing_about_how_long_it_takes() {
 
 #[test]
 fn what_was_learned_outlives_the_server() {
-    let world = taught(Config::default(), &[(made(1, 7), done_in(seconds(8)))]);
+    let usage = ResourceUsage { wall: seconds(8), peak_memory: 3 << 20, ..ResourceUsage::default() };
+    let world = taught(Config::default(), &[(made(1, 7), Outcome { exit: ExitStatus::Code(0), usage })]);
 
     let mut next = World::with_workers([("birch", 4)]);
     next.remember(&world.history());
 
-    assert_eq!(expected(&mut next, made(1, 7)).basis, Basis::Output);
+    let known = expected(&mut next, made(1, 7));
+    assert_eq!((known.basis, known.memory, known.memory_known), (Basis::Output, 3 << 20, true));
     assert_eq!(next.history().len(), world.history().len());
     assert_eq!(next.history(), world.history());
 }
@@ -133,6 +135,10 @@ fn a_slow_worker_gets_a_short_job_and_the_long_one_waits_for_a_fast_worker() {
     end(&mut world, on_fast, seconds(10));
 
     assert_eq!((world.host_of(waiting[0]), world.host_of(waiting[1])), ("fast", "slow"));
+    assert_eq!(
+        waiting.into_iter().map(|job| world.placement_of(job).map(|it| it.out_of_turn)).collect::<Vec<_>>(),
+        [Some(false), Some(true)]
+    );
 }
 
 #[test]
@@ -267,6 +273,7 @@ fn nobody_is_kept_from_a_slow_idle_worker_by_one_who_is_patient() {
 
     let short = world.submit_all(LAUNCHER, vec![made(4, 1)])[0];
     assert_eq!((world.is_sent(long), world.host_of(short)), (false, "slow"));
+    assert_eq!(world.placement_of(short).map(|it| it.out_of_turn), Some(true));
     end(&mut world, short, millis(50));
     let other_build = JobFacts { build: BuildId::new(77), ..made(4, 1) };
     let other = world.submit_all(LAUNCHER, vec![other_build])[0];

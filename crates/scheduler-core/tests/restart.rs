@@ -4,7 +4,7 @@ mod world;
 
 use model::ids::{Attempt, JobId};
 use model::outcome::AttemptFailure;
-use scheduler_core::{Action, ClientId, Config, LocalReason};
+use scheduler_core::{Action, ClientId, Config, LocalReason, PlacementKind};
 use world::{Answer, LAUNCHER, World, millis, seconds};
 
 fn attempt(job: JobId, number: u32) -> Attempt {
@@ -25,6 +25,7 @@ fn a_job_that_a_worker_names_first_is_adopted_when_its_launcher_comes() {
     world.resubmit(LAUNCHER, job);
     world.pass(seconds(5));
     assert!(!world.is_sent(job));
+    assert_eq!(world.placement_of(job).map(|it| it.kind), Some(PlacementKind::Adopted));
     world.report(world.id("ash"), attempt(job, 2), Ok(world::success()));
 
     assert_eq!(world.answers_for(job), [Answer::Completed(2)]);

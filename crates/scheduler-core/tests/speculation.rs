@@ -247,6 +247,34 @@ fn a_second_attempt_that_never_arrived_is_none() {
 }
 
 #[test]
+fn a_second_attempt_outlives_a_broken_connection_and_takes_over_as_if_nothing_had_been() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+
+    world.disconnect("birch");
+    let orders = register(&mut world, second.0, &[(second.1, Commit::WhenPermitted)]);
+
+    assert_eq!((orders, world.snapshot().doubled), (vec![], 1));
+    world.lose("ash");
+    assert_eq!(world.permitted, [second]);
+    world.report(second.0, second.1, Ok(success()));
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(2)]);
+}
+
+#[test]
+fn a_second_attempt_may_have_begun_while_its_worker_was_not_heard() {
+    let mut world = configured(Config { max_losses: 2, ..Config::default() }, [("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    world.disconnect("birch");
+    register(&mut world, second.0, &[(second.1, Commit::WhenPermitted)]);
+
+    world.lose("birch");
+    world.lose("ash");
+
+    assert!(!world.answers_for(first.1.job).is_empty(), "it may have killed both");
+}
+
+#[test]
 fn a_new_server_keeps_the_one_that_may_commit_whoever_comes_first() {
     for waiting_first in [true, false] {
         let mut world = World::new(Config { prefetch: 0, ..Config::default() });

@@ -38,9 +38,11 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    pub(crate) fn new(duration: Option<Duration>, memory: Option<u64>) -> Self {
-        let Measured { duration, memory } = Measured::new(duration, memory.unwrap_or(0));
-        Self { duration, memory, count: u8::from(duration > 0), streak: 0 }
+    /// One that was measured once.
+    pub(crate) fn of(measured: Measured) -> Self {
+        let mut estimate = Self::default();
+        estimate.learn(measured);
+        estimate
     }
 
     pub(crate) fn duration(self) -> Option<Duration> {
@@ -164,14 +166,14 @@ mod tests {
 
     #[test]
     fn steady_measurements_are_met() {
-        let mut estimate = Estimate::new(Some(SECOND), None);
+        let mut estimate = Estimate::of(after(SECOND));
         (0..20).for_each(|_| estimate.learn(after(SECOND * 3 / 2)));
         assert!(about(estimate, 1.5), "{:?}", estimate.duration());
     }
 
     #[test]
     fn more_memory_is_believed_at_once_and_less_by_and_by() {
-        let mut estimate = Estimate::new(None, Some(1 << 30));
+        let mut estimate = Estimate::of(Measured::new(None, 1 << 30));
 
         estimate.learn(Measured::new(None, 3 << 30));
         assert_eq!(estimate.memory(), Some(3 << 30));

@@ -160,9 +160,8 @@ impl History {
 
     pub(crate) fn import(&mut self, entries: &[HistoryEntry]) {
         for entry in entries {
-            let duration = (!entry.duration.is_zero()).then_some(entry.duration.min(LONGEST));
-            let memory = (entry.memory > 0).then_some(entry.memory);
-            self.remembered.update(entry.key, |estimate| *estimate = Estimate::new(duration, memory));
+            let measured = Measured::new(Some(entry.duration.min(LONGEST)), entry.memory);
+            self.remembered.update(entry.key, |estimate| *estimate = Estimate::of(measured));
             self.remembered.set_reader(entry.key, Reader::new(entry.reader));
         }
     }

@@ -12,8 +12,8 @@ use model::job::{JobFacts, JobKind};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use model::time::Timestamp;
 use scheduler_core::{
-    Action, ClientId, Commit, Config, Explanation, HistoryEntry, Input, LocalReason, Scheduler, Snapshot, SubmittedJob,
-    WorkerFacts, WorkerLoad,
+    Action, ClientId, Commit, Condition, Config, Explanation, HistoryEntry, Input, LocalReason, Placement, Scheduler,
+    Snapshot, SubmittedJob, WorkerFacts, WorkerLoad,
 };
 
 /// The launcher that submits unless a story names another.
@@ -131,6 +131,14 @@ impl World {
     }
 
     /// What this scheduler remembers, for another.
+    /// Why the job is where it is, if it is anywhere.
+    pub(crate) fn placement_of(&self, job: JobId) -> Option<Placement> {
+        match self.explain(job)?.state {
+            Condition::Placed { placement, .. } => Some(placement),
+            _ => None,
+        }
+    }
+
     pub(crate) fn history(&self) -> Vec<HistoryEntry> {
         self.scheduler.export_history()
     }
