@@ -135,6 +135,18 @@ fn the_doctor_finds_another_filesystem_at_the_path_and_none() {
 }
 
 #[test]
+fn the_doctor_finds_a_mount_that_no_worker_has() {
+    let cluster = cluster();
+    let other = cluster.private_dir();
+    let mut command = cluster.command(binaries::path("distccd-ctl"));
+    command.env("DISTCCD_FS_MOUNT", &other).env("DISTCCD_SERVER_ADDR", cluster.address());
+
+    let seen = run(command.arg("doctor").current_dir(&other));
+
+    assert_finds(&seen, "is no shared mount of ash");
+}
+
+#[test]
 fn the_doctor_finds_a_clock_that_is_off() {
     let cluster = cluster();
 

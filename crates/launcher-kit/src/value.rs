@@ -120,7 +120,8 @@ pub(crate) fn mounts(value: &Value) -> Result<Vec<PathBuf>, &'static str> {
     if mounts.is_empty() || mounts.iter().any(|mount| !mount.is_absolute()) {
         return Err("must be one or more absolute paths, with `:` between them");
     }
-    Ok(mounts)
+    // As daemons read theirs: it is by its name that a worker knows the mount of a job.
+    Ok(mounts.iter().map(|mount| mount.components().collect()).collect())
 }
 
 pub(crate) fn names(list: Vec<OsString>) -> Vec<String> {

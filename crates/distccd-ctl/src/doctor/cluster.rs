@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proto::v1::{Status, Toolchain, WorkerStatus};
 use toolchain::{Digests, Fingerprint, Identity};
@@ -21,6 +21,7 @@ const NAMED: usize = 5;
 pub fn examine(status: &Status, reports: &[(PathBuf, Report)], clock_offset: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(reports.iter().filter_map(|(mount, report)| identity(status, mount, report)));
+    findings.extend(reports.iter().filter_map(|(mount, _)| holders(status, mount)));
     if status.time_ms > 0 {
         let theirs = i64::try_from(status.time_ms).unwrap_or(i64::MAX);
         findings.push(skew_finding("clock", "the server's", now_ms() + clock_offset - theirs));
@@ -32,7 +33,20 @@ pub fn examine(status: &Status, reports: &[(PathBuf, Report)], clock_offset: i64
     findings
 }
 
-fn identity(status: &Status, mount: &std::path::Path, report: &Report) -> Option<Finding> {
+/// Whether workers have this machine's mount, by its name.
+fn holders(status: &Status, mount: &Path) -> Option<Finding> {
+    let has = |worker: &&WorkerStatus| worker.mounts.iter().any(|it| it.path == mount.as_os_str().as_encoded_bytes());
+    let lacking: Vec<&WorkerStatus> = status.workers.iter().filter(|worker| !has(worker)).collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    let severity = if lacking.len() == status.workers.len() { Severity::Error } else { Severity::Warning };
+    let text = format!("is no shared mount of {}: jobs there do not go to them", names(&lacking));
+    let remedy = "name it in `fs_mount` on them too; it has the same path everywhere";
+    Some(Finding::new(severity, &mount.display().to_string(), text, remedy))
+}
+
+fn identity(status: &Status, mount: &Path, report: &Report) -> Option<Finding> {
     let subject = mount.display().to_string();
     let here = status.mounts.iter().find(|known| known.path == mount.as_os_str().as_encoded_bytes())?;
     let theirs = show::hex(&here.identity);
