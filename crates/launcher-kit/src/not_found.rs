@@ -63,13 +63,18 @@ fn missing_in(line: &str) -> Option<Missing<'_>> {
 struct Dirs {
     cwd: PathBuf,
     named: Vec<PathBuf>,
+    /// In the system's directories, at their usual places.
+    in_system: bool,
 }
 
 impl Dirs {
     fn of(command: &v1::Command) -> Self {
         let cwd = PathBuf::from(OsStr::from_bytes(&command.cwd));
         let named = named(command, &cwd).unwrap_or_default();
-        Self { cwd, named }
+        // They lie elsewhere then, or are not searched.
+        let moves = |arg: &[u8]| arg.starts_with(b"--sysroot") || arg.starts_with(b"-isysroot") || arg == b"-nostdinc";
+        let in_system = !command.argv.iter().any(|arg| moves(arg));
+        Self { cwd, named, in_system }
     }
 
     fn candidates(&self, missing: &Missing<'_>) -> Vec<PathBuf> {
@@ -86,7 +91,7 @@ impl Dirs {
         };
         let beside = self.cwd.join(asker).parent().map(Path::to_owned);
         let own = self.named.iter().cloned().chain([self.cwd.clone()]).chain(beside);
-        let dirs = own.chain(system.into_iter().map(PathBuf::from));
+        let dirs = own.chain(system.into_iter().filter(|_| self.in_system).map(PathBuf::from));
         match kind {
             Kind::File => dirs.map(|dir| dir.join(name)).collect(),
             Kind::Library => {
@@ -135,6 +140,17 @@ mod tests {
         assert_eq!(of_system(b"/usr/bin/ld: cannot find -lno-such: No such file or directory\n"), None);
         let found = of_system(b"x.o\n/usr/bin/ld: cannot find -lm: No such file or directory\n").unwrap();
         assert!(found.ends_with("libm.so") || found.ends_with("libm.a"), "{}", found.display());
+    }
+
+    #[test]
+    fn nothing_is_looked_for_in_the_systems_directories_that_the_command_does_not_look_for_there() {
+        let said = b"a.c:1:10: fatal error: stdio.h: No such file or directory\n";
+        let of = |words: &str| here(said, &command(Path::new("/"), words), b"/no/such");
+
+        assert_eq!(of("gcc -c a.c"), Some("/usr/include/stdio.h".into()));
+        for elsewhere in ["--sysroot=/sr", "--sysroot /sr", "-isysroot /sr", "-nostdinc"] {
+            assert_eq!(of(&format!("gcc {elsewhere} -c a.c")), None, "{elsewhere}");
+        }
     }
 
     #[test]
