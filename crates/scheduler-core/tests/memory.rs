@@ -128,6 +128,23 @@ fn a_need_that_is_only_guessed_sends_nobody_home() {
 }
 
 #[test]
+fn a_guess_that_only_a_lost_worker_could_have_met_sends_nobody_home_either() {
+    let mut world = World::with_workers([]);
+    join(&mut world, "ash", 1, 8 * GIB);
+    join(&mut world, "cedar", 1, 64 * GIB);
+    let guessed = JobFacts { input_bytes: 16 * GIB, output: None, ..link(0) };
+    let links = world.submit_all(LAUNCHER, vec![guessed; 2]);
+    assert_eq!((world.host_of(links[0]), world.is_sent(links[1])), ("cedar", false));
+
+    world.finish(links[0]);
+    assert_eq!((world.host_of(links[1]), reserved(&world, "cedar")), ("cedar", 32 * GIB));
+    world.lose("cedar");
+    world.pass(seconds(10));
+
+    assert_eq!((world.host_of(links[1]), reserved(&world, "ash")), ("ash", 8 * GIB));
+}
+
+#[test]
 fn out_of_memory_goes_to_a_bigger_worker_and_is_remembered() {
     let mut world = World::with_workers([]);
     join(&mut world, "ash", 1, 4 * GIB);

@@ -226,3 +226,24 @@ impl Lane {
         assert_eq!(self.jobs.values().filter(|entry| entry.green).count(), self.green as usize, "green jobs");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_of_just_that_length_is_short_enough_though_it_came_first() {
+        let mut lane = Lane::default();
+        let mut push = |number: u8, micros: u64| {
+            let (job, rank) = (JobId::from_bytes([number; 16]), Rank::new(true, 0, false, micros, number.into()));
+            let entry = Entry { job, dir: None, expected: micros, company: 1, green: false };
+            lane.insert(Timestamp::ZERO, rank, entry);
+            (job, rank)
+        };
+        let (short, _) = push(1, 10);
+        let (_, long) = push(2, 20);
+
+        assert_eq!(lane.shorter(long, 10), Some(short));
+        assert_eq!(lane.shorter(long, 9), None);
+    }
+}

@@ -554,3 +554,21 @@ fn cost(place: &Place, build: &Build, truth: u64, sharing: &Sharing) -> Charge {
         expected,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_turns_that_took_some_time_say_how_true_predictions_are() {
+        let mut queue = ReadyQueue::new(Sharing::default(), 7);
+        let charge = Charge { user: 5_000, build: 5_000, micros: 5_000, expected: 5_000 };
+        let mut settle = |used| {
+            queue.settle(UserId::new(1), BuildId::new(1), charge, used);
+            queue.truth
+        };
+
+        assert_eq!(settle(Duration::ZERO), 1024, "it was handed back");
+        assert_eq!(settle(Duration::from_micros(10_000)), 1024 - 1024 / 8 + 2048 / 8);
+    }
+}
