@@ -51,7 +51,7 @@ impl Scheduler {
         self.classes.acquire(facts, whole.min(most), tried, &self.workers)
     }
 
-    /// The job's facts with all that it demands, which its class knows.
+    /// All that the job demands, which its class knows, as the facts that say so.
     pub(crate) fn demanding_facts(&self, job: &Job) -> JobFacts {
         let demand = job.class.and_then(|class| self.classes.demand(class));
         demand.map_or_else(|| Demand::NONE.with(&job.facts), |demand| demand.with(&job.facts))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::job::{BatchHint, JobFacts};
 use model::outcome::AttemptFailure;
-use scheduler_core::{Action, Config};
+use scheduler_core::{Action, Config, PlacementKind};
 use world::{Answer, LAUNCHER, World, facts_of_a_job, millis};
 
 fn in_batches_of(size: u32) -> JobFacts {
@@ -56,12 +56,15 @@ fn a_job_that_could_only_be_prefetched_waits_for_company_until_its_batch_is_full
     let mut world = World::configured(Config::default(), [("ash", 1)]);
     world.submit();
 
-    world.submit_all(LAUNCHER, vec![in_batches_of(3)]);
-    world.submit_all(LAUNCHER, vec![in_batches_of(3)]);
+    let mut jobs = world.submit_all(LAUNCHER, vec![in_batches_of(3)]);
+    jobs.extend(world.submit_all(LAUNCHER, vec![in_batches_of(3)]));
     assert_eq!(sizes(&world.orders), [1]);
-    world.submit_all(LAUNCHER, vec![in_batches_of(3)]);
+    jobs.extend(world.submit_all(LAUNCHER, vec![in_batches_of(3)]));
 
     assert_eq!(sizes(&world.orders), [1, 3]);
+    let kinds = jobs.into_iter().map(|job| world.placement_of(job).map(|it| it.kind));
+    let expected = [PlacementKind::AheadOfSlots, PlacementKind::Company, PlacementKind::Company].map(Some);
+    assert_eq!(kinds.collect::<Vec<_>>(), expected);
 }
 
 #[test]

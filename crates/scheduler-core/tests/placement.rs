@@ -4,6 +4,7 @@ mod world;
 
 use model::ids::{CpuClass, DirKey, JobId, ToolchainKey, UserId};
 use model::job::JobKind;
+use model::outcome::AttemptFailure;
 use scheduler_core::{Action, Config, LocalReason, Placement, PlacementKind, Unmet, WorkerLoad, WorkerState};
 use world::{Answer, World, dirs, seconds};
 
@@ -121,6 +122,9 @@ fn a_job_for_one_class_of_cpu_goes_to_a_worker_of_that_class() {
     let native = world.submit_with(|job| job.cpu_class = Some(CpuClass::new(2)));
 
     assert_eq!(world.host_of(native), "birch");
+    world.join_with("dogwood", |facts| facts.cpu_class = Some(CpuClass::new(2)));
+    world.fail(native, AttemptFailure::NoSpace("scratch".into()));
+    assert_eq!(world.host_of(native), "dogwood", "and so does its next attempt");
 }
 
 #[test]

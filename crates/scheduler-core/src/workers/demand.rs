@@ -94,22 +94,10 @@ impl Demand {
         sort_into(&mut self.avoid, tried);
     }
 
-    /// All facts of a job that demands this, of whose others these were kept.
+    /// What says of a job that it demands this, of whose other facts these were kept. Nothing else of it is told.
     pub(crate) fn with(&self, kept: &KeptFacts) -> JobFacts {
-        let KeptFacts { user, build, kind, dirs, input_bytes, batch, repeatable, priority, output } = kept.clone();
         let (toolchain, cpu_class, mounts) = (self.toolchain, self.cpu_class, self.mounts.clone());
-        JobFacts {
-            toolchain,
-            cpu_class,
-            mounts,
-            dirs,
-            input_bytes,
-            batch,
-            repeatable,
-            priority,
-            output,
-            ..JobFacts::new(user, build, kind)
-        }
+        JobFacts { toolchain, cpu_class, mounts, ..JobFacts::new(kept.user, kept.build, kept.kind) }
     }
 
     /// The first demand that a worker with these abilities does not meet. Its memory, and what it was tried on, are not
