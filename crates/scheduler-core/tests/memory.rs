@@ -207,6 +207,28 @@ fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
 }
 
 #[test]
+fn a_worker_is_kept_for_the_next_one_when_the_first_has_gone_elsewhere() {
+    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
+    join(&mut world, "ash", 2, 8 * GIB);
+    let medium = JobFacts { output: Some(OutputKey::new(3)), ..facts_of_a_job() };
+    let teach = world.submit_all(LAUNCHER, vec![medium.clone()])[0];
+    let (worker, attempt) = world.sent[&teach];
+    world.report(worker, attempt, Ok(measured(2 * GIB)));
+    let running = world.submit_all(LAUNCHER, vec![medium.clone(); 2]);
+    let starving = world.submit_all(LAUNCHER, vec![link(1); 2]);
+    world.pass(seconds(31));
+
+    join(&mut world, "birch", 1, 8 * GIB);
+    assert_eq!(world.host_of(starving[0]), "birch");
+    world.finish(running[0]);
+    let more = world.submit_all(LAUNCHER, vec![medium])[0];
+
+    assert!(!world.is_sent(more), "ash is kept");
+    world.finish(running[1]);
+    assert_eq!(world.host_of(starving[1]), "ash");
+}
+
+#[test]
 fn who_waits_for_memory_is_kept_a_worker_though_nobody_else_ever_waited() {
     let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
     join(&mut world, "ash", 2, 8 * GIB);

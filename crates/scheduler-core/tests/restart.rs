@@ -123,6 +123,19 @@ fn what_cannot_be_repeated_is_not_run_when_nobody_knows_what_became_of_it() {
 }
 
 #[test]
+fn what_an_earlier_server_may_have_begun_and_cannot_be_repeated_stays_so_when_it_is_handed_back() {
+    let (mut world, job) = new_server();
+    world.join_holding("ash", &[attempt(job, 2)], |_| {});
+    world.resubmit_with(LAUNCHER, job, |job| job.repeatable = false);
+
+    world.report(world.id("ash"), attempt(job, 2), Err(AttemptFailure::HandedBack));
+    world.pass(seconds(30));
+
+    assert!(!world.is_sent(job) && world.attempts_of(job) == 0, "attempt 1 may have done part of it");
+    assert!(matches!(&world.answers_for(job)[..], [Answer::Local(LocalReason::AttemptsExhausted(_))]));
+}
+
+#[test]
 fn an_adopted_job_that_fails_gets_a_higher_number() {
     let (mut world, job) = new_server();
     world.join_holding("ash", &[attempt(job, 7)], |_| {});
