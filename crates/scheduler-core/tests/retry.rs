@@ -161,3 +161,16 @@ fn a_delivered_outcome_is_forgotten_in_the_end() {
 
     assert!(world.forgotten.contains(&job));
 }
+
+#[test]
+fn what_two_workers_could_not_publish_is_not_tried_by_a_third() {
+    let mut world = World::with_workers([("ash", 1), ("birch", 1), ("cedar", 1)]);
+    let job = world.submit();
+
+    world.fail(job, AttemptFailure::CommitFailed("no space".into()));
+    assert_eq!((world.attempts_of(job), world.answers_for(job)), (2, vec![]));
+    world.fail(job, AttemptFailure::CommitFailed("no space".into()));
+
+    assert_eq!(world.attempts_of(job), 2);
+    assert!(matches!(&world.answers_for(job)[..], [Answer::Local(LocalReason::AttemptsExhausted(_))]));
+}

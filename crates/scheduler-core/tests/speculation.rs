@@ -187,6 +187,18 @@ fn when_the_first_fails_the_second_may_commit_without_asking() {
 }
 
 #[test]
+fn what_is_given_up_goes_on_where_it_runs_already() {
+    let mut world = configured(Config { max_attempts: 1, ..Config::default() }, [("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+
+    let orders = world.report(first.0, first.1, Err(AttemptFailure::OutOfMemory));
+
+    assert_eq!(orders, [Action::PermitCommit { worker: second.0, attempt: second.1 }]);
+    world.report(second.0, second.1, Ok(success()));
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(2)]);
+}
+
+#[test]
 fn a_silent_workers_job_is_tried_elsewhere_at_once_and_commits_when_the_lease_is_over() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);
     let job = straggler(&mut world);
