@@ -180,14 +180,20 @@ fn a_job_that_was_too_big_for_a_whole_worker_asks_for_more_than_such_a_worker_ha
     assert!(matches!(&world.answers_for(job)[..], [Answer::Local(_)]));
 }
 
-#[test]
-fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
+/// Two slots share 8 GiB, of which a link is known to take 7, and another job, which is told, 2.
+fn world_of_small_jobs() -> (World, JobFacts) {
     let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
     join(&mut world, "ash", 2, 8 * GIB);
     let medium = JobFacts { output: Some(OutputKey::new(3)), ..facts_of_a_job() };
     let teach = world.submit_all(LAUNCHER, vec![medium.clone()])[0];
     let (worker, attempt) = world.sent[&teach];
     world.report(worker, attempt, Ok(measured(2 * GIB)));
+    (world, medium)
+}
+
+#[test]
+fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
+    let (mut world, medium) = world_of_small_jobs();
     // From now on there is always one that takes two, so that seven are never free.
     let mut small: Vec<JobId> = world.submit_all(LAUNCHER, vec![medium.clone(); 2]);
     let starving = world.submit_all(LAUNCHER, vec![link(1)])[0];
@@ -208,12 +214,7 @@ fn a_job_that_has_waited_too_long_for_memory_has_a_worker_kept_for_it() {
 
 #[test]
 fn a_worker_is_kept_for_the_next_one_when_the_first_has_gone_elsewhere() {
-    let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
-    join(&mut world, "ash", 2, 8 * GIB);
-    let medium = JobFacts { output: Some(OutputKey::new(3)), ..facts_of_a_job() };
-    let teach = world.submit_all(LAUNCHER, vec![medium.clone()])[0];
-    let (worker, attempt) = world.sent[&teach];
-    world.report(worker, attempt, Ok(measured(2 * GIB)));
+    let (mut world, medium) = world_of_small_jobs();
     let running = world.submit_all(LAUNCHER, vec![medium.clone(); 2]);
     let starving = world.submit_all(LAUNCHER, vec![link(1); 2]);
     world.pass(seconds(31));
