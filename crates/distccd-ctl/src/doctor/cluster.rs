@@ -40,7 +40,7 @@ fn holders(status: &Status, mount: &Path) -> Option<Finding> {
     if lacking.is_empty() {
         return None;
     }
-    let severity = if lacking.len() == status.workers.len() { Severity::Error } else { Severity::Warning };
+    let severity = severity_of_lack(status, &lacking);
     let text = format!("is no shared mount of {}: jobs there do not go to them", names(&lacking));
     let remedy = "name it in `fs_mount` on them too; it has the same path everywhere";
     Some(Finding::new(severity, &mount.display().to_string(), text, remedy))
@@ -137,7 +137,7 @@ fn tools(status: &Status) -> Vec<Finding> {
             same.push(path.display().to_string());
             continue;
         }
-        let severity = if lacking.len() == status.workers.len() { Severity::Error } else { Severity::Warning };
+        let severity = severity_of_lack(status, &lacking);
         let text = format!("{} is missing, or is another, on {}", path.display(), names(&lacking));
         let remedy = "install the same package in the same version there; until then such jobs run elsewhere or here";
         findings.push(Finding::new(severity, "tools", text, remedy));
@@ -188,6 +188,11 @@ fn headers(status: &Status) -> Option<Finding> {
     let text = format!("the C library's headers in /usr/include are others on {}", names(&others));
     let remedy = "install the same version of libc6-dev (glibc-headers) there: objects of both do not go together";
     Some(Finding::new(Severity::Error, "tools", text, remedy))
+}
+
+/// How bad it is that these workers lack something that jobs from here need.
+fn severity_of_lack(status: &Status, lacking: &[&WorkerStatus]) -> Severity {
+    if lacking.len() == status.workers.len() { Severity::Error } else { Severity::Warning }
 }
 
 fn names(workers: &[&WorkerStatus]) -> String {
