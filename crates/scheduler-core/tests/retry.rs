@@ -163,7 +163,7 @@ fn a_delivered_outcome_is_forgotten_in_the_end() {
 }
 
 #[test]
-fn what_two_workers_could_not_publish_is_not_tried_by_a_third() {
+fn commits_that_failed_are_counted_and_two_of_them_are_enough() {
     let mut world = World::with_workers([("ash", 1), ("birch", 1), ("cedar", 1)]);
     let job = world.submit();
 
