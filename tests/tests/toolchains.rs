@@ -189,23 +189,22 @@ fn less_sameness_is_the_operators_choice() {
     }
 }
 
-/// Becomes a host whose `/usr/local/include` is that directory.
-fn host_with(headers: &Path) -> Vec<String> {
-    let mut words: Vec<String> = on_another_host().into_iter().map(str::to_owned).collect();
-    words.extend([headers.display().to_string(), "/usr/local/include".to_owned()]);
-    words
-}
-
-/// A worker and a launcher's host that have headers of their own, and what is compiled on the latter.
+/// A worker and a launcher's host that have another directory in one place of their systems, and what is compiled on the
+/// latter.
 struct TwoSystems {
     cluster: Cluster,
     dir: PathBuf,
+    place: &'static str,
     ours: PathBuf,
     theirs: PathBuf,
 }
 
 impl TwoSystems {
     fn new() -> Self {
+        Self::with("/usr/local/include")
+    }
+
+    fn with(place: &'static str) -> Self {
         let mut cluster = Cluster::without_server();
         cluster.start_server_with(&[]);
         let (dir, private) = (cluster.dir("build"), cluster.private_dir());
@@ -213,20 +212,36 @@ impl TwoSystems {
         for dir in [&ours, &theirs] {
             std::fs::create_dir(dir).unwrap();
         }
-        let wrapper = host_with(&theirs);
+        let wrapper = Self::host_with(&theirs, place);
         let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
         cluster.start_worker_under(&words, "ash", &["--max-jobs=1"]);
-        Self { cluster, dir, ours, theirs }
+        Self { cluster, dir, place, ours, theirs }
+    }
+
+    /// Becomes a host that has this directory in that place.
+    fn host_with(dir: &Path, place: &str) -> Vec<String> {
+        let mut words: Vec<String> = on_another_host().into_iter().map(str::to_owned).collect();
+        words.extend([dir.display().to_string(), place.to_owned()]);
+        words
     }
 
     /// Compiles what includes `header`, and says what was seen and noted, and the object; `by` is the compiler with what
     /// goes before it.
     fn compile(&self, header: &str, by: &[&Path]) -> (Seen, String, Vec<u8>) {
-        std::fs::write(self.dir.join("a.c"), format!("#include <{header}>\nint value = VALUE;\n")).unwrap();
-        let words = host_with(&self.ours);
+        self.compile_text(&format!("#include <{header}>\nint value = VALUE;\n"), by)
+    }
+
+    fn compile_text(&self, text: &str, by: &[&Path]) -> (Seen, String, Vec<u8>) {
+        std::fs::write(self.dir.join("a.c"), text).unwrap();
+        self.run("gcc -MD -c a.c -o a.o", by)
+    }
+
+    /// Runs what makes `a.o`.
+    fn run(&self, compiler: &str, by: &[&Path]) -> (Seen, String, Vec<u8>) {
+        let words = Self::host_with(&self.ours, self.place);
         let environment = self.cluster.launcher(&self.dir);
         let mut command = self.cluster.command(&words[0]);
-        command.args(&words[1..]).args(by).args(["gcc", "-c", "a.c", "-o", "a.o"]);
+        command.args(&words[1..]).args(by).args(compiler.split(' '));
         command.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(&self.dir);
         let seen = run(&mut command);
         let object = std::fs::read(self.dir.join("a.o")).unwrap_or_default();
@@ -278,4 +293,83 @@ fn a_header_that_only_this_machine_has_is_no_error_of_the_build() {
     let (seen, notes, _) = site.compile("nowhere.h", &[&binaries::path("cc-launcher")]);
     assert_eq!(seen.exit, 1);
     assert!(seen.err().contains("nowhere.h: No such file") && notes.contains("ran on ash"), "{notes}");
+}
+
+#[test]
+fn a_header_that_is_only_asked_for_and_only_one_of_the_two_has_makes_no_object() {
+    let site = TwoSystems::new();
+    let launcher = binaries::path("cc-launcher");
+    let optional = "#if __has_include(<optional.h>)\nint value = 2;\n#else\nint value = 1;\n#endif\n";
+    std::fs::write(site.dir.join("feature.h"), optional).unwrap();
+    let as_here = |by: &str| {
+        let (seen, notes, object) = site.compile_text(by, &[&launcher]);
+        assert_eq!((seen.exit, seen.err()), (0, String::new()));
+        assert!(object == site.compile_text(by, &[]).2, "{notes}");
+        notes
+    };
+    assert!(as_here(optional).contains("ran on ash"), "neither has it");
+
+    std::fs::write(site.ours.join("optional.h"), "").unwrap();
+    for by in [optional, "#include \"feature.h\"\n"] {
+        let notes = as_here(by);
+        assert!(notes.contains("ash has no /usr/local/include/optional.h"), "{notes}");
+    }
+    std::fs::write(site.theirs.join("optional.h"), "").unwrap();
+    assert!(as_here(optional).contains("ran on ash"), "both have it");
+    std::fs::remove_file(site.ours.join("optional.h")).unwrap();
+    let notes = as_here(optional);
+    assert!(notes.contains("/usr/local/include/optional.h") && !notes.contains("ran on ash"), "{notes}");
+}
+
+#[test]
+fn a_header_that_takes_the_place_of_another_on_one_of_the_two_makes_no_object() {
+    // Of the kernel's, which are everywhere; and of a part of them that no toolchain counts.
+    let text = "#include <mtd/mtd-abi.h>\n#ifndef VALUE\n#define VALUE 1\n#endif\nint value = VALUE;\n";
+    let site = TwoSystems::new();
+    let launcher = binaries::path("cc-launcher");
+    assert!(site.compile_text(text, &[&launcher]).1.contains("ran on ash"));
+    std::fs::create_dir(site.ours.join("mtd")).unwrap();
+    std::fs::write(site.ours.join("mtd/mtd-abi.h"), "#define VALUE 2\n").unwrap();
+
+    let (seen, notes, object) = site.compile_text(text, &[&launcher]);
+
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    if is_root() {
+        assert!(notes.contains("ash has no /usr/local/include/mtd/mtd-abi.h"), "{notes}");
+        assert!(object == site.compile_text(text, &[]).2);
+    }
+}
+
+#[test]
+fn a_library_whose_link_leads_elsewhere_on_the_worker_makes_no_program() {
+    let site = TwoSystems::with("/usr/local/lib");
+    let launcher = binaries::path("cc-launcher");
+    std::fs::write(site.dir.join("a.c"), "int two(void);\nint main(void) { return two(); }\n").unwrap();
+    std::fs::write(site.dir.join("two.c"), "int two(void) { return 2; }\n").unwrap();
+    for name in ["libtwo.so.1", "libtwo.so.2"] {
+        let soname = format!("-Wl,-soname,{name}");
+        let words = ["-shared", "two.c", &soname, "-o", name];
+        assert!(Command::new("gcc").current_dir(&site.dir).args(words).status().unwrap().success());
+        for host in [&site.ours, &site.theirs] {
+            std::fs::copy(site.dir.join(name), host.join(name)).unwrap();
+        }
+    }
+    let lead = |host: &Path, to: &str| {
+        let _ = std::fs::remove_file(host.join("libtwo.so"));
+        std::os::unix::fs::symlink(to, host.join("libtwo.so")).unwrap();
+    };
+    lead(&site.ours, "libtwo.so.1");
+    lead(&site.theirs, "libtwo.so.2");
+
+    let (seen, notes, linked) = site.run("gcc a.c -ltwo -o a.o", &[&launcher]);
+
+    assert_eq!((seen.exit, seen.err()), (0, String::new()));
+    if is_root() {
+        assert!(notes.contains("ash ran it with another /usr/local/lib/libtwo.so than is here"), "{notes}");
+        assert!(linked == site.run("gcc a.c -ltwo -o a.o", &[]).2);
+    }
+    lead(&site.theirs, "libtwo.so.1");
+    let (_, notes, linked) = site.run("gcc a.c -ltwo -o a.o", &[&launcher]);
+    assert!(notes.contains("ran on ash"), "{notes}");
+    assert!(linked == site.run("gcc a.c -ltwo -o a.o", &[]).2);
 }

@@ -13,10 +13,12 @@
 
 mod agent;
 mod appearances;
+mod asked;
 mod backoff;
 mod books;
 pub mod cli;
 pub mod config;
+mod dependencies;
 pub mod exec;
 pub mod facts;
 mod fds;

@@ -130,14 +130,11 @@ impl<'a> Looks<'a> {
         searched.flat_map(of_dir).take(MOST_GUESSES).collect()
     }
 
-    /// Takes note of the dependencies that the command has written.
-    pub(crate) fn learn(&self, outputs: &[v1::Stamp]) {
-        let Some(output_dir) = &self.output_dir else { return };
-        let files = outputs.iter().filter(|stamp| stamp.path.ends_with(b".d"));
-        files.for_each(|stamp| {
-            let file = self.cwd.join(OsStr::from_bytes(&stamp.path));
-            self.revalidation.learn(self.attempt.uid, output_dir, &file, &self.cwd);
-        });
+    /// Takes note of what the command says that it has read.
+    pub(crate) fn learn(&self, read: &BTreeSet<PathBuf>) {
+        if let Some(output_dir) = &self.output_dir {
+            self.revalidation.learn(self.attempt.uid, output_dir, read);
+        }
     }
 }
 

@@ -18,8 +18,9 @@ use crate::books::AttemptResult;
 use crate::exec::{Canceller, Executor, Stream, Witness, Work, cancellation};
 use crate::looks::Looks;
 use crate::stamps::{self, Span};
-use crate::toolchains::{self, Toolchain, Wanted};
+use crate::toolchains::{self, Parts, Toolchain, Wanted};
 use crate::wire::Task;
+use crate::{asked, dependencies};
 
 /// What an attempt's thread tells the agent.
 #[derive(Debug)]
@@ -122,11 +123,13 @@ pub(crate) fn spawn(
                 // Of a shadow nobody will see any.
                 let written = || stamps::of_written(&cwd, &task.outputs, &published.stamps, &Span::since(began));
                 let outputs = if task.is_shadow { Vec::new() } else { written() };
+                let read = dependencies::told_in(&outputs, &cwd);
                 if let Some(looks) = &looks {
-                    looks.learn(&outputs);
+                    looks.learn(&read);
                 }
                 let programs = [Some(program.as_path()), linker.as_ref().map(|(path, _)| path.as_path())];
-                let programs: Vec<&Path> = programs.into_iter().flatten().collect();
+                let parts = Parts::of(&tools, &programs.into_iter().flatten().collect::<Vec<_>>());
+                let askers = asked::askers(&cwd, &task.inputs, read, &finished.opened);
                 AttemptResult::Outcome(v1::Outcome {
                     exit: Some(outcome.exit.into()),
                     usage: Some(outcome.usage.into()),
@@ -135,7 +138,8 @@ pub(crate) fn spawn(
                     removed: published.removed.clone(),
                     made: published.made.clone(),
                     digests: finished.digests.clone(),
-                    system_files: toolchains::files_beyond(&tools, &programs, &finished.opened),
+                    system_files: toolchains::files_beyond(&parts, &finished.opened),
+                    asked: asked::headers(askers, |facts| parts.have(facts)),
                     worker,
                 })
             }

@@ -1,33 +1,27 @@
 //! What a command read of the system beyond its toolchain: zlib's header, `libboost_system.so`. No fingerprint has that, or a
 //! developer's machine would find no worker like it; so a worker says what it was, and the launcher compares it with its own.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::v1;
 use toolchain::Digests;
 
-use crate::toolchains::Toolchain;
+use crate::toolchains::Parts;
 
-/// Those of the opened files that are no part of any of these toolchains. One that cannot be read any more is told of
+/// Those of the opened files that are no part of the toolchain. One that cannot be read any more is told of
 /// without contents, which nobody has.
-pub(crate) fn beyond(toolchains: &[&Toolchain], opened: &[Bytes], digests: &Digests) -> Vec<v1::SystemFile> {
-    let parts: Vec<Arc<HashSet<(u64, u64)>>> = match opened {
-        [] => return Vec::new(),
-        _ => toolchains.iter().map(|toolchain| toolchain.inodes()).collect(),
-    };
+pub(crate) fn beyond(parts: &Parts, opened: &[Bytes], digests: &Digests) -> Vec<v1::SystemFile> {
     let judge = |path: &Bytes| {
         let place = Path::new(OsStr::from_bytes(path));
         let Ok(facts) = fs::metadata(place) else {
             return Some(v1::SystemFile { path: path.clone(), ..v1::SystemFile::default() });
         };
-        if !facts.is_file() || parts.iter().any(|inodes| inodes.contains(&(facts.dev(), facts.ino()))) {
+        if !facts.is_file() || parts.have(&facts) {
             return None;
         }
         let mtime_ns = facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec());
@@ -49,7 +43,7 @@ mod tests {
         let name = |path: &Path| Bytes::copy_from_slice(path.as_os_str().as_bytes());
         let opened = [name(&path), name(dir.path()), name(&dir.path().join("gone.h"))];
 
-        let told = beyond(&[], &opened, &Digests::default());
+        let told = beyond(&Parts::of(&[], &[]), &opened, &Digests::default());
 
         assert_eq!(told.iter().map(|file| file.path.clone()).collect::<Vec<_>>(), [name(&path), opened[2].clone()]);
         assert_eq!((told[0].size, told[0].digest.len()), (15, 32));

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -62,7 +62,7 @@ impl Toolchain {
     }
 
     /// The files that it consists of, by device and inode.
-    pub(crate) fn inodes(&self) -> Arc<HashSet<(u64, u64)>> {
+    fn inodes(&self) -> Arc<HashSet<(u64, u64)>> {
         Arc::clone(&self.watch.lock().unwrap_or_else(PoisonError::into_inner).inodes)
     }
 
@@ -102,11 +102,26 @@ impl Toolchain {
 static DIGESTS: LazyLock<Digests> =
     LazyLock::new(|| cache_directory().map(|dir| Digests::load(&dir.join("digests"))).unwrap_or_default());
 
-/// What a command read of the system beyond these of the tools: its program's, and its linker's.
-pub(crate) fn files_beyond(tools: &[Toolchain], programs: &[&Path], opened: &[Bytes]) -> Vec<v1::SystemFile> {
-    let real = programs.iter().filter_map(|program| fs::canonicalize(program).ok());
-    let of = |path: PathBuf| tools.binary_search_by(|tool| tool.path.cmp(&path)).ok().map(|found| &tools[found]);
-    system_files::beyond(&real.filter_map(of).collect::<Vec<_>>(), opened, &DIGESTS)
+/// The files that a command's tools consist of: its program, and its linker.
+pub(crate) struct Parts(Vec<Arc<HashSet<(u64, u64)>>>);
+
+impl Parts {
+    /// Those of the programs that are among these tools.
+    pub(crate) fn of(tools: &[Toolchain], programs: &[&Path]) -> Self {
+        let real = programs.iter().filter_map(|program| fs::canonicalize(program).ok());
+        let tool = |path: PathBuf| tools.binary_search_by(|tool| tool.path.cmp(&path)).ok().map(|found| &tools[found]);
+        Self(real.filter_map(tool).map(Toolchain::inodes).collect())
+    }
+
+    /// Whether this file is one of them.
+    pub(crate) fn have(&self, facts: &Metadata) -> bool {
+        self.0.iter().any(|inodes| inodes.contains(&(facts.dev(), facts.ino())))
+    }
+}
+
+/// What a command read of the system beyond its tools.
+pub(crate) fn files_beyond(parts: &Parts, opened: &[Bytes]) -> Vec<v1::SystemFile> {
+    system_files::beyond(parts, opened, &DIGESTS)
 }
 
 /// Where it is kept what tools are. By the host's name, for a home may be on a filesystem that many hosts share.

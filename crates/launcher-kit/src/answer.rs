@@ -30,6 +30,8 @@ pub struct Done {
     pub made: Vec<v1::MadeName>,
     /// What it read of the worker's system beyond the toolchain.
     pub system_files: Vec<v1::SystemFile>,
+    /// Headers whose being there its files ask for, and where the worker's system has them.
+    pub asked: Vec<v1::AskedHeader>,
     /// Who ran it.
     pub worker: String,
     /// What was run.
@@ -54,7 +56,7 @@ impl Done {
         let exit = outcome.exit.ok_or("the server sent an outcome without an exit status")?;
         let exit = ExitStatus::try_from(exit).map_err(|error| error.to_string())?;
         let (stamps, removed) = (outcome.outputs, outcome.removed);
-        let (made, system_files) = (outcome.made, outcome.system_files);
+        let (made, system_files, asked) = (outcome.made, outcome.system_files, outcome.asked);
         let (worker, mount, waited) = (outcome.worker, bytes::Bytes::new(), Duration::ZERO);
         Ok(Self {
             exit,
@@ -63,6 +65,7 @@ impl Done {
             removed,
             made,
             system_files,
+            asked,
             worker,
             command: v1::Command::default(),
             mount,
@@ -82,6 +85,7 @@ impl Done {
             removed: Vec::new(),
             made: Vec::new(),
             system_files: Vec::new(),
+            asked: Vec::new(),
             worker: String::new(),
             command: v1::Command::default(),
             handed_over: 0,

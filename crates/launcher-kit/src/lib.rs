@@ -21,6 +21,7 @@ mod identity;
 pub mod jobs_from;
 mod leftovers;
 pub mod link;
+mod linked;
 pub mod list;
 pub mod log;
 mod mount_table;

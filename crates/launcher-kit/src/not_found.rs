@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cmdline::Meaning;
 use proto::v1;
+use toolchain::usual;
 
 use crate::decide::FilesFrom;
 
@@ -79,19 +80,13 @@ impl Dirs {
 
     fn candidates(&self, missing: &Missing<'_>) -> Vec<PathBuf> {
         let Missing { name, kind, asker } = *missing;
-        let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
         let system = match kind {
-            Kind::File => {
-                vec!["/usr/local/include".to_owned(), "/usr/include".to_owned(), format!("/usr/include/{multiarch}")]
-            }
-            Kind::Library => {
-                let dirs = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/lib64"].map(str::to_owned);
-                dirs.into_iter().chain([format!("/usr/lib/{multiarch}"), format!("/lib/{multiarch}")]).collect()
-            }
+            Kind::File => usual::include_dirs().to_vec(),
+            Kind::Library => usual::library_dirs(),
         };
         let beside = self.cwd.join(asker).parent().map(Path::to_owned);
         let own = self.named.iter().cloned().chain([self.cwd.clone()]).chain(beside);
-        let dirs = own.chain(system.into_iter().filter(|_| self.in_system).map(PathBuf::from));
+        let dirs = own.chain(system.into_iter().filter(|_| self.in_system));
         match kind {
             Kind::File => dirs.map(|dir| dir.join(name)).collect(),
             Kind::Library => {

@@ -416,7 +416,8 @@ impl<'a> Session<'a> {
         let answer = match Done::read(attempt, done, std::mem::take(&mut pending.output)) {
             // What must not be done twice is as it is.
             Ok(done) if !repeatable => {
-                Answer::Done(Box::new(Done { command, handed_over, mount, system_files: Vec::new(), ..done }))
+                let (system_files, asked) = (Vec::new(), Vec::new());
+                Answer::Done(Box::new(Done { command, handed_over, mount, system_files, asked, ..done }))
             }
             Ok(done) => Answer::Done(Box::new(Done { command, handed_over, mount, ..done })),
             Err(problem) => Answer::Locally(problem),

@@ -26,6 +26,7 @@ mod libraries;
 mod mark;
 mod own_file;
 mod search;
+pub mod usual;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -48,7 +48,8 @@ impl Mark {
     }
 
     /// Whether another change right now would show: the last one is not of this very tick of the clock.
-    pub(crate) fn is_settled(&self) -> bool {
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let settles = i128::from(self.changed_ns) + TICK.as_nanos() as i128;
         now.as_nanos() as i128 > settles

@@ -18,7 +18,6 @@ mod looking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -249,14 +248,10 @@ impl Revalidation {
         self.0.learned.lock().unwrap_or_else(PoisonError::into_inner).of(uid, output_dir).collect()
     }
 
-    /// Reads the dependencies that a command has left in `file`.
-    pub(crate) fn learn(&self, uid: u32, output_dir: &Path, file: &Path, cwd: &Path) {
-        let mut text = Vec::new();
-        let opened = std::fs::File::open(file);
-        if opened.and_then(|file| file.take(learned::MOST_BYTES).read_to_end(&mut text)).is_err() {
-            return;
-        }
-        let dirs = learned::directories_in(&text, cwd).into_iter().filter(|dir| self.may_hide(dir)).collect();
+    /// Takes note of what a command has read whose outputs are in this directory.
+    pub(crate) fn learn(&self, uid: u32, output_dir: &Path, read: &BTreeSet<PathBuf>) {
+        let dirs: BTreeSet<&Path> = read.iter().filter_map(|file| file.parent()).collect();
+        let dirs = dirs.into_iter().filter(|dir| self.may_hide(dir)).map(Path::to_owned).collect();
         self.0.learned.lock().unwrap_or_else(PoisonError::into_inner).learn(uid, output_dir.to_owned(), dirs);
     }
 

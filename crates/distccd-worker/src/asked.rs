@@ -1,0 +1,210 @@
+//! Headers whose being there a command's files ask for: `__has_include(<valgrind/memcheck.h>)`. Where one is missing nothing
+//! is opened and nothing fails, and the object is another one than on a machine that has it. So a worker says which are
+//! asked for and where its system has them, and the launcher compares that with its own.
+//!
+//! The names are read from the files themselves, whether the preprocessor came by them or not: to say one too many costs a
+//! look at the launcher's machine. One that a macro puts together goes unseen.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use bytes::Bytes;
+use proto::v1;
+use toolchain::{Mark, usual};
+
+/// Of a file so much is read, in bytes.
+const MOST_BYTES: u64 = 4 << 20;
+/// Names that one file may ask for, and one command.
+const MOST_OF_FILE: usize = 256;
+const MOST_OF_COMMAND: usize = 1024;
+/// The longest name, in bytes.
+const LONGEST: usize = 255;
+/// Files of which is remembered what they ask for. All are forgotten when there are more.
+const MOST_FILES: usize = 1 << 16;
+
+/// What is asked for: `__has_include`, `__has_include_next`, and macros that are named after them (`QT_HAS_INCLUDE`).
+const QUESTIONS: [&[u8]; 2] = [b"has_include", b"HAS_INCLUDE"];
+
+/// No text of a source, by its name.
+const NO_TEXTS: [&str; 9] = ["o", "a", "so", "obj", "lo", "gch", "pch", "pcm", "bc"];
+
+type Names = Arc<[Bytes]>;
+
+/// By path, with how the file looked.
+static KNOWN: LazyLock<Mutex<HashMap<PathBuf, (Mark, Names)>>> = LazyLock::new(Mutex::default);
+
+/// The headers that these files ask for, but for those that `is_of_toolchain`, which are the same everywhere.
+pub(crate) fn headers(
+    files: impl Iterator<Item = PathBuf>,
+    is_of_toolchain: impl Fn(&Metadata) -> bool,
+) -> Vec<v1::AskedHeader> {
+    let mut asked = BTreeSet::new();
+    for file in files.filter(|file| is_text(file)) {
+        // One that cannot be read says nothing.
+        let names = names_of(&file).unwrap_or_default();
+        asked.extend(names.iter().cloned());
+        if asked.len() > MOST_OF_COMMAND {
+            break;
+        }
+    }
+    let place = |name: Bytes| {
+        let found = usual::header(Path::new(OsStr::from_bytes(&name)));
+        let facts = found.as_ref().and_then(|path| fs::metadata(path).ok());
+        if facts.is_some_and(|facts| is_of_toolchain(&facts)) {
+            return None;
+        }
+        let path = found.map_or_else(Bytes::new, |path| Bytes::copy_from_slice(path.as_os_str().as_bytes()));
+        Some(v1::AskedHeader { name, path })
+    };
+    asked.into_iter().take(MOST_OF_COMMAND).filter_map(place).collect()
+}
+
+/// Which files may ask: those that the command names, those of which it says that it has read them, and what it opened of
+/// the system's directories of headers. Nobody where it found none of its headers in the directories that all compilers
+/// search: then its compiler does not search them (`--sysroot`, `-nostdinc`, one that was built so).
+pub(crate) fn askers(
+    cwd: &Path,
+    inputs: &[v1::Stamp],
+    read: BTreeSet<PathBuf>,
+    opened: &[Bytes],
+) -> impl Iterator<Item = PathBuf> {
+    let is_header = |path: &&Path| path.components().any(|part| part.as_os_str().as_bytes().starts_with(b"include"));
+    let of_system = opened.iter().map(|path| Path::new(OsStr::from_bytes(path))).filter(is_header);
+    let mut askers = read;
+    askers.extend(of_system.map(Path::to_owned));
+    if askers.iter().any(|path| usual::include_dirs().iter().any(|dir| path.starts_with(dir))) {
+        askers.extend(inputs.iter().map(|stamp| cwd.join(OsStr::from_bytes(&stamp.path))));
+    } else {
+        askers.clear();
+    }
+    askers.into_iter()
+}
+
+fn is_text(file: &Path) -> bool {
+    let ending = file.extension().and_then(OsStr::to_str);
+    !ending.is_some_and(|ending| NO_TEXTS.contains(&ending))
+}
+
+/// What the file asks for, as it is now.
+fn names_of(path: &Path) -> io::Result<Names> {
+    let facts = fs::metadata(path)?;
+    if !facts.is_file() {
+        return Ok(Names::default());
+    }
+    let mark = Mark::of(&facts);
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((of, names)) = known().get(path)
+        && *of == mark
+    {
+        return Ok(Arc::clone(names));
+    }
+    let mut text = Vec::new();
+    File::open(path)?.take(MOST_BYTES).read_to_end(&mut text)?;
+    let names: Names = names_in(&text).into_iter().collect();
+    if !mark.is_settled() {
+        return Ok(names);
+    }
+    let mut known = known();
+    if known.len() >= MOST_FILES {
+        known.clear();
+    }
+    known.insert(path.to_owned(), (mark, Arc::clone(&names)));
+    Ok(names)
+}
+
+/// The names that a text asks for.
+fn names_in(text: &[u8]) -> BTreeSet<Bytes> {
+    let finders = QUESTIONS.map(memchr::memmem::Finder::new);
+    let places = finders.iter().flat_map(|finder| finder.find_iter(text).map(|at| at + QUESTIONS[0].len()));
+    places.filter_map(|behind| argument(&text[behind..])).take(MOST_OF_FILE).collect()
+}
+
+/// The name behind a question, if there is one: `_next (<a/b.h>)`.
+fn argument(text: &[u8]) -> Option<Bytes> {
+    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let behind = &text[text.iter().position(|byte| !is_of_word(byte))?..];
+    let inside = behind.trim_ascii_start().strip_prefix(b"(")?.trim_ascii_start();
+    let end = match inside.first()? {
+        b'<' => b'>',
+        b'"' => b'"',
+        _ => return None,
+    };
+    let name = &inside[1..];
+    let length = name.iter().take(LONGEST + 1).position(|byte| *byte == end)?;
+    let name = &name[..length];
+    (!name.is_empty() && !name.contains(&b'\n')).then(|| Bytes::copy_from_slice(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        names_in(text.as_bytes()).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
+    #[test]
+    fn questions_are_understood_as_they_are_written() {
+        let text = "#if defined(__has_include) && __has_include(<a/b.h>)\n#elif __has_include ( \"c.h\" )\n\
+            #if __has_include_next(<d.h>)\n#if QT_HAS_INCLUDE(<e>)\n";
+
+        assert_eq!(found(text), ["a/b.h", "c.h", "d.h", "e"]);
+    }
+
+    #[test]
+    fn what_is_no_question_is_passed_over() {
+        assert_eq!(found("#ifdef __has_include\n#define HAS_INCLUDE(x) __has_include(x)\n"), [""; 0]);
+        assert_eq!(found("__has_include(<a\n>)"), [""; 0]);
+        assert_eq!(found("__has_include(<>) __has_include(<unfinished"), [""; 0]);
+        assert_eq!(found("__has_include"), [""; 0]);
+        assert_eq!(found(&format!("__has_include(<{}>)", "a".repeat(LONGEST + 1))), [""; 0]);
+        assert_eq!(found(&format!("__has_include(<{}>)", "a".repeat(LONGEST))).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_asks_for_very_much_is_bounded() {
+        let text: String = (0..3 * MOST_OF_FILE).map(|number| format!("__has_include(<{number}>)\n")).collect();
+
+        assert_eq!(found(&text).len(), MOST_OF_FILE);
+    }
+
+    #[test]
+    fn nobody_asks_in_directories_that_the_compiler_does_not_search() {
+        let inputs = [v1::Stamp { path: "a.c".into(), ..v1::Stamp::default() }];
+        let asking = |read: &[&str], opened: &[&'static str]| -> Vec<PathBuf> {
+            let opened: Vec<Bytes> = opened.iter().map(|path| Bytes::from(*path)).collect();
+            askers(Path::new("/m"), &inputs, read.iter().map(PathBuf::from).collect(), &opened).collect()
+        };
+
+        let compiler = "/usr/lib/gcc/x/12/cc1";
+        let read = asking(&["/m/b.h"], &[compiler, "/usr/include/stdc-predef.h"]);
+        assert_eq!(read, ["/m/a.c", "/m/b.h", "/usr/include/stdc-predef.h"].map(PathBuf::from));
+        assert_eq!(asking(&["/usr/include/zlib.h"], &[]).len(), 2);
+        assert!(asking(&["/m/b.h"], &[compiler, "/opt/sysroot/usr/include/stdio.h"]).is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_for_is_told_with_its_place_unless_the_toolchain_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, object) = (dir.path().join("a.c"), dir.path().join("a.o"));
+        std::fs::write(&source, "#if __has_include(<stdio.h>) && __has_include(<no/such.h>)\n").unwrap();
+        std::fs::write(&object, "__has_include(<object.h>)").unwrap();
+        let files = || [source.clone(), object.clone(), dir.path().join("gone.h"), dir.path().to_owned()].into_iter();
+        let told = |toolchain: bool| -> Vec<(Bytes, bool)> {
+            let all = headers(files(), |_| toolchain);
+            all.into_iter().map(|asked| (asked.name, asked.path.ends_with(b"/stdio.h"))).collect()
+        };
+
+        assert_eq!(told(false), [("no/such.h".into(), false), ("stdio.h".into(), true)]);
+        assert_eq!(told(true), [("no/such.h".into(), false)]);
+
+        // Another text in the same place is read again.
+        std::fs::write(&source, "#if __has_include(<no/such/either.h>)\n").unwrap();
+        assert_eq!(told(true), [("no/such/either.h".into(), false)]);
+    }
+}

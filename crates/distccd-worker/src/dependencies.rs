@@ -1,0 +1,107 @@
+//! What a compiler says that it has read: the dependencies that it writes for `make` (`-MD`), which tell of headers that no
+//! command line names.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use proto::v1;
+
+/// Of a file so much is read, in bytes.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The files of which a command says in these of its outputs that it has read them.
+pub(crate) fn told_in(outputs: &[v1::Stamp], cwd: &Path) -> BTreeSet<PathBuf> {
+    let rules = outputs.iter().filter(|stamp| stamp.path.ends_with(b".d"));
+    // One that cannot be read says nothing.
+    rules.filter_map(|stamp| read(&cwd.join(OsStr::from_bytes(&stamp.path)), cwd).ok()).flatten().collect()
+}
+
+fn read(file: &Path, cwd: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut text = Vec::new();
+    File::open(file)?.take(MOST_BYTES).read_to_end(&mut text)?;
+    Ok(files_in(&text, cwd))
+}
+
+/// What rules in the form of `make` depend on. Tolerant: what it cannot read it passes over.
+fn files_in(rules: &[u8], cwd: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    for rule in logical_lines(rules) {
+        let words = words_of(&rule);
+        let targets = words.iter().position(|word| word.ends_with(b":")).map_or(words.len(), |colon| colon + 1);
+        files.extend(words[targets..].iter().map(|word| cwd.join(OsStr::from_bytes(word))));
+    }
+    files
+}
+
+/// Lines, put together where a backslash ends them.
+fn logical_lines(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines = vec![Vec::new()];
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let last = lines.last_mut().expect("there is always one");
+        match line.strip_suffix(b"\\") {
+            Some(continued) => {
+                last.extend_from_slice(continued);
+                last.push(b' ');
+            }
+            None => {
+                last.extend_from_slice(line);
+                lines.push(Vec::new());
+            }
+        }
+    }
+    lines
+}
+
+/// Words, with what compilers put before blanks and `#` taken away (`\ `, `\#`), and of `$$` one.
+fn words_of(line: &[u8]) -> Vec<Vec<u8>> {
+    let (mut words, mut word, mut rest) = (Vec::new(), Vec::new(), line);
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after.first()) {
+            (b'\\', Some(&meant @ (b' ' | b'#'))) | (b'$', Some(&meant @ b'$')) => {
+                word.push(meant);
+                rest = &after[1..];
+            }
+            (b' ' | b'\t', _) if word.is_empty() => {}
+            (b' ' | b'\t', _) => words.push(std::mem::take(&mut word)),
+            _ => word.push(byte),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(rules: &str) -> Vec<String> {
+        let files = files_in(rules.as_bytes(), Path::new("/b"));
+        files.iter().map(|file| file.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn rules_of_compilers_are_read() {
+        let rules = "out/a.o out/a.d: ../src/a.c \\\n  /mnt/inc/x.h gen/y.h\\\n local.h\n/mnt/inc/x.h:\n";
+
+        assert_eq!(found(rules), ["/b/../src/a.c", "/b/gen/y.h", "/b/local.h", "/mnt/inc/x.h"]);
+    }
+
+    #[test]
+    fn odd_names_and_odd_texts_are_borne() {
+        assert_eq!(
+            found("a.o: with\\ blank/a.h no\\#te/b.h do$$ar/c.h"),
+            ["/b/do$ar/c.h", "/b/no#te/b.h", "/b/with blank/a.h"]
+        );
+        assert_eq!(found(""), [""; 0]);
+        assert_eq!(found("no colon here\n\\\n\\"), [""; 0]);
+        assert_eq!(found("a.o:"), [""; 0]);
+    }
+}
