@@ -191,10 +191,11 @@ impl Scheduler {
     /// have begun, and in place.
     fn is_isolated(&self, attempt: Attempt, hold: Hold) -> bool {
         let Some(worker) = self.workers.get(hold.worker) else { return false };
-        match hold.progress {
-            Progress::Started => worker.facts.isolates && !self.jobs.is_in_place(hold.worker, attempt),
+        let isolates = match hold.progress {
+            Progress::Started => worker.facts.isolates,
             Progress::Sent | Progress::Unsure => worker.facts.isolates_whatever_it_runs(),
-        }
+        };
+        isolates && !self.jobs.is_in_place(hold.worker, attempt)
     }
 
     /// What this attempt writes is seen as it is written, so nothing may read it or do the same beside it.

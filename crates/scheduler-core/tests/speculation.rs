@@ -380,6 +380,18 @@ fn a_first_attempt_that_works_in_place_gets_no_second_however_long_it_takes() {
 }
 
 #[test]
+fn an_attempt_that_is_heard_to_work_in_place_before_it_is_heard_to_have_started_gets_no_second() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let job = straggler(&mut world);
+    let (worker, attempt) = world.sent[&job];
+    world.tell(Input::AttemptInPlace { worker, attempt });
+
+    world.disconnect("ash");
+
+    assert!(world.seconds.is_empty());
+}
+
+#[test]
 fn a_second_attempt_ends_when_its_first_is_heard_to_work_in_place() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);
     let job = straggler(&mut world);
