@@ -2,7 +2,7 @@
 
 mod world;
 
-use model::ids::{Attempt, JobId, WorkerId};
+use model::ids::{Attempt, JobId, ToolchainKey, WorkerId};
 use model::job::JobKind;
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use scheduler_core::audits::{MAX_AUDITS, shadow_of};
@@ -213,6 +213,94 @@ fn audits_wait_for_a_slot_for_so_long_and_no_longer() {
 }
 
 #[test]
+fn an_audit_that_waited_too_long_is_given_up_by_who_wakes_late_too() {
+    let mut world = cluster(["ash"]);
+    let job = world.submit();
+    finish(&mut world, job, 7);
+
+    world.oversleep(seconds(100));
+
+    assert_eq!(verdicts(&world), [AuditVerdict::Dropped]);
+}
+
+#[test]
+fn only_four_are_done_again_at_a_time() {
+    let names = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew"];
+    let mut world = cluster(names);
+    let jobs = world.submit_all(world::LAUNCHER, vec![world::facts_of_a_job(); 6]);
+
+    jobs.iter().for_each(|&job| drop(finish(&mut world, job, 7)));
+
+    let shadows = |world: &World| world.orders.iter().filter(|it| matches!(it, Action::Audit { .. })).count();
+    assert_eq!((shadows(&world), verdicts(&world)), (4, vec![]));
+    let (worker, attempt) = shadow(&world.orders).expect("they are done again");
+    end(&mut world, worker, attempt, 7);
+    assert_eq!((shadows(&world), verdicts(&world)), (5, vec![AuditVerdict::Same]));
+}
+
+#[test]
+fn nothing_is_done_again_while_a_job_waits_for_something_else_than_a_slot() {
+    let mut world = cluster(["ash", "elm"]);
+    let other = |facts: &mut model::job::JobFacts| facts.toolchain = Some(ToolchainKey::new(2));
+    world.join_with("yew", |facts| facts.toolchains = vec![ToolchainKey::new(2)]);
+    let (_busy, waiting) = (world.submit_with(other), world.submit_with(other));
+    assert!(!world.is_sent(waiting));
+
+    let job = world.submit();
+    let orders = finish(&mut world, job, 7);
+
+    assert!(orders.iter().any(|it| matches!(it, Action::KeepForAudit { .. })), "{orders:?}");
+    assert_eq!(shadow(&world.orders), None);
+}
+
+#[test]
+fn what_an_earlier_servers_shadow_may_still_do_is_not_audited() {
+    let held = |world: &mut World, job| {
+        let attempt = Attempt { job: shadow_of(job), number: 1 };
+        world.join_holding("elm", &[attempt], |facts| facts.isolates = true);
+        (world.id("elm"), attempt)
+    };
+    let has_audit = |orders: &[Action]| orders.iter().any(|it| matches!(it, Action::KeepForAudit { .. }));
+    let mut world = cluster(["ash"]);
+    let job = world.submit();
+    held(&mut world, job);
+    assert!(!has_audit(&finish(&mut world, job, 7)), "it runs");
+
+    let mut world = cluster(["ash"]);
+    let job = world.submit();
+    let (worker, attempt) = held(&mut world, job);
+    world.report(worker, attempt, Ok(success()));
+    assert!(!has_audit(&finish(&mut world, job, 7)), "it has ended, and may be claimed");
+}
+
+#[test]
+fn a_shadow_whose_worker_is_silent_is_not_cancelled_and_what_is_kept_of_it_goes_at_its_end() {
+    let (mut world, job, (elm, attempt)) = being_audited();
+    world.disconnect("elm");
+    let forgets = |orders: &[Action]| orders.contains(&Action::Forget { job: shadow_of(job) });
+    let before = world.orders.len();
+
+    world.submit();
+    world.submit();
+
+    assert_eq!(verdicts(&world), [AuditVerdict::Dropped]);
+    let orders = world.orders[before..].to_vec();
+    assert!(!orders.contains(&Action::Cancel { worker: elm, attempt }), "{orders:?}");
+    assert!(!forgets(&orders), "it may be running");
+    world.lose("elm");
+    assert!(forgets(&world.orders[before..]));
+}
+
+#[test]
+fn what_is_kept_of_a_shadow_goes_with_the_verdict() {
+    let (mut world, job, (worker, attempt)) = being_audited();
+
+    let orders = end(&mut world, worker, attempt, 7);
+
+    assert!(orders.contains(&Action::Forget { job: shadow_of(job) }), "{orders:?}");
+}
+
+#[test]
 fn only_so_many_wait_the_latest() {
     let mut world = cluster(["ash"]);
     for _ in 0..=MAX_AUDITS {
@@ -288,6 +376,7 @@ fn one_job_in_so_many_is_chosen_and_always_the_same_ones() {
     assert_eq!((chosen(0), chosen(1)), (0, 10_000));
     assert!((800..1_200).contains(&chosen(10)), "{}", chosen(10));
     assert_eq!(chosen(10), chosen(10));
+    assert!(chosen(1_000) < 25, "{}", chosen(1_000));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod world;
 
 use std::time::Duration;
 
+use model::ids::ToolchainKey;
 use model::job::{BatchHint, JobFacts};
 use model::outcome::AttemptFailure;
 use scheduler_core::{Action, Config, PlacementKind};
@@ -156,4 +157,24 @@ fn what_has_started_is_not_recalled() {
 
 fn recalls(world: &World) -> usize {
     world.orders.iter().filter(|order| matches!(order, Action::Recall { .. })).count()
+}
+
+#[test]
+fn what_is_sent_ahead_goes_to_who_can_take_it_whoever_else_has_room() {
+    let mut world = World::configured(Config { prefetch: 1, ..Config::default() }, []);
+    let names = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple"];
+    let tools = || (0..8).map(ToolchainKey::new);
+    for (name, tool) in names.into_iter().zip(tools()) {
+        world.join_with(name, |facts| facts.toolchains = vec![tool]);
+    }
+    let of = |tool| JobFacts { toolchain: Some(tool), ..facts_of_a_job() };
+    world.submit_all(LAUNCHER, tools().map(of).collect());
+    // Of one build are then asked for, before two that have room, six that have none.
+    world.submit_all(LAUNCHER, tools().take(6).map(of).collect());
+
+    let ahead = world.submit_all(LAUNCHER, tools().map(of).collect());
+
+    let sent: Vec<bool> = ahead.iter().map(|&job| world.is_sent(job)).collect();
+    assert_eq!(sent, [false, false, false, false, false, false, true, true]);
+    assert_eq!([world.host_of(ahead[6]), world.host_of(ahead[7])], ["larch", "maple"]);
 }

@@ -3,7 +3,7 @@
 mod world;
 
 use model::ids::{JobId, OutputKey, ToolchainKey};
-use model::job::{JobFacts, JobKind};
+use model::job::{JobFacts, JobKind, Priority};
 use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use scheduler_core::{Condition, Config, LocalReason, Placement, PlacementKind, Unmet};
 use world::{Answer, LAUNCHER, World, facts_of_a_job, seconds};
@@ -233,6 +233,7 @@ fn a_worker_is_kept_for_the_next_one_when_the_first_has_gone_elsewhere() {
 fn who_waits_for_memory_is_kept_a_worker_though_nobody_else_ever_waited() {
     let mut world = world_that_knows(1, 7 * GIB, Config { ageing: seconds(20), ..nothing_ahead() });
     join(&mut world, "ash", 2, 8 * GIB);
+    world.pass(seconds(60));
     let running = world.submit_all(LAUNCHER, vec![link(1)])[0];
     let starving = world.submit_all(LAUNCHER, vec![link(1)])[0];
 
@@ -259,6 +260,39 @@ fn a_worker_that_has_just_what_a_job_needs_is_not_too_small() {
     let state = world.explain(links[1]).map(|it| it.state);
     let Some(Condition::Waiting { obstacles, .. }) = state else { panic!("{state:?}") };
     assert_eq!((obstacles.too_small, obstacles.memory), (0, 1));
+}
+
+#[test]
+fn a_need_that_is_rounded_up_is_not_more_than_the_largest_worker_has() {
+    let mut world = world_that_knows(1, 5 * GIB, nothing_ahead());
+    join(&mut world, "ash", 1, 5 * GIB);
+
+    let job = world.submit_all(LAUNCHER, vec![link(1)])[0];
+
+    assert_eq!(world.host_of(job), "ash");
+    // And when that one has failed it, it did not lack memory.
+    let failure = AttemptFailure::SpawnFailed("no such file".into());
+    world.fail(job, failure.clone());
+    assert_eq!(world.answers_for(job), [Answer::Local(LocalReason::AttemptsExhausted(failure))]);
+}
+
+#[test]
+fn who_asks_for_less_when_the_largest_worker_is_lost_goes_on_waiting_in_his_place() {
+    let mut world = World::configured(nothing_ahead(), []);
+    join(&mut world, "ash", 1, 8 * GIB);
+    join(&mut world, "birch", 1, GIB);
+    let busy = world.submit_all(LAUNCHER, vec![facts_of_a_job(); 2]);
+    let first = world.submit_with(|_| {});
+    let guessed = world.submit_with(|facts| {
+        (facts.kind, facts.input_bytes, facts.priority) = (JobKind::Link, 3 * GIB, Priority::from_nice(10));
+    });
+
+    world.lose("ash");
+    world.pass(seconds(30));
+    let at_birch = busy.into_iter().find(|&job| world.host_of(job) == "birch").expect("one of the two");
+    world.finish(at_birch);
+
+    assert_eq!([first, guessed].map(|job| world.is_sent(job)), [true, false]);
 }
 
 #[test]

@@ -108,6 +108,19 @@ fn a_job_that_fails_everywhere_gives_no_worker_a_bad_name() {
 }
 
 #[test]
+fn the_third_to_fail_a_job_is_not_blamed_for_it() {
+    let config = Config { prefetch: 0, max_attempts: 9, bench_after: 2, ..Config::default() };
+    let mut world = World::configured(config, [("ash", 1), ("birch", 1), ("cedar", 1)]);
+    for _ in 0..2 {
+        let job = world.submit();
+        (0..3).for_each(|_| drop(world.fail(job, broken())));
+    }
+
+    let benched = world.snapshot().workers.into_iter().filter(|it| it.state == WorkerState::Benched);
+    assert_eq!(benched.count(), 0);
+}
+
+#[test]
 fn out_of_memory_is_not_the_workers_fault() {
     let mut world = cluster();
 

@@ -122,6 +122,13 @@ impl World {
         self.tell(Input::Wake);
     }
 
+    /// Lets time pass with a driver that wakes for no deadline in between, and workers that stay in touch.
+    pub(crate) fn oversleep(&mut self, time: Duration) {
+        self.stay_in_touch();
+        self.now = self.now + time;
+        self.tell(Input::Wake);
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         self.scheduler.next_deadline()
     }
@@ -130,7 +137,6 @@ impl World {
         self.scheduler.explain(job)
     }
 
-    /// What this scheduler remembers, for another.
     /// Why the job is where it is, if it is anywhere.
     pub(crate) fn placement_of(&self, job: JobId) -> Option<Placement> {
         match self.explain(job)?.state {
@@ -139,6 +145,7 @@ impl World {
         }
     }
 
+    /// What this scheduler remembers, for another.
     pub(crate) fn history(&self) -> Vec<HistoryEntry> {
         self.scheduler.export_history()
     }
