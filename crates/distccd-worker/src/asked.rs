@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -17,8 +17,13 @@ use bytes::Bytes;
 use proto::v1;
 use toolchain::{Mark, usual};
 
-/// Of a file so much is read, in bytes.
+use crate::regular;
+
+/// Of a file so much is read, and of all files of a command that are not known yet, in bytes.
 const MOST_BYTES: u64 = 4 << 20;
+const MOST_BYTES_OF_COMMAND: u64 = 64 << 20;
+/// Files of a command that are looked at.
+const MOST_ASKERS: usize = 8192;
 /// Names that one file may ask for, and one command.
 const MOST_OF_FILE: usize = 256;
 const MOST_OF_COMMAND: usize = 1024;
@@ -43,14 +48,11 @@ pub(crate) fn headers(
     files: impl Iterator<Item = PathBuf>,
     is_of_toolchain: impl Fn(&Metadata) -> bool,
 ) -> Vec<v1::AskedHeader> {
-    let mut asked = BTreeSet::new();
-    for file in files.filter(|file| is_text(file)) {
+    let (mut asked, mut left) = (BTreeSet::new(), MOST_BYTES_OF_COMMAND);
+    for file in files.filter(|file| is_text(file)).take(MOST_ASKERS) {
         // One that cannot be read says nothing.
-        let names = names_of(&file).unwrap_or_default();
+        let names = names_of(&file, &mut left).unwrap_or_default();
         asked.extend(names.iter().cloned());
-        if asked.len() > MOST_OF_COMMAND {
-            break;
-        }
     }
     let place = |name: Bytes| {
         let found = usual::header(Path::new(OsStr::from_bytes(&name)));
@@ -66,18 +68,23 @@ pub(crate) fn headers(
 
 /// Which files may ask: those that the command names, those of which it says that it has read them, and what it opened of
 /// the system's directories of headers. Nobody where it found none of its headers in the directories that all compilers
-/// search: then its compiler does not search them (`--sysroot`, `-nostdinc`, one that was built so).
+/// search: then its compiler does not search them (`--sysroot`, `-nostdinc`, one that was built so). What it says is not
+/// believed beyond these directories and the `mounts`: who knows what hangs elsewhere.
 pub(crate) fn askers(
     cwd: &Path,
+    mounts: &[PathBuf],
     inputs: &[v1::Stamp],
-    read: BTreeSet<PathBuf>,
+    mut read: BTreeSet<PathBuf>,
     opened: &[Bytes],
 ) -> impl Iterator<Item = PathBuf> {
+    let searched = usual::include_dirs();
+    let is_of_system = |path: &Path| searched.iter().any(|dir| path.starts_with(dir));
+    read.retain(|path| is_of_system(path) || mounts.iter().any(|mount| path.starts_with(mount)));
     let is_header = |path: &&Path| path.components().any(|part| part.as_os_str().as_bytes().starts_with(b"include"));
     let of_system = opened.iter().map(|path| Path::new(OsStr::from_bytes(path))).filter(is_header);
     let mut askers = read;
     askers.extend(of_system.map(Path::to_owned));
-    if askers.iter().any(|path| usual::include_dirs().iter().any(|dir| path.starts_with(dir))) {
+    if askers.iter().any(|path| is_of_system(path)) {
         askers.extend(inputs.iter().map(|stamp| cwd.join(OsStr::from_bytes(&stamp.path))));
     } else {
         askers.clear();
@@ -90,21 +97,17 @@ fn is_text(file: &Path) -> bool {
     !ending.is_some_and(|ending| NO_TEXTS.contains(&ending))
 }
 
-/// What the file asks for, as it is now.
-fn names_of(path: &Path) -> io::Result<Names> {
-    let facts = fs::metadata(path)?;
-    if !facts.is_file() {
-        return Ok(Names::default());
-    }
-    let mark = Mark::of(&facts);
+/// What the file asks for, as it is now. What is read for that is taken from what is `left`.
+fn names_of(path: &Path, left: &mut u64) -> io::Result<Names> {
+    let mark = Mark::of_path(path)?;
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((of, names)) = known().get(path)
         && *of == mark
     {
         return Ok(Arc::clone(names));
     }
-    let mut text = Vec::new();
-    File::open(path)?.take(MOST_BYTES).read_to_end(&mut text)?;
+    let (mark, text) = regular::read(path, MOST_BYTES.min(*left))?;
+    *left -= text.len() as u64;
     let names: Names = names_in(&text).into_iter().collect();
     if !mark.is_settled() {
         return Ok(names);
@@ -178,11 +181,12 @@ mod tests {
         let inputs = [v1::Stamp { path: "a.c".into(), ..v1::Stamp::default() }];
         let asking = |read: &[&str], opened: &[&'static str]| -> Vec<PathBuf> {
             let opened: Vec<Bytes> = opened.iter().map(|path| Bytes::from(*path)).collect();
-            askers(Path::new("/m"), &inputs, read.iter().map(PathBuf::from).collect(), &opened).collect()
+            let mounts = [PathBuf::from("/m")];
+            askers(Path::new("/m"), &mounts, &inputs, read.iter().map(PathBuf::from).collect(), &opened).collect()
         };
 
         let compiler = "/usr/lib/gcc/x/12/cc1";
-        let read = asking(&["/m/b.h"], &[compiler, "/usr/include/stdc-predef.h"]);
+        let read = asking(&["/m/b.h", "/elsewhere/c.h"], &[compiler, "/usr/include/stdc-predef.h"]);
         assert_eq!(read, ["/m/a.c", "/m/b.h", "/usr/include/stdc-predef.h"].map(PathBuf::from));
         assert_eq!(asking(&["/usr/include/zlib.h"], &[]).len(), 2);
         assert!(asking(&["/m/b.h"], &[compiler, "/opt/sysroot/usr/include/stdio.h"]).is_empty());

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use proto::v1;
+
+use crate::regular;
 
 /// Of a file so much is read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
@@ -17,13 +17,8 @@ const MOST_BYTES: u64 = 1 << 20;
 pub(crate) fn told_in(outputs: &[v1::Stamp], cwd: &Path) -> BTreeSet<PathBuf> {
     let rules = outputs.iter().filter(|stamp| stamp.path.ends_with(b".d"));
     // One that cannot be read says nothing.
-    rules.filter_map(|stamp| read(&cwd.join(OsStr::from_bytes(&stamp.path)), cwd).ok()).flatten().collect()
-}
-
-fn read(file: &Path, cwd: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    let mut text = Vec::new();
-    File::open(file)?.take(MOST_BYTES).read_to_end(&mut text)?;
-    Ok(files_in(&text, cwd))
+    let texts = rules.filter_map(|stamp| regular::read(&cwd.join(OsStr::from_bytes(&stamp.path)), MOST_BYTES).ok());
+    texts.flat_map(|(_, text)| files_in(&text, cwd)).collect()
 }
 
 /// What rules in the form of `make` depend on. Tolerant: what it cannot read it passes over.

@@ -32,6 +32,7 @@ mod mounts;
 mod obituary;
 pub mod probe;
 mod registration;
+mod regular;
 mod retained;
 mod revalidation;
 mod runner;

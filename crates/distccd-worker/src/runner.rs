@@ -129,7 +129,7 @@ pub(crate) fn spawn(
                 }
                 let programs = [Some(program.as_path()), linker.as_ref().map(|(path, _)| path.as_path())];
                 let parts = Parts::of(&tools, &programs.into_iter().flatten().collect::<Vec<_>>());
-                let askers = asked::askers(&cwd, &task.inputs, read, &finished.opened);
+                let askers = asked::askers(&cwd, &executor.isolation.mounts, &task.inputs, read, &finished.opened);
                 AttemptResult::Outcome(v1::Outcome {
                     exit: Some(outcome.exit.into()),
                     usage: Some(outcome.usage.into()),
