@@ -5,13 +5,14 @@
 //! The names are read from the files themselves, whether the preprocessor came by them or not: to say one too many costs a
 //! look at the launcher's machine. One that a macro puts together goes unseen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proto::v1;
@@ -38,20 +39,43 @@ const QUESTIONS: [&[u8]; 2] = [b"has_include", b"HAS_INCLUDE"];
 /// No text of a source, by its name.
 const NO_TEXTS: [&str; 9] = ["o", "a", "so", "obj", "lo", "gch", "pch", "pcm", "bc"];
 
+/// For so long a header is not looked at again: the units of a project read the same ones, and a look at each for each
+/// would be a burden to the filesystem.
+const FRESH: Duration = Duration::from_secs(1);
+
 type Names = Arc<[Bytes]>;
 
-/// By path, with how the file looked.
-static KNOWN: LazyLock<Mutex<HashMap<PathBuf, (Mark, Names)>>> = LazyLock::new(Mutex::default);
+/// What a file asks for, as it looked then.
+struct Known {
+    mark: Mark,
+    looked_at: Instant,
+    names: Names,
+}
+
+static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
+
+fn known() -> MutexGuard<'static, HashMap<PathBuf, Known>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that may ask.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asker {
+    path: PathBuf,
+    /// Its size and when it was modified, where that was seen before the command ran: then it is not looked at again.
+    seen: Option<(u64, i64)>,
+}
 
 /// The headers that these files ask for, but for those that `is_of_toolchain`, which are the same everywhere.
 pub(crate) fn headers(
-    files: impl Iterator<Item = PathBuf>,
+    files: impl Iterator<Item = Asker>,
+    now: Instant,
     is_of_toolchain: impl Fn(&Metadata) -> bool,
 ) -> Vec<v1::AskedHeader> {
     let (mut asked, mut left) = (BTreeSet::new(), MOST_BYTES_OF_COMMAND);
-    for file in files.filter(|file| is_text(file)).take(MOST_ASKERS) {
+    for file in files.filter(|file| is_text(&file.path)).take(MOST_ASKERS) {
         // One that cannot be read says nothing.
-        let names = names_of(&file, &mut left).unwrap_or_default();
+        let names = names_of(&file, now, &mut left).unwrap_or_default();
         asked.extend(names.iter().cloned());
     }
     let place = |name: Bytes| {
@@ -76,20 +100,20 @@ pub(crate) fn askers(
     inputs: &[v1::Stamp],
     mut read: BTreeSet<PathBuf>,
     opened: &[Bytes],
-) -> impl Iterator<Item = PathBuf> {
+) -> impl Iterator<Item = Asker> {
     let searched = usual::include_dirs();
     let is_of_system = |path: &Path| searched.iter().any(|dir| path.starts_with(dir));
     read.retain(|path| is_of_system(path) || mounts.iter().any(|mount| path.starts_with(mount)));
     let is_header = |path: &&Path| path.components().any(|part| part.as_os_str().as_bytes().starts_with(b"include"));
     let of_system = opened.iter().map(|path| Path::new(OsStr::from_bytes(path))).filter(is_header);
-    let mut askers = read;
-    askers.extend(of_system.map(Path::to_owned));
-    if askers.iter().any(|path| is_of_system(path)) {
-        askers.extend(inputs.iter().map(|stamp| cwd.join(OsStr::from_bytes(&stamp.path))));
-    } else {
-        askers.clear();
+    read.extend(of_system.map(Path::to_owned));
+    let mut askers = BTreeMap::new();
+    if read.iter().any(|path| is_of_system(path)) {
+        askers.extend(read.into_iter().map(|path| (path, None)));
+        let seen = |stamp: &v1::Stamp| (cwd.join(OsStr::from_bytes(&stamp.path)), Some((stamp.size, stamp.mtime_ns)));
+        askers.extend(inputs.iter().map(seen));
     }
-    askers.into_iter()
+    askers.into_iter().map(|(path, seen)| Asker { path, seen })
 }
 
 fn is_text(file: &Path) -> bool {
@@ -98,25 +122,30 @@ fn is_text(file: &Path) -> bool {
 }
 
 /// What the file asks for, as it is now. What is read for that is taken from what is `left`.
-fn names_of(path: &Path, left: &mut u64) -> io::Result<Names> {
+fn names_of(asker: &Asker, now: Instant, left: &mut u64) -> io::Result<Names> {
+    let path = &asker.path;
+    let is_known = |known: &Known| match asker.seen {
+        Some((size, modified_ns)) => known.mark.has(size, modified_ns),
+        None => now.saturating_duration_since(known.looked_at) < FRESH,
+    };
+    if let Some(known) = known().get(path).filter(|known| is_known(known)) {
+        return Ok(Arc::clone(&known.names));
+    }
     let mark = Mark::of_path(path)?;
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((of, names)) = known().get(path)
-        && *of == mark
-    {
-        return Ok(Arc::clone(names));
+    if let Some(known) = known().get_mut(path).filter(|known| known.mark == mark) {
+        known.looked_at = now;
+        return Ok(Arc::clone(&known.names));
     }
     let (mark, text) = regular::read(path, MOST_BYTES.min(*left))?;
     *left -= text.len() as u64;
     let names: Names = names_in(&text).into_iter().collect();
-    if !mark.is_settled() {
-        return Ok(names);
+    if mark.is_settled() {
+        let mut all = known();
+        if all.len() >= MOST_FILES {
+            all.clear();
+        }
+        all.insert(path.clone(), Known { mark, looked_at: now, names: Arc::clone(&names) });
     }
-    let mut known = known();
-    if known.len() >= MOST_FILES {
-        known.clear();
-    }
-    known.insert(path.to_owned(), (mark, Arc::clone(&names)));
     Ok(names)
 }
 
@@ -176,18 +205,24 @@ mod tests {
         assert_eq!(found(&text).len(), MOST_OF_FILE);
     }
 
+    fn unseen(path: PathBuf) -> Asker {
+        Asker { path, seen: None }
+    }
+
     #[test]
     fn nobody_asks_in_directories_that_the_compiler_does_not_search() {
-        let inputs = [v1::Stamp { path: "a.c".into(), ..v1::Stamp::default() }];
-        let asking = |read: &[&str], opened: &[&'static str]| -> Vec<PathBuf> {
+        let inputs = [v1::Stamp { path: "a.c".into(), size: 7, mtime_ns: 9, ..v1::Stamp::default() }];
+        let asking = |read: &[&str], opened: &[&'static str]| -> Vec<Asker> {
             let opened: Vec<Bytes> = opened.iter().map(|path| Bytes::from(*path)).collect();
             let mounts = [PathBuf::from("/m")];
             askers(Path::new("/m"), &mounts, &inputs, read.iter().map(PathBuf::from).collect(), &opened).collect()
         };
 
         let compiler = "/usr/lib/gcc/x/12/cc1";
-        let read = asking(&["/m/b.h", "/elsewhere/c.h"], &[compiler, "/usr/include/stdc-predef.h"]);
-        assert_eq!(read, ["/m/a.c", "/m/b.h", "/usr/include/stdc-predef.h"].map(PathBuf::from));
+        let read = asking(&["/m/b.h", "/m/a.c", "/elsewhere/c.h"], &[compiler, "/usr/include/stdc-predef.h"]);
+        let source = Asker { path: "/m/a.c".into(), seen: Some((7, 9)) };
+        let headers = ["/m/b.h", "/usr/include/stdc-predef.h"].map(|path| unseen(path.into()));
+        assert_eq!(read, [&[source], &headers[..]].concat());
         assert_eq!(asking(&["/usr/include/zlib.h"], &[]).len(), 2);
         assert!(asking(&["/m/b.h"], &[compiler, "/opt/sysroot/usr/include/stdio.h"]).is_empty());
     }
@@ -200,15 +235,46 @@ mod tests {
         std::fs::write(&object, "__has_include(<object.h>)").unwrap();
         let files = || [source.clone(), object.clone(), dir.path().join("gone.h"), dir.path().to_owned()].into_iter();
         let told = |toolchain: bool| -> Vec<(Bytes, bool)> {
-            let all = headers(files(), |_| toolchain);
+            let all = headers(files().map(unseen), Instant::now(), |_| toolchain);
             all.into_iter().map(|asked| (asked.name, asked.path.ends_with(b"/stdio.h"))).collect()
         };
 
         assert_eq!(told(false), [("no/such.h".into(), false), ("stdio.h".into(), true)]);
         assert_eq!(told(true), [("no/such.h".into(), false)]);
+    }
 
-        // Another text in the same place is read again.
-        std::fs::write(&source, "#if __has_include(<no/such/either.h>)\n").unwrap();
-        assert_eq!(told(true), [("no/such/either.h".into(), false)]);
+    #[test]
+    fn a_file_is_looked_at_again_after_a_while_and_one_that_was_seen_when_it_was_seen_as_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.h");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        // Two files that one replaces by the other, for one that was changed a moment ago is not remembered.
+        let put = |name: &str| {
+            let new = dir.path().join("new");
+            std::fs::write(&new, format!("__has_include(<{name}>)")).unwrap();
+            std::fs::File::options().write(true).open(&new).unwrap().set_modified(long_ago).unwrap();
+            while !Mark::of_path(&new).unwrap().is_settled() {
+                std::thread::yield_now();
+            }
+            std::fs::rename(&new, &path).unwrap();
+            while !Mark::of_path(&path).unwrap().is_settled() {
+                std::thread::yield_now();
+            }
+        };
+        let (begun, nanoseconds) = (Instant::now(), 1_000_000_000_000_000_000);
+        let asked = |seen: Option<u64>, after: Duration| {
+            let asker = Asker { path: path.clone(), seen: seen.map(|size| (size, nanoseconds)) };
+            headers([asker].into_iter(), begun + after, |_| false).remove(0).name
+        };
+        put("no/one.h");
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(asked(None, Duration::ZERO), "no/one.h");
+        put("no/other.h");
+
+        assert_eq!(asked(None, FRESH / 2), "no/one.h");
+        assert_eq!(asked(Some(size), FRESH * 2), "no/one.h", "it was seen to be that");
+        assert_eq!(asked(Some(size + 2), FRESH / 2), "no/other.h", "it was seen to be another");
+        put("no/third.h");
+        assert_eq!(asked(None, FRESH * 4), "no/third.h");
     }
 }

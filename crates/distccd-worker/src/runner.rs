@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use model::ids::Attempt;
@@ -139,7 +139,7 @@ pub(crate) fn spawn(
                     made: published.made.clone(),
                     digests: finished.digests.clone(),
                     system_files: toolchains::files_beyond(&parts, &finished.opened),
-                    asked: asked::headers(askers, |facts| parts.have(facts)),
+                    asked: asked::headers(askers, Instant::now(), |facts| parts.have(facts)),
                     worker,
                 })
             }

@@ -43,6 +43,12 @@ impl Mark {
         std::fs::metadata(path).map(|facts| Self::of(&facts))
     }
 
+    /// Whether a file that looked so has this size, in bytes, and was modified then, in nanoseconds since 1970.
+    #[must_use]
+    pub fn has(&self, size: u64, modified_ns: i64) -> bool {
+        (self.size, self.modified_ns) == (size, modified_ns)
+    }
+
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
         file.metadata().map(|facts| Self::of(&facts))
     }
