@@ -136,10 +136,12 @@ fn names_of(asker: &Asker, now: Instant, left: &mut u64) -> io::Result<Names> {
         known.looked_at = now;
         return Ok(Arc::clone(&known.names));
     }
-    let (mark, text) = regular::read(path, MOST_BYTES.min(*left))?;
+    let most = MOST_BYTES.min(*left);
+    let (mark, text) = regular::read(path, most)?;
     *left -= text.len() as u64;
     let names: Names = names_in(&text).into_iter().collect();
-    if mark.is_settled() {
+    // What is read in part for this command's sake may be read whole for another's.
+    if mark.is_settled() && most == MOST_BYTES {
         let mut all = known();
         if all.len() >= MOST_FILES {
             all.clear();
@@ -241,6 +243,22 @@ mod tests {
 
         assert_eq!(told(false), [("no/such.h".into(), false), ("stdio.h".into(), true)]);
         assert_eq!(told(true), [("no/such.h".into(), false)]);
+    }
+
+    #[test]
+    fn what_is_read_in_part_is_not_taken_for_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let asker = unseen(dir.path().join("a.h"));
+        std::fs::write(&asker.path, "__has_include(<a.h>) __has_include(<b.h>)").unwrap();
+        while !Mark::of_path(&asker.path).unwrap().is_settled() {
+            std::thread::yield_now();
+        }
+        let names = |mut left: u64| (names_of(&asker, Instant::now(), &mut left).unwrap().len(), left);
+
+        assert_eq!(names(22), (1, 0));
+        assert_eq!(names(0), (0, 0));
+        assert_eq!(names(MOST_BYTES), (2, MOST_BYTES - 41));
+        assert_eq!(names(0), (2, 0), "it is known now");
     }
 
     #[test]

@@ -10,12 +10,14 @@ use proto::v1;
 
 use crate::regular;
 
+/// How files of dependencies are called: by compilers themselves and CMake, by automake, by others.
+const ENDINGS: [&[u8]; 6] = [b".d", b".Tpo", b".Po", b".Plo", b".dep", b".deps"];
 /// Of a file so much is read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The files of which a command says in these of its outputs that it has read them.
 pub(crate) fn told_in(outputs: &[v1::Stamp], cwd: &Path) -> BTreeSet<PathBuf> {
-    let rules = outputs.iter().filter(|stamp| stamp.path.ends_with(b".d"));
+    let rules = outputs.iter().filter(|stamp| ENDINGS.iter().any(|ending| stamp.path.ends_with(ending)));
     // One that cannot be read says nothing.
     let texts = rules.filter_map(|stamp| regular::read(&cwd.join(OsStr::from_bytes(&stamp.path)), MOST_BYTES).ok());
     texts.flat_map(|(_, text)| files_in(&text, cwd)).collect()
@@ -80,6 +82,19 @@ mod tests {
     fn found(rules: &str) -> Vec<String> {
         let files = files_in(rules.as_bytes(), Path::new("/b"));
         files.iter().map(|file| file.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn dependencies_are_known_by_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |name: &str| {
+            std::fs::write(dir.path().join(name), "a.o: a.c b.h\n").unwrap();
+            let output = v1::Stamp { path: name.to_owned().into(), ..v1::Stamp::default() };
+            told_in(&[output], dir.path()).len()
+        };
+
+        assert_eq!(["a.d", "a.o.d", "a.Tpo", "a.dep"].map(told), [2; 4]);
+        assert_eq!(["a.o", "a.gcno"].map(told), [0; 2]);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 mod world;
 
-use model::outcome::AttemptFailure;
+use model::ids::OutputKey;
+use model::job::JobKind;
+use model::outcome::{AttemptFailure, ExitStatus, Outcome, ResourceUsage};
 use scheduler_core::{Action, ClientId, Config, LocalReason};
-use world::{Answer, LAUNCHER, World};
+use world::{Answer, LAUNCHER, World, seconds};
 
 const ANOTHER: ClientId = ClientId(2);
 
@@ -131,6 +133,27 @@ fn a_cancelled_job_on_a_lost_worker_is_forgotten() {
     world.lose("ash");
 
     assert!(world.forgotten.contains(&job));
+}
+
+#[test]
+fn no_worker_is_kept_any_longer_for_a_job_that_was_taken_back() {
+    let config = Config { prefetch: 0, ageing: seconds(20), ..Config::default() };
+    let mut world = World::configured(config, []);
+    world.join_with("ash", |facts| (facts.slots, facts.memory) = (2, 64 << 30));
+    let link =
+        |world: &mut World| world.submit_with(|job| (job.kind, job.output) = (JobKind::Link, Some(OutputKey::new(1))));
+    let measured = link(&mut world);
+    let usage = ResourceUsage { wall: seconds(1), peak_memory: 60 << 30, ..ResourceUsage::default() };
+    let (ash, attempt) = world.sent[&measured];
+    world.report(ash, attempt, Ok(Outcome { exit: ExitStatus::Code(0), usage }));
+    let [running, starving] = [link(&mut world), link(&mut world)];
+    world.pass(seconds(31));
+    let small = world.submit();
+    assert_eq!([running, starving, small].map(|job| world.is_sent(job)), [true, false, false]);
+
+    world.cancel(LAUNCHER, starving);
+
+    assert!(world.is_sent(small));
 }
 
 #[test]

@@ -231,14 +231,74 @@ impl Lane {
 mod tests {
     use super::*;
 
+    const EARLY: Timestamp = Timestamp::from_micros(1);
+    const LATE: Timestamp = Timestamp::from_micros(2);
+
+    fn job(number: u8) -> JobId {
+        JobId::from_bytes([number; 16])
+    }
+
+    fn rank(micros: u64, arrival: u64) -> Rank {
+        Rank::new(true, 0, false, micros, arrival)
+    }
+
+    /// Of a job that asks for two others.
+    fn entry(number: u8, green: bool) -> Entry {
+        Entry { job: job(number), dir: None, expected: 10, company: 3, green }
+    }
+
+    #[test]
+    fn a_rank_says_what_it_was_made_of() {
+        let parts = |rank: Rank| (rank.is_newcomer(), rank.nice(), rank.way(), rank.arrival);
+
+        assert_eq!(parts(Rank::new(true, -3, true, 70, 9)), (true, -3, 70, 9));
+        assert_eq!(parts(Rank::new(false, 4, false, u64::MAX, 0)), (false, 4, LONGEST_WAY, 0));
+    }
+
+    #[test]
+    fn kin_differ_in_nothing_but_their_ways_and_when_they_came() {
+        let rank = Rank::new(true, -3, true, 70, 9);
+
+        assert_eq!(rank.of_way(30), Rank::new(true, -3, true, 30, 9));
+        assert!(rank.is_kin_of(Rank::new(true, -3, true, 30, 8)));
+        let others = [(false, -3, true), (true, -4, true), (true, -3, false)];
+        assert!(!others.iter().any(|&(new, nice, link)| Rank::new(new, nice, link, 70, 9).is_kin_of(rank)));
+    }
+
+    #[test]
+    fn who_waits_for_company_is_not_overdue_before_that() {
+        let mut lane = Lane::default();
+        lane.insert(EARLY, rank(30, 1), entry(1, true));
+        lane.insert(EARLY, rank(20, 2), entry(2, false));
+        let next = |lane: &Lane, which| lane.next(which, LATE);
+        let overdue = Some((Standing::Overdue(EARLY, 1), job(1)));
+
+        assert_eq!(next(&lane, Readiness::Any), overdue, "for an idle slot nobody waits for company");
+        assert_eq!(next(&lane, Readiness::Ripe), Some((Standing::InTime(rank(20, 2)), job(2))));
+        lane.insert(EARLY, rank(10, 3), entry(3, true));
+        assert_eq!(next(&lane, Readiness::Ripe), overdue, "it has company");
+        lane.remove(EARLY, rank(10, 3));
+        lane.ripen(rank(30, 1));
+        assert_eq!(next(&lane, Readiness::Ripe), overdue, "it waits for none any more");
+    }
+
+    #[test]
+    fn of_those_in_time_rank_decides_and_of_the_overdue_age() {
+        let mut lane = Lane::default();
+        lane.insert(EARLY, rank(10, 1), entry(1, false));
+        lane.insert(LATE, rank(20, 2), entry(2, false));
+
+        assert_eq!(lane.next(Readiness::Any, EARLY), Some((Standing::InTime(rank(20, 2)), job(2))));
+        assert_eq!(lane.next(Readiness::Any, LATE), Some((Standing::Overdue(EARLY, 1), job(1))));
+    }
+
     #[test]
     fn a_job_of_just_that_length_is_short_enough_though_it_came_first() {
         let mut lane = Lane::default();
         let mut push = |number: u8, micros: u64| {
-            let (job, rank) = (JobId::from_bytes([number; 16]), Rank::new(true, 0, false, micros, number.into()));
-            let entry = Entry { job, dir: None, expected: micros, company: 1, green: false };
-            lane.insert(Timestamp::ZERO, rank, entry);
-            (job, rank)
+            let rank = rank(micros, number.into());
+            lane.insert(EARLY, rank, Entry { expected: micros, ..entry(number, false) });
+            (job(number), rank)
         };
         let (short, _) = push(1, 10);
         let (_, long) = push(2, 20);

@@ -332,8 +332,7 @@ impl ReadyQueue {
     ) -> impl Iterator<Item = (JobId, Option<DirKey>)> {
         let (first, lane) = (place.rank, self.lane(place).filter(|_| self.may_be_passed(place, now)));
         lane.into_iter().flat_map(move |lane| {
-            let is_equal =
-                move |rank: Rank| rank.is_newcomer() && rank.is_kin_of(first) && rank.way() >= first.way() / 2;
+            let is_equal = move |rank: Rank| rank.is_kin_of(first) && rank.way() >= first.way() / 2;
             let behind = lane.from(first).skip(1).take(most).take_while(move |&(rank, _)| is_equal(rank));
             behind.map(|(_, entry)| (entry.job, entry.dir))
         })
@@ -558,6 +557,141 @@ fn cost(place: &Place, build: &Build, truth: u64, sharing: &Sharing) -> Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const AGEING: Duration = Duration::from_secs(10);
+
+    fn queue() -> ReadyQueue {
+        ReadyQueue::new(Sharing { ageing: AGEING, ..Sharing::default() }, 7)
+    }
+
+    fn job(number: u8) -> JobId {
+        JobId::from_bytes([number; 16])
+    }
+
+    /// For a job of two seconds.
+    fn asking() -> Asking {
+        Asking {
+            user: UserId::new(1),
+            build: BuildId::new(1),
+            kind: JobKind::Compile,
+            priority: Priority::default(),
+            class: ClassId::FIRST,
+            memory: 0,
+            expected: Duration::from_secs(2),
+            tail: Duration::ZERO,
+            dir: None,
+            company: 1,
+            timeout: Duration::ZERO,
+            since: Timestamp::ZERO,
+            in_front: false,
+        }
+    }
+
+    fn equals(queue: &ReadyQueue, place: &Place, now: Timestamp) -> Vec<JobId> {
+        queue.equals_of(place, 9, now).map(|(job, _)| job).collect()
+    }
+
+    #[test]
+    fn equals_are_as_urgent_and_have_half_as_long_a_way_at_least() {
+        let mut queue = queue();
+        let first = queue.push(job(1), asking());
+        queue.push(job(2), Asking { expected: Duration::from_secs(1), ..asking() });
+        queue.push(job(3), Asking { expected: Duration::from_micros(999_999), ..asking() });
+        let alone = queue.push(job(4), Asking { priority: Priority::from_nice(1), ..asking() });
+        queue.push(job(5), Asking { priority: Priority::from_nice(2), ..asking() });
+
+        assert_eq!(equals(&queue, &first, Timestamp::ZERO), [job(2)]);
+        assert_eq!(equals(&queue, &alone, Timestamp::ZERO), []);
+    }
+
+    #[test]
+    fn nobody_goes_in_the_place_of_one_who_came_back() {
+        let mut queue = queue();
+        let back = queue.push(job(1), Asking { in_front: true, ..asking() });
+        queue.push(job(2), Asking { in_front: true, expected: Duration::from_secs(1), ..asking() });
+
+        assert_eq!(equals(&queue, &back, Timestamp::ZERO), []);
+        assert_eq!(queue.shorter_than(&back, Duration::from_secs(1), Timestamp::ZERO), None);
+    }
+
+    #[test]
+    fn nobody_goes_in_the_place_of_one_who_has_waited_too_long() {
+        let mut queue = queue();
+        let old = queue.push(job(1), asking());
+        queue.push(job(2), Asking { expected: Duration::from_secs(1), ..asking() });
+        let found = |now| (equals(&queue, &old, now), queue.shorter_than(&old, Duration::from_secs(1), now));
+        let last = Timestamp::ZERO + AGEING;
+
+        assert_eq!(found(last), (Vec::from([job(2)]), Some(job(2))));
+        assert_eq!(found(last + Duration::from_micros(1)), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_class_that_is_shut_when_its_last_job_leaves_is_named_once() {
+        let mut queue = queue();
+        let places = [1, 2].map(|number| queue.push(job(number), asking()));
+        queue.set_shut(ClassId::FIRST, Readiness::Ripe, true);
+
+        let left = places.map(|place| {
+            queue.remove(place);
+            queue.pop_left_shut()
+        });
+
+        assert_eq!((left, queue.pop_left_shut()), ([None, Some(ClassId::FIRST)], None));
+    }
+
+    #[test]
+    fn a_build_is_forgotten_when_none_of_its_jobs_waits_or_is_at_a_worker() {
+        let mut queue = queue();
+        let (user, build) = (UserId::new(1), BuildId::new(1));
+        let [first, second] = [1, 2].map(|number| queue.push(job(number), asking()));
+        let is_known = |queue: &ReadyQueue| queue.users.get(user).is_some_and(|it| it.builds.get(build).is_some());
+
+        let charge = queue.serve(first);
+        queue.settle(user, build, charge, Duration::from_secs(2));
+        assert!(is_known(&queue), "one waits");
+        let charge = queue.serve(second);
+        assert!(is_known(&queue), "one is at a worker");
+        queue.settle(user, build, charge, Duration::from_secs(2));
+
+        assert!(!is_known(&queue) && queue.users.get(user).is_none());
+    }
+
+    #[test]
+    fn turns_of_users_of_builds_and_of_jobs_are_counted() {
+        let mut queue = queue();
+        queue.push(job(1), asking());
+        let in_build = |build| Asking { user: UserId::new(2), build: BuildId::new(build), ..asking() };
+        queue.push(job(2), in_build(1));
+        let places = [3, 4, 5].map(|number| queue.push(job(number), in_build(2)));
+
+        assert_eq!(places.map(|place| queue.ahead_of(&place)), [0, 1, 2].map(|jobs| Some((1, 1, jobs))));
+    }
+
+    #[test]
+    fn a_turn_costs_by_what_predictions_are_worth_by_weight_and_by_priority() {
+        let (ann, bob) = (UserId::new(1), UserId::new(2));
+        let sharing = Sharing { user_weights: BTreeMap::from([(ann, 200)]), interactive_jobs: 2, ..Sharing::default() };
+        let mut queue = ReadyQueue::new(sharing.clone(), 7);
+        let nice = Asking { priority: Priority::from_nice(5), ..asking() };
+        let [of_ann, of_bob] = [ann, bob].map(|user| queue.push(job(1), Asking { user, ..nice }));
+        let beside = |waiting, held| {
+            let mut build = Build::default();
+            (build.waiting, build.held) = (waiting, held);
+            build
+        };
+
+        // Three quarters of two seconds, which count three times at this priority.
+        let three = 1_500_000 * 1024 / 335;
+        let costs = |place, build| {
+            let Charge { user, build, micros, expected } = cost(place, &build, 768, &sharing);
+            assert_eq!((micros, expected), (1_500_000, 2_000_000));
+            (user, build)
+        };
+        assert_eq!(costs(&of_ann, beside(2, 1)), (three * 100 / 200, three));
+        assert_eq!(costs(&of_ann, beside(1, 1)), (three * 100 / 200, three / 4));
+        assert_eq!(costs(&of_bob, beside(3, 0)), (three, three));
+    }
 
     #[test]
     fn only_turns_that_took_some_time_say_how_true_predictions_are() {
