@@ -50,12 +50,13 @@ fn before(path: &Path, read: &[PathBuf]) -> Option<PathBuf> {
     (!was_read).then_some(earlier)
 }
 
+/// What is found first on one of the two alone.
 fn differs(asked: &AskedHeader) -> Option<Difference> {
     let (there, here) = (path_of(&asked.path), usual::header(&path_of(&asked.name)));
     match here {
-        Some(here) if here != there => Some(Difference::OnlyHere(here)),
-        None if !asked.path.is_empty() => Some(Difference::OnlyThere(there)),
-        _ => None,
+        Some(here) if here == there => None,
+        _ if !asked.path.is_empty() && !there.is_file() => Some(Difference::OnlyThere(there)),
+        here => here.map(Difference::OnlyHere),
     }
 }
 
@@ -129,9 +130,9 @@ mod tests {
 
         assert_eq!(found("stdio.h", here.to_str().unwrap()), None);
         assert_eq!(found("no/such.h", ""), None);
-        assert_eq!(found("stdio.h", ""), Some(Difference::OnlyHere(here.clone())));
-        assert_eq!(found("stdio.h", "/usr/local/include/stdio.h"), Some(Difference::OnlyHere(here)));
-        let there = "/usr/include/no/such.h";
-        assert_eq!(found("no/such.h", there), Some(Difference::OnlyThere(there.into())));
+        assert_eq!(found("stdio.h", ""), Some(Difference::OnlyHere(here)));
+        for (name, there) in [("no/such.h", "/usr/include/no/such.h"), ("stdio.h", "/usr/local/include/stdio.h")] {
+            assert_eq!(found(name, there), Some(Difference::OnlyThere(there.into())));
+        }
     }
 }
