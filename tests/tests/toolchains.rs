@@ -301,24 +301,32 @@ fn a_header_that_is_only_asked_for_and_only_one_of_the_two_has_makes_no_object()
     let launcher = binaries::path("cc-launcher");
     let optional = "#if __has_include(<optional.h>)\nint value = 2;\n#else\nint value = 1;\n#endif\n";
     std::fs::write(site.dir.join("feature.h"), optional).unwrap();
-    let as_here = |by: &str| {
-        let (seen, notes, object) = site.compile_text(by, &[&launcher]);
-        assert_eq!((seen.exit, seen.err()), (0, String::new()));
-        assert!(object == site.compile_text(by, &[]).2, "{notes}");
-        notes
-    };
-    assert!(as_here(optional).contains("ran on ash"), "neither has it");
+    // GCC opens what it asks for, Clang does not.
+    for compiler in ["gcc", "clang"] {
+        let command = format!("{compiler} -MD -c a.c -o a.o");
+        let as_here = |text: &str| {
+            std::fs::write(site.dir.join("a.c"), text).unwrap();
+            let (seen, notes, object) = site.run(&command, &[&launcher]);
+            assert_eq!((seen.exit, seen.err()), (0, String::new()));
+            assert!(object == site.run(&command, &[]).2, "{notes}");
+            notes
+        };
+        // So that a header of the system tells that the compiler looks there.
+        let asks = format!("#include <stdio.h>\n{optional}");
+        assert!(as_here(&asks).contains("ran on ash"), "neither has it");
 
-    std::fs::write(site.ours.join("optional.h"), "").unwrap();
-    for by in [optional, "#include \"feature.h\"\n"] {
-        let notes = as_here(by);
-        assert!(notes.contains("ash has no /usr/local/include/optional.h"), "{notes}");
+        std::fs::write(site.ours.join("optional.h"), "").unwrap();
+        for text in [&asks[..], "#include <stdio.h>\n#include \"feature.h\"\n"] {
+            let notes = as_here(text);
+            assert!(notes.contains("ash has no /usr/local/include/optional.h"), "{notes}");
+        }
+        std::fs::write(site.theirs.join("optional.h"), "").unwrap();
+        assert!(as_here(&asks).contains("ran on ash"), "both have it");
+        std::fs::remove_file(site.ours.join("optional.h")).unwrap();
+        let notes = as_here(&asks);
+        assert!(notes.contains("/usr/local/include/optional.h") && !notes.contains("ran on ash"), "{notes}");
+        std::fs::remove_file(site.theirs.join("optional.h")).unwrap();
     }
-    std::fs::write(site.theirs.join("optional.h"), "").unwrap();
-    assert!(as_here(optional).contains("ran on ash"), "both have it");
-    std::fs::remove_file(site.ours.join("optional.h")).unwrap();
-    let notes = as_here(optional);
-    assert!(notes.contains("/usr/local/include/optional.h") && !notes.contains("ran on ash"), "{notes}");
 }
 
 #[test]
