@@ -221,3 +221,48 @@ impl JobTable {
         assert_eq!(self.held_jobs().len(), self.held, "jobs with attempts");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOB: JobId = JobId::from_bytes([1; 16]);
+
+    /// Number and worker of each.
+    type Numbers = Vec<(u32, u32)>;
+
+    fn add(jobs: &mut JobTable, (number, worker): (u32, u32)) -> bool {
+        let attempt = Attempt { job: JOB, number };
+        jobs.add_attempt(JOB, Note::new(WorkerId::new(worker), attempt, Commit::WhenDone, 0, None))
+    }
+
+    fn noted(jobs: &JobTable) -> Numbers {
+        jobs.attempts_of(JOB).map(|((number, worker), _)| (number, worker.number())).collect()
+    }
+
+    #[test]
+    fn attempts_are_told_by_number_and_worker_in_whichever_order_they_came() {
+        let mut jobs = JobTable::new(7);
+
+        let are_news = [(2, 1), (4, 1), (1, 2), (3, 1), (1, 1), (3, 1)].map(|it| add(&mut jobs, it));
+
+        assert_eq!(noted(&jobs), [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1)]);
+        assert_eq!(are_news, [true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn whichever_attempt_ends_the_others_are_left() {
+        let all = [(1, 1), (1, 2), (2, 1)];
+        for ended in all {
+            let mut jobs = JobTable::new(7);
+            all.into_iter().for_each(|it| assert!(add(&mut jobs, it)));
+            let mut end = |(number, worker)| jobs.remove_attempt(WorkerId::new(worker), Attempt { job: JOB, number });
+
+            assert!(end(ended).is_some());
+            assert!(end(ended).is_none(), "it has ended already");
+
+            let left: Numbers = all.into_iter().filter(|&it| it != ended).collect();
+            assert_eq!((noted(&jobs), jobs.jobs_held()), (left, 1));
+        }
+    }
+}
