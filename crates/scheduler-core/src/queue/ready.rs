@@ -316,8 +316,7 @@ impl ReadyQueue {
         long: Duration,
     ) -> Option<JobId> {
         let lane = self.lane(place)?;
-        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-        let shorter = if self.may_be_passed(place, now) { lane.shorter(place.rank, micros) } else { None };
+        let shorter = if self.may_be_passed(place, now) { lane.shorter(place.rank, micros(limit)) } else { None };
         let oldest = || lane.oldest_job().filter(|&(since, _)| now.since(since) >= long).map(|(_, job)| job);
         shorter.or_else(oldest)
     }
@@ -352,7 +351,7 @@ impl ReadyQueue {
         if charge.micros == 0 {
             return;
         }
-        let used = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+        let used = micros(used);
         // In the proportion of what was charged: the weights are those of the time when the turn began.
         let real = |charged: u64| {
             let real = u128::from(charged) * u128::from(used) / u128::from(charge.micros);
@@ -484,8 +483,7 @@ impl ReadyQueue {
 
     /// Whoever came before this has waited too long.
     pub(crate) fn overdue(&self, now: Timestamp) -> Timestamp {
-        let ageing = u64::try_from(self.sharing.ageing.as_micros()).unwrap_or(u64::MAX);
-        Timestamp::from_micros(now.as_micros().saturating_sub(ageing))
+        Timestamp::from_micros(now.as_micros().saturating_sub(micros(self.sharing.ageing)))
     }
 
     fn lane(&self, place: &Place) -> Option<&Lane> {
