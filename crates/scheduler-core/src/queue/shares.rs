@@ -255,13 +255,13 @@ mod tests {
     #[test]
     fn who_rests_at_the_floor_is_forgotten_and_who_still_owes_is_not() {
         let mut shares = Shares::new(7);
-        ["ann", "bob", "cid"].into_iter().for_each(|name| shares.join(name));
-        shares.charge("bob", 100);
-        shares.charge("cid", 50);
+        ["ann", "bob", "cid", "dan"].into_iter().for_each(|name| shares.join(name));
+        shares.charge("bob", 51);
+        ["cid", "dan"].into_iter().for_each(|name| shares.charge(name, 50));
 
-        ["ann", "bob"].into_iter().for_each(|name| shares.leave(name));
+        ["ann", "bob", "dan"].into_iter().for_each(|name| shares.leave(name));
 
         assert_eq!(shares.resting.iter().map(|it| it.key).collect::<Vec<_>>(), ["bob"]);
-        assert!(shares.accounts.get("ann").is_none());
+        assert!(["ann", "dan"].iter().all(|name| shares.accounts.get(name).is_none()));
     }
 }
