@@ -162,6 +162,44 @@ fn what_nobody_claims_is_cancelled_after_two_leases() {
 }
 
 #[test]
+fn what_was_cancelled_because_nobody_claimed_it_is_forgotten_when_it_ends() {
+    let (mut world, job) = new_server();
+    world.join_holding("ash", &[attempt(job, 1)], |_| {});
+    world.pass(seconds(120));
+    assert!(!world.forgotten.contains(&job), "it has not ended");
+
+    world.report(world.id("ash"), attempt(job, 1), Err(AttemptFailure::Cancelled));
+
+    assert!(world.forgotten.contains(&job));
+}
+
+#[test]
+fn of_two_ends_of_a_job_that_nobody_has_claimed_yet_the_good_one_counts_and_else_the_last_attempts() {
+    let held_twice = || {
+        let (mut world, job) = new_server();
+        world.join_holding("ash", &[attempt(job, 1)], |_| {});
+        world.join_holding("birch", &[attempt(job, 2)], |_| {});
+        (world, job)
+    };
+    let failed = || Err(AttemptFailure::NoSpace("scratch".into()));
+
+    let (mut world, job) = held_twice();
+    world.report(world.id("ash"), attempt(job, 1), Ok(world::success()));
+    world.report(world.id("birch"), attempt(job, 2), failed());
+    world.resubmit(LAUNCHER, job);
+    world.pass(seconds(6));
+    assert_eq!(world.answers_for(job), [Answer::Completed(1)]);
+
+    let (mut world, job) = held_twice();
+    world.report(world.id("birch"), attempt(job, 2), failed());
+    world.report(world.id("ash"), attempt(job, 1), failed());
+    world.join("cedar", 1);
+    world.resubmit(LAUNCHER, job);
+    world.pass(seconds(6));
+    assert_eq!(world.attempts_of(job), 3, "no number is used twice");
+}
+
+#[test]
 fn a_result_that_nobody_claims_is_forgotten() {
     let (mut world, job) = new_server();
     world.join_holding("ash", &[attempt(job, 1)], |_| {});

@@ -363,6 +363,19 @@ fn both_workers_must_isolate() {
 }
 
 #[test]
+fn the_end_of_a_second_attempt_does_not_take_the_answer_away_that_the_first_gave() {
+    let mut world = cluster([("ash", 1), ("birch", 1)]);
+    let (first, second) = doubled(&mut world);
+    world.report(first.0, first.1, Ok(success()));
+
+    let orders = world.report(second.0, second.1, Err(AttemptFailure::Cancelled));
+
+    assert_eq!(orders, []);
+    world.resubmit(LAUNCHER, first.1.job);
+    assert_eq!(world.answers_for(first.1.job), [Answer::Completed(1), Answer::Completed(1)]);
+}
+
+#[test]
 fn a_first_attempt_that_works_in_place_gets_no_second_however_long_it_takes() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);
     let job = straggler(&mut world);
