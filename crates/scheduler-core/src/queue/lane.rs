@@ -283,6 +283,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_is_open_for_what_of_it_may_go() {
+        let mut lane = Lane::default();
+        let open = |lane: &Lane| (lane.open().any, lane.open().ripe);
+        assert_eq!(open(&lane), (false, false));
+
+        lane.insert(EARLY, rank(30, 1), entry(1, true));
+        assert_eq!(open(&lane), (true, false), "it waits for company");
+        lane.ripen(rank(30, 1));
+        assert_eq!(open(&lane), (true, true));
+        lane.shut.set(Readiness::Ripe, true);
+        assert_eq!(open(&lane), (true, false));
+        lane.shut.set(Readiness::Any, true);
+        assert_eq!(open(&lane), (false, false));
+    }
+
+    #[test]
     fn of_those_in_time_rank_decides_and_of_the_overdue_age() {
         let mut lane = Lane::default();
         lane.insert(EARLY, rank(10, 1), entry(1, false));

@@ -555,6 +555,7 @@ fn cost(place: &Place, build: &Build, truth: u64, sharing: &Sharing) -> Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::class_map::ClassIds;
 
     const AGEING: Duration = Duration::from_secs(10);
 
@@ -583,6 +584,11 @@ mod tests {
             since: Timestamp::ZERO,
             in_front: false,
         }
+    }
+
+    fn classes() -> [ClassId; 2] {
+        let mut ids = ClassIds::default();
+        [ids.make(), ids.make()]
     }
 
     fn equals(queue: &ReadyQueue, place: &Place, now: Timestamp) -> Vec<JobId> {
@@ -622,6 +628,19 @@ mod tests {
 
         assert_eq!(found(last), (Vec::from([job(2)]), Some(job(2))));
         assert_eq!(found(last + Duration::from_micros(1)), (Vec::new(), None));
+    }
+
+    #[test]
+    fn who_has_waited_too_long_goes_before_a_longer_job_that_demands_something_else() {
+        let mut queue = queue();
+        let late = Timestamp::ZERO + AGEING;
+        let [class, other] = classes();
+        queue.push(job(1), Asking { class, ..asking() });
+        queue.push(job(2), Asking { class: other, expected: Duration::from_secs(9), since: late, ..asking() });
+        let next = |now| queue.next(Readiness::Any, now, |_, _| true);
+
+        assert_eq!(next(late), Some((job(2), other)));
+        assert_eq!(next(late + Duration::from_micros(1)), Some((job(1), class)));
     }
 
     #[test]
