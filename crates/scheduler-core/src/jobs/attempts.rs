@@ -265,4 +265,16 @@ mod tests {
             assert_eq!((noted(&jobs), jobs.jobs_held()), (left, 1));
         }
     }
+
+    #[test]
+    fn an_attempt_that_is_permitted_to_commit_may() {
+        let (mut jobs, worker, attempt) = (JobTable::new(7), WorkerId::new(1), Attempt { job: JOB, number: 1 });
+        jobs.add_attempt(JOB, Note::new(worker, attempt, Commit::WhenPermitted, 0, None));
+        let told = |jobs: &JobTable| (jobs.awaits_permission(worker, attempt), jobs.may_commit(JOB));
+        assert_eq!(told(&jobs), (true, false));
+
+        jobs.set_commit(worker, attempt, Commit::WhenDone);
+
+        assert_eq!(told(&jobs), (false, true));
+    }
 }

@@ -102,3 +102,18 @@ impl JobState {
         !matches!(self, Self::Cancelling { next: Next::Forget })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_one_try_at_one_worker() {
+        let (here, elsewhere, job) = (WorkerId::new(1), WorkerId::new(2), JobId::from_bytes([1; 16]));
+        let hold = Hold { worker: here, number: 2, progress: Progress::Sent, placement: Placement::default() };
+        let is = |worker, number| hold.is(worker, Attempt { job, number });
+
+        assert!(is(here, 2));
+        assert!(!is(here, 1) && !is(elsewhere, 2) && !is(elsewhere, 1));
+    }
+}
