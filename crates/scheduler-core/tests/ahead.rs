@@ -8,7 +8,7 @@ use model::ids::{JobId, OutputKey};
 use model::job::{BatchHint, JobFacts};
 use model::outcome::{ExitStatus, Outcome, ResourceUsage};
 use model::speed::Speed;
-use scheduler_core::{Action, Config, PlacementKind};
+use scheduler_core::{Action, Config, Input, PlacementKind};
 use world::{LAUNCHER, World, dirs, facts_of_a_job, millis, seconds};
 
 fn made(output: u64) -> JobFacts {
@@ -136,4 +136,21 @@ fn a_long_job_that_would_crowd_its_directory_on_the_faster_of_two_idle_workers_g
 
     let kind = world.placement_of(job).map(|placement| placement.kind);
     assert_eq!((world.host_of(job), kind), ("fast", Some(PlacementKind::IdleSlot)));
+}
+
+#[test]
+fn a_server_that_stops_asks_back_once_what_has_not_started_and_only_of_whom_it_can_reach() {
+    let stopping = |prepare: fn(&mut World)| {
+        let mut world = World::configured(Config { prefetch: 4, ..Config::default() }, [("ash", 1)]);
+        let [running, ahead] = [(); 2].map(|()| submit(&mut world, facts_of_a_job()));
+        world.start(running);
+        prepare(&mut world);
+        world.tell(Input::Stopping);
+        let of_job = |order: &&Action| matches!(order, Action::Recall { attempt, .. } if attempt.job == ahead);
+        world.orders.iter().filter(of_job).count()
+    };
+
+    assert_eq!(stopping(|_| {}), 1);
+    assert_eq!(stopping(|world| world.disconnect("ash")), 0);
+    assert_eq!(stopping(|world| world.join("birch", 1)), 1, "it was asked back for birch already");
 }

@@ -363,6 +363,23 @@ fn both_workers_must_isolate() {
 }
 
 #[test]
+fn of_an_earlier_servers_two_attempts_the_one_that_may_commit_is_the_first() {
+    let mut world = World::new(Config::default());
+    world.join_with("ash", |facts| facts.isolates = true);
+    world.join_with("birch", |facts| facts.isolates = true);
+    let job = world.new_id();
+    let held = |number, commit| [(Attempt { job, number }, commit)];
+    let (ash, birch) = (world.id("ash"), world.id("birch"));
+    register(&mut world, ash, &held(1, Commit::WhenDone));
+    register(&mut world, birch, &held(2, Commit::WhenPermitted));
+
+    world.resubmit(LAUNCHER, job);
+
+    let state = world.explain(job).map(|it| it.state);
+    assert!(matches!(state, Some(Condition::Placed { worker, number: 1, .. }) if worker == ash), "{state:?}");
+}
+
+#[test]
 fn the_end_of_a_second_attempt_does_not_take_the_answer_away_that_the_first_gave() {
     let mut world = cluster([("ash", 1), ("birch", 1)]);
     let (first, second) = doubled(&mut world);
