@@ -185,16 +185,13 @@ impl Scheduler {
             None => (next, false, true),
         };
         self.seconds.remove(id);
-        let holders: Vec<_> = match is_anywhere {
-            true => self.jobs.attempts_of(id).map(|((_, worker), _)| worker).collect(),
-            false => Vec::new(),
-        };
-        if !holders.is_empty() {
+        let is_held = is_anywhere && self.jobs.attempts_of(id).next().is_some();
+        if is_held {
             self.cancel_all_but(id, None, out);
         }
         let may_be_elsewhere = next != Next::Forget && is_inherited;
         let must_end = match next {
-            _ if holders.is_empty() => false,
+            _ if !is_held => false,
             Next::Queue { .. } => true,
             Next::Forget | Next::SendHome(_) | Next::Complete(_) => self.jobs.may_commit(id),
         };
@@ -203,7 +200,6 @@ impl Scheduler {
         } else {
             self.conclude(id, next, out);
         }
-        holders.into_iter().for_each(|holder| self.refresh_spare(holder));
     }
 
     fn conclude(&mut self, id: JobId, next: Next, out: &mut Vec<Action>) {
@@ -224,6 +220,7 @@ impl Scheduler {
             if self.jobs.mark_cancelled(worker, attempt) && self.is_up(worker) {
                 out.push(Action::Cancel { worker, attempt });
             }
+            self.refresh_spare(worker);
         }
     }
 

@@ -202,9 +202,8 @@ impl Scheduler {
     pub(crate) fn on_attempt_in_place(&mut self, worker: WorkerId, attempt: Attempt, out: &mut Vec<Action>) {
         self.jobs.mark_in_place(worker, attempt);
         let is_first = self.jobs.get(attempt.job).and_then(Job::hold).is_some_and(|hold| hold.is(worker, attempt));
-        if is_first && let Some(second) = self.seconds.remove(attempt.job) {
+        if is_first && self.seconds.remove(attempt.job).is_some() {
             self.cancel_all_but(attempt.job, Some((attempt.number, worker)), out);
-            self.refresh_spare(second.worker);
         }
     }
 

@@ -78,8 +78,9 @@ pub(crate) struct Model {
     pub(crate) stopping: bool,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
-    /// The numbers of jobs that were forgotten, and until when they are remembered.
-    graves: BTreeMap<JobId, (u32, Timestamp)>,
+    /// The numbers of jobs that were forgotten, until when they are remembered, and whether they may have been forgotten
+    /// once before already.
+    graves: BTreeMap<JobId, (u32, Timestamp, bool)>,
     /// Attempts that were asked back.
     pub(crate) asked_back: BTreeSet<JobId>,
     /// What has to be ordered in this step, assignments and recalls for idle slots aside.
@@ -111,7 +112,7 @@ impl Model {
             } else if let Some(answer) = self.refusal(client, id, &facts) {
                 self.orders.extend([answer, Action::Forget { job: id }]);
             } else {
-                let (last_number, until) = self.graves.remove(&id).unwrap_or_default();
+                let (last_number, until, may_have_been) = self.graves.remove(&id).unwrap_or_default();
                 let is_surely_forgotten = until + self.slack() <= self.now;
                 let job = Job {
                     client,
@@ -120,7 +121,7 @@ impl Model {
                     arrived: self.now,
                     in_front: false,
                     last_number: if is_surely_forgotten { 0 } else { last_number },
-                    may_be_forgotten: until <= self.now,
+                    may_be_forgotten: may_have_been || until <= self.now,
                     tried: BTreeSet::new(),
                     last_failure: None,
                     spent: 0,
@@ -305,9 +306,9 @@ impl Model {
 
     /// Answers that need not be kept any more go when it suits the scheduler: this one has gone.
     pub(crate) fn let_go(&mut self, job: JobId) {
-        let last_number = self.jobs.remove(&job).expect("known").last_number;
+        let Job { last_number, may_be_forgotten, .. } = self.jobs.remove(&job).expect("known");
         if last_number > 0 {
-            self.graves.insert(job, (last_number, self.now + self.config.retain));
+            self.graves.insert(job, (last_number, self.now + self.config.retain, may_be_forgotten));
         }
     }
 
