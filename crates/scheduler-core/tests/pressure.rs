@@ -49,11 +49,14 @@ fn no_more_jobs_of_earlier_servers_wait_for_news_of_them_than_may_wait_and_none_
 #[test]
 fn a_job_that_demands_more_mounts_than_there_can_be_is_refused_by_name() {
     let mut world = World::with_workers([("ash", 1)]);
-    let mounts = (0..=MAX_DEMANDED_MOUNTS as u64).map(DirKey::new).collect();
+    let so_many = |number: usize| (0..number as u64).map(DirKey::new).collect();
+    world.join_with("birch", |facts| facts.mounts = so_many(MAX_DEMANDED_MOUNTS));
 
-    let job = world.submit_with(|job| job.mounts = mounts);
+    let just = world.submit_with(|job| job.mounts = so_many(MAX_DEMANDED_MOUNTS));
+    let more = world.submit_with(|job| job.mounts = so_many(MAX_DEMANDED_MOUNTS + 1));
 
-    assert_eq!(world.answers_for(job), [Answer::Local(LocalReason::Unreasonable { what: "mounts" })]);
+    assert_eq!(world.host_of(just), "birch");
+    assert_eq!(world.answers_for(more), [Answer::Local(LocalReason::Unreasonable { what: "mounts" })]);
 }
 
 #[test]
