@@ -113,9 +113,13 @@ impl Scheduler {
         self.wake_for_retention();
     }
 
-    /// The job, which was answered, is asked for by this launcher.
+    /// The job, which was answered, is asked for by this launcher. An attempt of it that was given up with its worker may have
+    /// come back with that since: it has been told to end, and until it has, the answer is not true again.
     pub(crate) fn answer_again(&mut self, id: JobId, client: ClientId, out: &mut Vec<Action>) {
         let Some(finished) = self.finished(id).cloned() else { return };
+        if self.jobs.may_commit(id) {
+            return out.push(Action::Wait { client, job: id, delay: self.config.ask_again });
+        }
         self.give(id, client, &finished.answer, out);
         let receipt = self.retention.next_receipt();
         self.jobs.revise(id, |_| Some(Past::Answered(receipt)));

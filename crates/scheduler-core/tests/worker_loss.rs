@@ -4,7 +4,7 @@ mod world;
 
 use model::ids::{Attempt, JobId};
 use model::outcome::AttemptFailure;
-use scheduler_core::{Action, Config, WorkerState};
+use scheduler_core::{Action, ClientId, Config, LocalReason, WorkerState};
 use world::{Answer, World, millis, seconds};
 
 #[test]
@@ -164,4 +164,23 @@ fn the_prefetch_of_a_lost_worker_moves_too() {
 
     assert_eq!(world.host_of(running), "birch");
     assert_eq!(world.host_of(prefetched), "birch");
+}
+
+#[test]
+fn an_answer_is_not_given_again_while_an_attempt_that_was_given_up_is_back_and_may_commit() {
+    let mut world = World::with_workers([("ash", 1)]);
+    let job = world.submit_with(|facts| facts.repeatable = false);
+    world.start(job);
+    let attempt = world.attempt_of(job);
+    world.lose("ash");
+    let answer = Answer::Local(LocalReason::AttemptsExhausted(AttemptFailure::WorkerLost));
+    assert_eq!(world.answers_for(job), [answer.clone()]);
+
+    world.join_holding("ash again", &[attempt], |_| {});
+    let orders = world.resubmit(ClientId(2), job);
+
+    assert!(matches!(orders[..], [Action::Wait { client: ClientId(2), job: of, .. }] if of == job), "{orders:?}");
+    world.report(world.id("ash again"), attempt, Err(AttemptFailure::Cancelled));
+    world.resubmit(ClientId(2), job);
+    assert_eq!(world.answers_for(job), [answer.clone(), answer]);
 }
