@@ -173,8 +173,8 @@ fn an_answer_is_not_given_again_while_an_attempt_that_was_given_up_is_back_and_m
     world.start(job);
     let attempt = world.attempt_of(job);
     world.lose("ash");
-    let answer = Answer::Local(LocalReason::AttemptsExhausted(AttemptFailure::WorkerLost));
-    assert_eq!(world.answers_for(job), [answer.clone()]);
+    let answer = || Answer::Local(LocalReason::AttemptsExhausted(AttemptFailure::WorkerLost));
+    assert_eq!(world.answers_for(job), [answer()]);
 
     world.join_holding("ash again", &[attempt], |_| {});
     let orders = world.resubmit(ClientId(2), job);
@@ -182,5 +182,5 @@ fn an_answer_is_not_given_again_while_an_attempt_that_was_given_up_is_back_and_m
     assert!(matches!(orders[..], [Action::Wait { client: ClientId(2), job: of, .. }] if of == job), "{orders:?}");
     world.report(world.id("ash again"), attempt, Err(AttemptFailure::Cancelled));
     world.resubmit(ClientId(2), job);
-    assert_eq!(world.answers_for(job), [answer.clone(), answer]);
+    assert_eq!(world.answers_for(job), [answer(), answer()]);
 }
