@@ -61,8 +61,8 @@ pub enum Action {
         reason: LocalReason,
     },
     /// Tell the launcher that its user has as many jobs waiting as one user may, or that as many jobs of earlier servers
-    /// wait for news of them as may wait at all: it shall submit this one again after `delay`. `Forget` of the job
-    /// follows at once.
+    /// wait for news of them as may wait at all, or an attempt that was given up has come back with its worker: it
+    /// shall submit this one again after `delay`. `Forget` of the job follows at once, unless its outcome is kept.
     Wait {
         /// Whom.
         client: ClientId,

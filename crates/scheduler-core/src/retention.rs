@@ -118,7 +118,10 @@ impl Scheduler {
     pub(crate) fn answer_again(&mut self, id: JobId, client: ClientId, out: &mut Vec<Action>) {
         let Some(finished) = self.finished(id).cloned() else { return };
         if self.jobs.may_commit(id) {
-            return out.push(Action::Wait { client, job: id, delay: self.config.ask_again });
+            out.push(Action::Wait { client, job: id, delay: self.config.ask_again });
+            // Of who was sent home nothing is kept.
+            out.extend(matches!(finished.answer, Answer::SentHome(_)).then_some(Action::Forget { job: id }));
+            return;
         }
         self.give(id, client, &finished.answer, out);
         let receipt = self.retention.next_receipt();

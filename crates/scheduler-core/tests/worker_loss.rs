@@ -179,8 +179,27 @@ fn an_answer_is_not_given_again_while_an_attempt_that_was_given_up_is_back_and_m
     world.join_holding("ash again", &[attempt], |_| {});
     let orders = world.resubmit(ClientId(2), job);
 
-    assert!(matches!(orders[..], [Action::Wait { client: ClientId(2), job: of, .. }] if of == job), "{orders:?}");
+    let wait = Action::Wait { client: ClientId(2), job, delay: Config::default().ask_again };
+    assert_eq!(orders, [wait, Action::Forget { job }]);
     world.report(world.id("ash again"), attempt, Err(AttemptFailure::Cancelled));
     world.resubmit(ClientId(2), job);
     assert_eq!(world.answers_for(job), [answer(), answer()]);
+}
+
+#[test]
+fn an_outcome_is_kept_while_it_is_not_given_again() {
+    let mut world = World::with_workers([("ash", 1)]);
+    let job = world.submit();
+    let attempt = world.attempt_of(job);
+    world.join("birch", 1);
+    world.lose("ash");
+    world.finish(job);
+    world.join_holding("ash again", &[attempt], |_| {});
+
+    let orders = world.resubmit(ClientId(2), job);
+
+    assert_eq!(orders, [Action::Wait { client: ClientId(2), job, delay: Config::default().ask_again }]);
+    world.report(world.id("ash again"), attempt, Err(AttemptFailure::Cancelled));
+    world.resubmit(ClientId(2), job);
+    assert_eq!(world.answers_for(job), [Answer::Completed(2), Answer::Completed(2)]);
 }
