@@ -22,8 +22,7 @@ use crate::session::Session;
 use crate::settings::{Fallback, Settings};
 use crate::signals::Signals;
 use crate::slots::{LocalSlot, LocalSlots};
-use crate::system_files::{self, Difference};
-use crate::{not_found, times, visibility};
+use crate::{not_found, system_files, times, visibility};
 
 /// What the flow of a command needs to know.
 pub struct Context<'a> {
@@ -210,15 +209,8 @@ pub async fn seen(answer: Answer, patience: Duration) -> Look {
 /// Why what a worker made need not be what this machine would have made, as far as that lies in their systems.
 fn of_another_system(done: &Done) -> Option<String> {
     let worker = &done.worker;
-    match system_files::difference(&done.command, &done.system_files, &done.asked) {
-        Some(Difference::Other(file)) => {
-            return Some(format!("{worker} ran it with another {} than is here", file.display()));
-        }
-        Some(Difference::OnlyHere(file)) => return Some(format!("{worker} has no {}", file.display())),
-        Some(Difference::OnlyThere(file)) => {
-            return Some(format!("{worker} has {}, which is not here", file.display()));
-        }
-        None => {}
+    if let Some(difference) = system_files::difference(&done.command, &done.system_files, &done.asked) {
+        return Some(difference.in_words(worker));
     }
     let look = || not_found::here(&done.output.tail_of_stderr(), &done.command, &done.mount);
     let missed = (done.exit != ExitStatus::Code(0)).then(look)?;

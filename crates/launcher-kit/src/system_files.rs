@@ -27,6 +27,17 @@ pub(crate) enum Difference {
     OnlyThere(PathBuf),
 }
 
+impl Difference {
+    /// Why what this worker made need not be what this machine would have made.
+    pub(crate) fn in_words(&self, worker: &str) -> String {
+        match self {
+            Self::Other(file) => format!("{worker} ran it with another {} than is here", file.display()),
+            Self::OnlyHere(file) => format!("{worker} has no {}", file.display()),
+            Self::OnlyThere(file) => format!("{worker} has {}, which is not here", file.display()),
+        }
+    }
+}
+
 /// The first of what a worker has met in which this machine differs.
 ///
 /// Size and time tell almost always, for a `stat` each; only where the times differ are contents read.
