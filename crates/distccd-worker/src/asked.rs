@@ -59,7 +59,7 @@ fn known() -> MutexGuard<'static, HashMap<PathBuf, Known>> {
 }
 
 /// A file that may ask.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asker {
     path: PathBuf,
     /// Its size and when it was modified, where that was seen before the command ran: then it is not looked at again.
@@ -211,6 +211,13 @@ mod tests {
         Asker { path, seen: None }
     }
 
+    /// Of a file that was changed a moment ago nothing is remembered.
+    fn await_settled(path: &Path) {
+        while !Mark::of_path(path).unwrap().is_settled() {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn nobody_asks_in_directories_that_the_compiler_does_not_search() {
         let inputs = [v1::Stamp { path: "a.c".into(), size: 7, mtime_ns: 9, ..v1::Stamp::default() }];
@@ -250,9 +257,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let asker = unseen(dir.path().join("a.h"));
         std::fs::write(&asker.path, "__has_include(<a.h>) __has_include(<b.h>)").unwrap();
-        while !Mark::of_path(&asker.path).unwrap().is_settled() {
-            std::thread::yield_now();
-        }
+        await_settled(&asker.path);
         let names = |mut left: u64| (names_of(&asker, Instant::now(), &mut left).unwrap().len(), left);
 
         assert_eq!(names(22), (1, 0));
@@ -266,18 +271,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.h");
         let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        // Two files that one replaces by the other, for one that was changed a moment ago is not remembered.
+        // One takes the place of the other, with the same time.
         let put = |name: &str| {
             let new = dir.path().join("new");
             std::fs::write(&new, format!("__has_include(<{name}>)")).unwrap();
             std::fs::File::options().write(true).open(&new).unwrap().set_modified(long_ago).unwrap();
-            while !Mark::of_path(&new).unwrap().is_settled() {
-                std::thread::yield_now();
-            }
             std::fs::rename(&new, &path).unwrap();
-            while !Mark::of_path(&path).unwrap().is_settled() {
-                std::thread::yield_now();
-            }
+            await_settled(&path);
         };
         let (begun, nanoseconds) = (Instant::now(), 1_000_000_000_000_000_000);
         let asked = |seen: Option<u64>, after: Duration| {
