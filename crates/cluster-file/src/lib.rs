@@ -6,6 +6,7 @@
 //! is known by ([`mount_id`]).
 
 pub mod discovery;
+pub mod journal;
 pub mod mount_id;
 pub mod probe;
 
@@ -124,14 +125,24 @@ fn opened(file: rustix::io::Result<OwnedFd>, directory: Option<&OwnedFd>) -> Res
 /// When the system says so, or others may write the directory.
 pub fn publish(mount: &Path, file: &ClusterFile) -> io::Result<()> {
     let directory = directory_for_writing(mount)?;
-    let new = format!("{NAME}.{}", file.incarnation);
-    let written = write_new(&directory, &new, print(file).as_bytes());
-    let renamed = written.and_then(|()| Ok(renameat(&directory, new.as_str(), &directory, NAME)?));
-    if renamed.is_err() {
-        // It is of no use to anybody.
-        let _ = unlinkat(&directory, new.as_str(), AtFlags::empty());
+    replace(&directory, NAME, &format!("{NAME}.{}", file.incarnation), print(file).as_bytes())
+}
+
+/// Gives `name` this content, by way of the name `new`, which is nobody else's; or leaves it as it is.
+fn replace(directory: &OwnedFd, name: &str, new: &str, bytes: &[u8]) -> io::Result<()> {
+    let written = write_new(directory, new, bytes);
+    match written.and_then(|file| Ok(renameat(directory, new, directory, name).map(|()| file)?)) {
+        // Else the first who looks on CephFS may wait for 5 s. The file is there already, so an error is none.
+        Ok(file) => {
+            let _ = journal::change_and_sync(file);
+            Ok(())
+        }
+        Err(error) => {
+            // It is of no use to anybody.
+            let _ = unlinkat(directory, new, AtFlags::empty());
+            Err(error)
+        }
     }
-    renamed
 }
 
 /// Removes the file of a mount if this run of the server wrote it.
@@ -170,13 +181,14 @@ fn directory_for_writing(mount: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Makes a file that all may read, whatever the umask.
-fn write_new(directory: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn write_new(directory: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<std::fs::File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
     let mut file = std::fs::File::from(file);
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 fn is_open_to_others(mode: u32) -> bool {

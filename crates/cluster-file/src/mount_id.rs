@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::{directory_for_writing, open_directory, write_new};
+use crate::{directory_for_writing, open_directory, replace};
 
 /// The file in [`crate::DIRECTORY`].
 pub const NAME: &str = "mount.id";
@@ -80,13 +80,7 @@ pub fn establish(mount: &Path, fresh: MountId) -> io::Result<MountId> {
         return Ok(known);
     }
     let directory = directory_for_writing(mount)?;
-    let new = format!("{NAME}.{fresh}");
-    let written = write_new(&directory, &new, format!("{fresh}\n").as_bytes());
-    if let Err(error) = written.and_then(|()| Ok(renameat(&directory, new.as_str(), &directory, NAME)?)) {
-        // It is of no use to anybody.
-        let _ = unlinkat(&directory, new.as_str(), AtFlags::empty());
-        return Err(error);
-    }
+    replace(&directory, NAME, &format!("{NAME}.{fresh}"), format!("{fresh}\n").as_bytes())?;
     // Two servers that begin at once end up with what the later one wrote.
     Ok(read(mount)?.unwrap_or(fresh))
 }

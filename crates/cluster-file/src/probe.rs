@@ -18,7 +18,7 @@ const LONGEST: usize = 32;
 /// When the system says so, or the name is not of letters and digits.
 pub fn appear(mount: &Path, name: &str) -> io::Result<()> {
     let file = file_name(name)?;
-    write_new(&directory_for_writing(mount)?, &file, b"")
+    write_new(&directory_for_writing(mount)?, &file, b"").map(drop)
 }
 
 /// Removes it.
@@ -60,7 +60,7 @@ fn directory(mount: &Path) -> PathBuf {
     mount.join(DIRECTORY)
 }
 
-fn file_name(name: &str) -> io::Result<String> {
+pub(crate) fn file_name(name: &str) -> io::Result<String> {
     let good = !name.is_empty() && name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "the name must be 1 to 32 letters and digits");
     good.then(|| format!("probe-{name}")).ok_or_else(wrong)
