@@ -23,6 +23,7 @@ pub mod exec;
 pub mod facts;
 mod fds;
 mod groups;
+mod journals;
 mod keeper;
 mod lease;
 pub mod lease_page;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 
 use daemon_kit::shutdown::Stop;
 use daemon_kit::{exit, systemd};
+use model::ids::Incarnation;
 use model::speed::Speed;
 use tokio::sync::Notify;
 
@@ -58,6 +60,7 @@ use crate::agent::Agent;
 use crate::config::{Config, IsolationWish};
 use crate::exec::{Congestion, Directories, Executor, OomWatch};
 use crate::facts::Host;
+use crate::journals::Journals;
 use crate::obituary::LastWords;
 use crate::probe::Probe;
 use crate::registration::Registration;
@@ -135,13 +138,16 @@ pub async fn run(config: Config, spawner: Spawner, stop: Stop, rescan: Arc<Notif
         tracing::warn!(%error, "should this worker be killed, the server will only notice when its lease is over");
     }
     let watched = spawner.clone();
+    let isolation = probe.isolation(&config);
+    let journals = Journals::of(&isolation.slow_rename, &Incarnation::from_bytes(last_words.incarnation).to_string());
     let executor = Executor {
         spawner,
         kill_grace: config.kill_grace,
         users: Users::of_this_machine(),
         oom: OomWatch::start(),
-        isolation: probe.isolation(&config),
+        isolation,
         congestion: Congestion::default(),
+        journals: journals.map_err(|error| Error::Internal(format!("cannot watch over the mounts: {error}")))?,
         directories: Directories::default(),
         grouped: probe.groups().is_some(),
         revalidation: Revalidation::new(config.coherence),

@@ -68,6 +68,7 @@ pub(crate) fn spawn(
     let run = move || {
         let cwd = Path::new(OsStr::from_bytes(&task.command.cwd)).to_owned();
         let given_up = || watch.is_cancelled();
+        let looking = executor.journals.begin(&cwd);
         let looks = Looks::of(&task, &executor, &given_up).and_then(|mut looks| {
             looks.as_mut().map_or(Ok(()), Looks::before)?;
             Ok(looks)
@@ -88,6 +89,7 @@ pub(crate) fn spawn(
         let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
         let program = path(&task.command.program);
         let linker = task.linker.map(|(linker, fingerprint)| (path(&linker), fingerprint));
+        drop(looking);
         let is_right = || {
             let linker = linker.as_ref().map(|(path, fingerprint)| (path.as_path(), &fingerprint[..]));
             let wanted = Wanted { program: &program, fingerprint: &task.toolchain, linker };

@@ -76,9 +76,7 @@ impl Isolation {
 
     /// The mount that the work's main output is on; of work without any, the one that it is done on.
     pub(super) fn mount_of<'a>(&'a self, work: &'a Work) -> &'a Path {
-        let cwd = Path::new(OsStr::from_bytes(&work.command.cwd));
-        let place = work.outputs.first().map_or(cwd, PathBuf::as_path);
-        let around = self.mounts.iter().filter(|mount| place.starts_with(mount));
+        let around = self.mounts.iter().filter(|mount| work.place().starts_with(mount));
         around.max_by_key(|mount| mount.as_os_str().len()).map_or(Path::new("/"), PathBuf::as_path)
     }
 

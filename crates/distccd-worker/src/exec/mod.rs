@@ -14,10 +14,12 @@ mod oom;
 mod report;
 mod terminal;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -40,6 +42,7 @@ use isolation::Way;
 use last_words::Circumstances;
 pub use oom::OomWatch;
 
+use crate::journals::Journals;
 use crate::keeper::UNKILLABLE_AFTER;
 use crate::keeper::conversation::{Ended, Order, Published, Reply, Request, receive_reply, send_order, send_request};
 use crate::revalidation::Revalidation;
@@ -70,6 +73,8 @@ pub struct Executor {
     pub isolation: Isolation,
     /// How many publish at a time.
     pub congestion: Congestion,
+    /// Whose journals steps may wait for.
+    pub(crate) journals: Journals,
     /// What keepers need not look at again.
     pub directories: Directories,
     /// Whether each has a control group of its own.
@@ -95,6 +100,14 @@ pub struct Work {
     pub is_audited: bool,
     /// Whether what it wrote is let go when that has been said.
     pub is_shadow: bool,
+}
+
+impl Work {
+    /// Where its main output is; of work without any, where it is done.
+    fn place(&self) -> &Path {
+        let cwd = || Path::new(OsStr::from_bytes(&self.command.cwd));
+        self.outputs.first().map_or_else(cwd, PathBuf::as_path)
+    }
 }
 
 /// What an attempt's thread is told of while its command runs.
@@ -189,7 +202,11 @@ impl Executor {
         let is_wanted = || watch.urgency() != Some(Urgency::Now);
         let turn = self.congestion.turn(self.isolation.mount_of(work), is_wanted);
         let mut turn = turn.ok_or(AttemptFailure::Cancelled)?;
-        let mut published = running.until_committed(watch)?;
+        let step = self.journals.begin(work.place());
+        let published = running.until_committed(watch);
+        drop(step);
+        self.journals.on_published(work.place());
+        let mut published = published?;
         self.directories.learn(std::mem::take(&mut published.directories));
         let bytes = published.stamps.iter().map(|stamp| stamp.size).sum();
         turn.on_done(published.stamps.len() + published.removed.len(), bytes);
@@ -246,7 +263,7 @@ impl Executor {
         watch: &CancelWatch,
         witness: &mut impl Witness,
     ) -> Result<Outcome, AttemptFailure> {
-        let ended = running.until_ended(watch, self, witness)?;
+        let ended = running.until_ended(work, watch, self, witness)?;
         running.pipes.drain(|stream, data| keep(&mut running.stderr_tail, stream, data, witness));
         let evidence = report::Evidence {
             cancelled: watch.urgency().is_some(),
@@ -340,11 +357,13 @@ impl Running {
     /// Passes output on until the command has ended.
     fn until_ended(
         &mut self,
+        work: &Work,
         watch: &CancelWatch,
         executor: &Executor,
         witness: &mut impl Witness,
     ) -> Result<Ended, AttemptFailure> {
         let mut has_started = false;
+        let mut starting = executor.journals.begin(work.place());
         loop {
             let ready = self.wait(watch, true);
             self.press(watch.urgency(), executor.kill_grace);
@@ -359,6 +378,7 @@ impl Running {
                 match receive_reply(&self.conversation) {
                     Ok(Reply::Started) => {
                         has_started = true;
+                        drop(starting.take());
                         witness.on_start(!self.publishes);
                     }
                     Ok(Reply::Ended(ended)) => return Ok(ended),
