@@ -108,6 +108,11 @@ impl Lease {
         self.granted_from.map_or(0, |granted| granted.boot.saturating_add(holds_for))
     }
 
+    /// Whether there was one and it has run out, at this time of [`boot_time`]: keepers have ended themselves.
+    pub(crate) fn has_run_out(&self, boot_now: u64) -> bool {
+        self.granted_from.is_some() && boot_now >= self.boot_deadline()
+    }
+
     fn holds_for(&self) -> Duration {
         self.length * 4 / 5
     }
@@ -165,8 +170,10 @@ mod tests {
         let mut lease = welcomed(Instant::now());
 
         assert_eq!(lease.boot_deadline(), 15_000_000_000);
+        assert!(!lease.has_run_out(14_999_999_999) && lease.has_run_out(15_000_000_000));
         lease.on_expired();
 
+        assert!(!lease.has_run_out(u64::MAX), "there is none to run out");
         assert_eq!((lease.deadline(), lease.boot_deadline()), (None, 0));
     }
 }

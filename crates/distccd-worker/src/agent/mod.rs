@@ -30,6 +30,7 @@ use crate::config::{Config, ServerAddr};
 use crate::exec::{Executor, Word};
 use crate::facts::ForeignLoad;
 use crate::lease::{Lease, Moment};
+use crate::lease_page::boot_time;
 use crate::link::{self, LinkEvent};
 use crate::mounts::MountView;
 use crate::obituary::LastWords;
@@ -167,6 +168,7 @@ impl Agent {
     }
 
     fn on_link(&mut self, event: LinkEvent) -> Result<(), Error> {
+        self.look_at_lease();
         match event {
             LinkEvent::Connected { server, outgoing, hang_up } => {
                 self.note_server(server);
@@ -274,6 +276,7 @@ impl Agent {
                 self.rescan();
             }
             Event::Ended(attempt, result, slot) => {
+                self.look_at_lease();
                 self.busy -= 1;
                 if slot == Slot::Lost {
                     self.lost += 1;
@@ -296,6 +299,14 @@ impl Agent {
         let word =
             if self.lease.deadline().is_some_and(|end| Instant::now() < end) { Word::Commit } else { Word::Discard };
         self.books.decide(attempt, word);
+    }
+
+    /// Keepers have a timer of their own at the end of the lease, and it may be earlier than ours by a moment. An attempt
+    /// that has ended for that is forgotten, and not the job's fault; and no heartbeat renews what has run out.
+    fn look_at_lease(&mut self) {
+        if self.lease.has_run_out(boot_time()) {
+            self.on_lease_expired();
+        }
     }
 
     /// Our attempts may be another's from now on. A server that does not answer on a living connection is left, so that
