@@ -2,6 +2,7 @@
 
 mod attempts;
 mod launchers;
+mod output;
 mod people;
 mod workers;
 
@@ -22,6 +23,7 @@ use crate::roster::Roster;
 use crate::session::outbox::Outbox;
 use crate::toolchains::Clients;
 use crate::visibility::Visibility;
+use output::HeldUp;
 pub use workers::worker_incarnation;
 
 /// The sessions and the books behind the scheduler's ids.
@@ -44,9 +46,11 @@ pub struct Dispatch {
 }
 
 struct Client {
-    replies: Outbox<v1::LauncherReply>,
+    /// None once it is cut off.
+    replies: Option<Outbox<v1::LauncherReply>>,
     knows_waiting: bool,
     jobs: BTreeSet<JobId>,
+    held_up: HeldUp,
 }
 
 struct Worker {

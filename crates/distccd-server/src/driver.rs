@@ -230,6 +230,7 @@ impl Driver {
                 self.step(Input::JobsCancelled { client, jobs });
             }
             Fact::Seen { seen } => self.dispatch.note_seen(seen),
+            Fact::LittleWaits { client } => self.dispatch.let_go_on(client),
             Fact::ClientLeft { client } => {
                 if self.dispatch.dismiss_client(client) {
                     self.step(Input::ClientGone { client });
@@ -381,7 +382,7 @@ impl Driver {
             }
             worker_message::Message::Output(chunk) => {
                 if let Ok(attempt) = attempt_from(chunk.attempt.as_ref()) {
-                    self.dispatch.pass_output(attempt, chunk);
+                    self.dispatch.pass_output(worker, attempt, chunk);
                 }
             }
             worker_message::Message::Results(results) => {

@@ -38,6 +38,11 @@ pub enum Fact {
         /// How long that took.
         seen: v1::Seen,
     },
+    /// A launcher has taken most of what waited for it.
+    LittleWaits {
+        /// Who.
+        client: ClientId,
+    },
     /// A launcher's conversation ended.
     ClientLeft {
         /// Who.

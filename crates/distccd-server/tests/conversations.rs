@@ -374,6 +374,119 @@ async fn people_are_told_why_a_job_is_where_it_is() {
     assert_eq!(explain(vec![9; 3]).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
+/// A job that prints at a worker, for a launcher that does not read yet.
+struct Printing {
+    _server: Server,
+    says: tokio::sync::mpsc::Sender<v1::WorkerMessage>,
+    orders: Streaming<v1::WorkerOrder>,
+    replies: Streaming<v1::LauncherReply>,
+    attempt: v1::AttemptRef,
+}
+
+impl Printing {
+    async fn start() -> Self {
+        let mut config = Config::default();
+        // The worker's heart does not beat.
+        config.scheduler.lease = Duration::from_secs(3600);
+        let server = Server::start_with(config).await;
+        let register = v1::Register {
+            hello: Some(hello(1)),
+            name: "ash".to_owned(),
+            slots: 1,
+            any_user: true,
+            ..Default::default()
+        };
+        let (says, heard) = tokio::sync::mpsc::channel(1);
+        let register = v1::WorkerMessage { message: Some(worker_message::Message::Register(register)) };
+        says.try_send(register).unwrap();
+        let stream = tokio_stream::wrappers::ReceiverStream::new(heard);
+        let orders = FleetClient::new(server.channel().await).attach(stream).await.unwrap().into_inner();
+        let me = rustix::process::geteuid().as_raw();
+        let hello = launcher_message::Message::Hello(hello(1));
+        let replies = server.submit(vec![hello, batch(vec![job(me)])]).await.unwrap();
+        let attempt = v1::AttemptRef::default();
+        let mut printing = Self { _server: server, says, orders, replies, attempt };
+        while printing.attempt.number == 0 {
+            if let v1::worker_order::Message::Assign(assign) = printing.order().await {
+                printing.attempt = assign.assignments[0].attempt.clone().unwrap();
+            }
+        }
+        printing
+    }
+
+    async fn order(&mut self) -> v1::worker_order::Message {
+        self.orders.message().await.unwrap().unwrap().message.unwrap()
+    }
+
+    async fn print(&self, chunks: std::ops::Range<u64>) {
+        for sequence in chunks {
+            let data = vec![b'x'; proto::limits::MAX_CHUNK_BYTES].into();
+            let stream = v1::OutputStream::Stderr.into();
+            let chunk = v1::OutputChunk { attempt: Some(self.attempt.clone()), sequence, stream, data };
+            let message = v1::WorkerMessage { message: Some(worker_message::Message::Output(chunk)) };
+            self.says.send(message).await.unwrap();
+        }
+    }
+
+    /// How many pieces the worker is told to have been taken, next.
+    async fn taken(&mut self) -> u64 {
+        loop {
+            if let v1::worker_order::Message::OutputTaken(word) = self.order().await {
+                return word.chunks;
+            }
+        }
+    }
+
+    /// Has the launcher read until the conversation ends or it has heard as many pieces.
+    async fn read(&mut self, most: u64) -> Result<u64, Status> {
+        let mut heard = 0;
+        while heard < most {
+            match self.replies.message().await?.and_then(|reply| reply.message) {
+                Some(launcher_reply::Message::Output(_)) => heard += 1,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(heard)
+    }
+}
+
+#[tokio::test]
+async fn a_launcher_that_does_not_read_holds_up_what_its_job_prints_until_it_does() {
+    let mut printing = Printing::start().await;
+    let mut sent = 0;
+    let mut taken = 0;
+    // As a worker does, until it hears no more. What the transport takes for a launcher that does not read is little.
+    let held_up = loop {
+        assert!(sent < 1000, "{} MiB were taken for a launcher that does not read", sent / 16);
+        printing.print(sent..taken + proto::limits::OUTPUT_WINDOW).await;
+        sent = taken + proto::limits::OUTPUT_WINDOW;
+        // It is never answered once much waits, and at once before.
+        match tokio::time::timeout(Duration::from_secs(2), printing.taken()).await {
+            Ok(now) => taken = now,
+            Err(_) => break sent,
+        }
+    };
+
+    assert_eq!(printing.read(held_up).await.unwrap(), held_up);
+
+    while taken < held_up {
+        taken = printing.taken().await;
+    }
+    assert_eq!(taken, held_up, "all of it");
+}
+
+#[tokio::test]
+async fn a_launcher_for_which_too_much_waits_hears_the_end_of_its_conversation() {
+    let mut printing = Printing::start().await;
+
+    // A worker of an older release does not wait to be asked.
+    printing.print(0..(80 << 20) / proto::limits::MAX_CHUNK_BYTES as u64).await;
+
+    let ended = printing.read(u64::MAX).await.unwrap_err();
+    assert!(ended.code() == Code::ResourceExhausted && ended.message().contains("64 MiB"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn asked_to_stop_without_work_it_stops() {
     let server = Server::start().await;

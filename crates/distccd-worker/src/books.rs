@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::ids::Attempt;
 use model::outcome::AttemptFailure;
 use proto::convert::attempt_ref;
+use proto::limits::OUTPUT_WINDOW;
 use proto::v1::{self, attempt_result, worker_message::Message};
 
 use crate::exec::{Canceller, Stream, Word};
@@ -33,6 +34,8 @@ struct Entry {
     state: State,
     output: Retained,
     sent_chunks: usize,
+    /// How many of them the server has asked for. Only where it asks.
+    asked_chunks: usize,
     /// Its process has started, and whether that was said.
     started: Option<Said>,
     /// What it writes is seen at once, though others are isolated here.
@@ -46,11 +49,16 @@ struct Entry {
 
 type Said = bool;
 
+/// How much is sent ahead of what the server says.
+const WINDOW: usize = OUTPUT_WINDOW as usize;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     entries: BTreeMap<Attempt, Entry>,
     waiting: VecDeque<Attempt>,
+    /// The server says how much output it can take; older ones are sent all.
+    is_asked: bool,
     /// Whose output was sent last, so that one who prints much does not keep the others from being heard.
     last_heard: Option<Attempt>,
 }
@@ -78,7 +86,16 @@ impl Books {
         let output = Retained::default();
         self.entries.insert(
             attempt,
-            Entry { state, output, sent_chunks: 0, started: None, in_place: false, permitted, ready: None },
+            Entry {
+                state,
+                output,
+                sent_chunks: 0,
+                asked_chunks: WINDOW,
+                started: None,
+                in_place: false,
+                permitted,
+                ready: None,
+            },
         );
     }
 
@@ -153,9 +170,9 @@ impl Books {
             (_, failure @ AttemptResult::Failure(_)) => failure,
         };
         entry.ready = None;
-        if !entry.permitted {
-            // It was second to another, and nobody wants to hear it now.
-            entry.output = Retained::default();
+        if !entry.permitted || matches!(result, AttemptResult::Failure(_)) {
+            // It was second to another, or is to be tried again: nobody wants to hear it now.
+            (entry.output, entry.sent_chunks) = (Retained::default(), 0);
         }
         entry.state = State::Ended { result, sent: false };
         true
@@ -165,6 +182,16 @@ impl Books {
     pub(crate) fn on_cancel(&mut self, attempt: Attempt) {
         if !self.end_unstarted(attempt, &AttemptFailure::Cancelled) {
             self.end(attempt, AttemptFailure::Cancelled, Canceller::cancel);
+        }
+        // Nobody will listen to what it has left to say, and ask for that.
+        self.on_output_taken(attempt, u64::MAX);
+    }
+
+    /// The server has taken so many of its chunks, and asks for the next ones.
+    pub(crate) fn on_output_taken(&mut self, attempt: Attempt, chunks: u64) {
+        if let Some(entry) = self.entries.get_mut(&attempt) {
+            let asked = usize::try_from(chunks).unwrap_or(usize::MAX).saturating_add(WINDOW);
+            entry.asked_chunks = entry.asked_chunks.max(asked);
         }
     }
 
@@ -236,10 +263,11 @@ impl Books {
         self.entries.is_empty()
     }
 
-    /// A new stream: everything has to be said again.
-    pub(crate) fn say_again(&mut self) {
+    /// A new stream: everything has to be said again. `is_asked`: its server says how much output it can take.
+    pub(crate) fn say_again(&mut self, is_asked: bool) {
+        self.is_asked = is_asked;
         for entry in self.entries.values_mut() {
-            entry.sent_chunks = 0;
+            (entry.sent_chunks, entry.asked_chunks) = (0, WINDOW);
             entry.started = entry.started.map(|_| false);
             entry.ready = entry.ready.map(|_| false);
             if let State::Ended { sent, .. } = &mut entry.state {
@@ -329,7 +357,10 @@ impl Books {
     /// The next attempt with output to be sent, going round.
     fn next_heard(&self) -> Option<Attempt> {
         let after = self.last_heard.map_or(Bound::Unbounded, Bound::Excluded);
-        let unsent = |(_, entry): &(&Attempt, &Entry)| entry.permitted && entry.sent_chunks < entry.output.len();
+        let unsent = |(_, entry): &(&Attempt, &Entry)| {
+            let most = if self.is_asked { entry.asked_chunks } else { usize::MAX };
+            entry.permitted && entry.sent_chunks < entry.output.len().min(most)
+        };
         let later = self.entries.range((after, Bound::Unbounded)).find(unsent);
         later.or_else(|| self.entries.iter().find(unsent)).map(|(attempt, _)| *attempt)
     }
@@ -404,7 +435,7 @@ mod tests {
         books.on_started(attempt(2), true);
 
         assert_eq!(said(&mut books), ["started 2, 1 in place"]);
-        books.say_again();
+        books.say_again(true);
         assert_eq!(said(&mut books), ["started 2, 1 in place"]);
     }
 
@@ -417,12 +448,65 @@ mod tests {
         books.on_ended(attempt(1), outcome());
         let first = said(&mut books);
 
-        books.say_again();
+        books.say_again(true);
         assert_eq!(said(&mut books), first);
 
         books.on_results_received(attempt(1));
-        books.say_again();
+        books.say_again(true);
         assert!(said(&mut books).is_empty() && books.is_empty());
+    }
+
+    fn print_chunks(books: &mut Books, count: u64) {
+        (0..count).for_each(|_| print(books, 1, "x"));
+    }
+
+    #[test]
+    fn no_more_output_is_sent_than_the_server_asks_for() {
+        let mut books = Books::default();
+        books.say_again(true);
+        running(&mut books, 1);
+        print_chunks(&mut books, 3 * OUTPUT_WINDOW);
+        books.on_ended(attempt(1), outcome());
+        assert_eq!(said(&mut books).len(), WINDOW);
+
+        books.on_output_taken(attempt(1), OUTPUT_WINDOW / 2);
+        books.on_output_taken(attempt(1), 1);
+        assert_eq!(said(&mut books).len(), WINDOW / 2, "an older word comes late");
+
+        books.on_output_taken(attempt(1), 2 * OUTPUT_WINDOW);
+        assert_eq!(said(&mut books).last().unwrap(), "results 1");
+        books.say_again(true);
+        assert_eq!(said(&mut books).len(), WINDOW, "a new stream begins anew");
+        books.say_again(false);
+        assert_eq!(said(&mut books).len(), 3 * WINDOW + 1, "an older server does not ask");
+    }
+
+    #[test]
+    fn a_failure_waits_for_no_launcher() {
+        let mut books = Books::default();
+        books.say_again(true);
+        running(&mut books, 1);
+        print_chunks(&mut books, 2 * OUTPUT_WINDOW);
+        assert_eq!(said(&mut books).len(), WINDOW);
+
+        books.on_cancel(attempt(1));
+        books.on_ended(attempt(1), outcome());
+
+        assert_eq!(said(&mut books), ["results 1"]);
+    }
+
+    #[test]
+    fn what_has_ended_and_is_cancelled_is_asked_by_nobody() {
+        let mut books = Books::default();
+        books.say_again(true);
+        running(&mut books, 1);
+        print_chunks(&mut books, 2 * OUTPUT_WINDOW);
+        books.on_ended(attempt(1), outcome());
+        assert_eq!(said(&mut books).len(), WINDOW);
+
+        books.on_cancel(attempt(1));
+
+        assert_eq!(said(&mut books).len(), WINDOW + 1);
     }
 
     #[test]
@@ -507,7 +591,7 @@ mod tests {
         assert!(!books.on_ready(attempt(1)));
         assert!(matches!(books.next_message(), Some(Message::Ready(ready)) if ready.attempts.len() == 1));
         assert!(books.next_message().is_none() && books.unpermitted() == books.holding());
-        books.say_again();
+        books.say_again(true);
         assert!(matches!(books.next_message(), Some(Message::Ready(_))), "a new stream hears it again");
 
         assert!(books.on_permitted(attempt(1)));

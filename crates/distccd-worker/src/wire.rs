@@ -73,8 +73,10 @@ fn task(wire: v1::Assignment) -> Result<Task, DecodeError> {
 
 /// Reads a list of attempts; those that are malformed are said and skipped, since they can be nothing that we hold.
 pub(crate) fn attempts(wire: &v1::Attempts) -> Vec<Attempt> {
-    let read = |wire: &v1::AttemptRef| {
-        attempt_from(Some(wire)).inspect_err(|error| tracing::warn!("the server names no attempt: {error}")).ok()
-    };
-    wire.attempts.iter().filter_map(read).collect()
+    wire.attempts.iter().filter_map(|wire| attempt(Some(wire))).collect()
+}
+
+/// One that the server names, if it names one.
+pub(crate) fn attempt(wire: Option<&v1::AttemptRef>) -> Option<Attempt> {
+    attempt_from(wire).inspect_err(|error| tracing::warn!("the server names no attempt: {error}")).ok()
 }

@@ -7,6 +7,9 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// Largest piece of output in one chunk, in bytes.
 pub const MAX_CHUNK_BYTES: usize = 64 << 10;
 
+/// Most pieces of an attempt's output that a worker sends before the server says that they were taken: of the largest, 2 MiB.
+pub const OUTPUT_WINDOW: u64 = 32;
+
 /// Most jobs in one batch.
 pub const MAX_BATCH_JOBS: usize = 10_000;
 

@@ -3,7 +3,7 @@
 use crate::v1;
 
 /// This build's protocol: same major, understood; minors only add.
-pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor: 3 };
+pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor: 4 };
 
 /// The first minor version in which launchers know the answer `Wait`.
 const WAITS_SINCE: u32 = 1;
@@ -74,6 +74,15 @@ const NAMES_ITS_SERVER_SINCE: u32 = 1;
 #[must_use]
 pub fn names_its_server(hello: &v1::Hello) -> bool {
     hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= NAMES_ITS_SERVER_SINCE)
+}
+
+/// The first minor version in which servers say what of an attempt's output they have passed on.
+const ASKS_FOR_OUTPUT_SINCE: u32 = 4;
+
+/// Whether a server that said this says how much of an attempt's output it can take.
+#[must_use]
+pub fn asks_for_output(hello: &v1::Hello) -> bool {
+    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= ASKS_FOR_OUTPUT_SINCE)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::ids::{Attempt, JobId, WorkerId};
 use model::outcome::AttemptFailure;
 use proto::convert::{Sameness, attempt_ref};
-use proto::v1::{self, launcher_reply, worker_order};
+use proto::v1::{self, worker_order};
 use scheduler_core::{Commit, HeldAttempt};
 
 use super::{Dispatch, attempts};
@@ -57,13 +57,6 @@ impl Dispatch {
     pub fn note_held(&mut self, holding: &[HeldAttempt]) {
         for held in holding {
             self.books.entry(held.attempt.job);
-        }
-    }
-
-    /// Passes on what an attempt prints. Of a job that is forgotten nobody wants to hear.
-    pub fn pass_output(&mut self, attempt: Attempt, chunk: v1::OutputChunk) {
-        if let Some((client, chunk)) = self.books.take_chunk(attempt, chunk) {
-            self.reply(client, launcher_reply::Message::Output(chunk));
         }
     }
 

@@ -11,9 +11,10 @@ use proto::v1::{self, launcher_reply};
 use scheduler_core::{ClientId, LocalReason, Unmet};
 
 use super::attempts::user_of;
+use super::output::HeldUp;
 use super::{Client, Dispatch, micros};
 use crate::books::Telling;
-use crate::session::outbox::Outbox;
+use crate::session::outbox::{CutOff, Outbox};
 use crate::toolchains::Comparison;
 
 /// How many times longer than the first the longest pause of a job may be whose user has too many waiting.
@@ -22,11 +23,13 @@ const LONGEST_WAIT: u32 = 8;
 impl Dispatch {
     /// Opens a launcher's session.
     pub fn admit_client(&mut self, client: ClientId, replies: Outbox<v1::LauncherReply>, knows_waiting: bool) {
-        self.clients.insert(client, Client { replies, knows_waiting, jobs: BTreeSet::new() });
+        let (jobs, held_up) = (BTreeSet::new(), HeldUp::default());
+        self.clients.insert(client, Client { replies: Some(replies), knows_waiting, jobs, held_up });
     }
 
     /// Closes a launcher's session; false when it was closed before. The workers of its finished jobs may forget them.
     pub fn dismiss_client(&mut self, client: ClientId) -> bool {
+        self.let_go_on(client);
         let Some(gone) = self.clients.remove(&client) else { return false };
         for job in gone.jobs {
             self.acknowledge_outcome(job);
@@ -176,11 +179,15 @@ impl Dispatch {
         }
     }
 
-    /// Queues a reply; a launcher that does not read is cut off, and its session's end then says so.
+    /// Queues a reply; a launcher that does not read is cut off, and comes back by itself.
     pub(super) fn reply(&mut self, client: ClientId, message: launcher_reply::Message) {
-        let Some(session) = self.clients.get(&client) else { return };
-        if session.replies.send(v1::LauncherReply { message: Some(message) }).is_err() {
-            tracing::info!(client = client.0, "a launcher does not read its replies");
+        let Some(session) = self.clients.get_mut(&client) else { return };
+        let sent = session.replies.as_ref().map(|replies| replies.send(v1::LauncherReply { message: Some(message) }));
+        let Some(Err(why)) = sent else { return };
+        session.replies = None;
+        if why == CutOff::TooSlow {
+            tracing::warn!(client = client.0, "a launcher does not read its replies: it is cut off");
+            self.let_go_on(client);
         }
     }
 

@@ -50,16 +50,18 @@ impl Submission for Submit {
         let _ = replies.send(welcome);
         let refusal = replies.refusal();
         self.gate.tell(Fact::ClientJoined { client, replies, knows_waiting }).await?;
-        let gate = self.gate.clone();
-        tokio::spawn(listen(gate.clone(), client, proof, messages, refusal));
-        Ok(Response::new(outgoing.on_drop(move || leave(gate, client))))
+        tokio::spawn(listen(self.gate.clone(), client, proof, messages, refusal));
+        let (gate, goes_on) = (self.gate.clone(), self.gate.clone());
+        // That the transport has let go of the replies says that the launcher is gone.
+        let outgoing = outgoing.on_drop(move || tell_later(gate, Fact::ClientLeft { client }));
+        Ok(Response::new(outgoing.on_little(move || tell_later(goes_on.clone(), Fact::LittleWaits { client }))))
     }
 }
 
-/// The transport has let go of the replies: the launcher is gone.
-fn leave(gate: Gate, client: ClientId) {
+/// For the transport, which cannot wait.
+fn tell_later(gate: Gate, fact: Fact) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(async move { gate.tell(Fact::ClientLeft { client }).await });
+        runtime.spawn(async move { gate.tell(fact).await });
     }
 }
 

@@ -18,7 +18,7 @@ use daemon_kit::shutdown::Stop;
 use daemon_kit::systemd;
 use model::ids::Attempt;
 use proto::v1::{self, worker_message::Message, worker_order};
-use proto::version::check_hello;
+use proto::version::{asks_for_output, check_hello};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -213,6 +213,11 @@ impl Agent {
                     self.give_word(attempt);
                 }
             }),
+            Order::OutputTaken(word) => {
+                if let Some(attempt) = wire::attempt(word.attempt.as_ref()) {
+                    self.books.on_output_taken(attempt, word.chunks);
+                }
+            }
             Order::ResultsReceived(list) => {
                 wire::attempts(&list).into_iter().for_each(|attempt| self.books.on_results_received(attempt));
             }
@@ -236,7 +241,7 @@ impl Agent {
             let mount = String::from_utf8_lossy(&refused.path);
             tracing::error!(%mount, "the server gives no jobs of this mount: {}", refused.problem);
         }
-        self.books.say_again();
+        self.books.say_again(welcome.hello.as_ref().is_some_and(asks_for_output));
         let server = &self.last_words.server;
         tracing::info!(worker_id = welcome.worker_id, slots = self.config.slots, "registered with {server}");
         systemd::status(&format!("registered with {server} as worker {}", welcome.worker_id));
