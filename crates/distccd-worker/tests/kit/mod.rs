@@ -164,6 +164,12 @@ impl Session {
                 }
                 Message::Directories(report) => self.reports.push(report),
                 message => {
+                    if let Message::Output(chunk) = &message {
+                        let taken = v1::OutputTaken { attempt: chunk.attempt.clone(), chunks: chunk.sequence + 1 };
+                        let word = v1::WorkerOrder { message: Some(Order::OutputTaken(taken)) };
+                        // As with heartbeats.
+                        let _ = self.outgoing.send(Ok(word)).await;
+                    }
                     if let Message::Started(started) = &message {
                         self.begun.extend_from_slice(&started.attempts);
                         self.in_place.extend_from_slice(&started.in_place);
