@@ -8,10 +8,32 @@ pub const PROTOCOL: v1::ProtocolVersion = v1::ProtocolVersion { major: 1, minor:
 /// The first minor version in which launchers know the answer `Wait`.
 const WAITS_SINCE: u32 = 1;
 
+/// The first minor version in which workers say who welcomed them last.
+const NAMES_ITS_SERVER_SINCE: u32 = 1;
+
+/// The first minor version in which servers say what of an attempt's output they have passed on.
+const ASKS_FOR_OUTPUT_SINCE: u32 = 4;
+
 /// Whether a launcher that said this can be told to wait.
 #[must_use]
 pub fn knows_waiting(hello: &v1::Hello) -> bool {
-    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= WAITS_SINCE)
+    speaks(hello, WAITS_SINCE)
+}
+
+/// Whether a worker that said this would have said who welcomed it last.
+#[must_use]
+pub fn names_its_server(hello: &v1::Hello) -> bool {
+    speaks(hello, NAMES_ITS_SERVER_SINCE)
+}
+
+/// Whether a server that said this says how much of an attempt's output it can take.
+#[must_use]
+pub fn asks_for_output(hello: &v1::Hello) -> bool {
+    speaks(hello, ASKS_FOR_OUTPUT_SINCE)
+}
+
+fn speaks(hello: &v1::Hello, minor: u32) -> bool {
+    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= minor)
 }
 
 /// Why a peer's hello is not acceptable.
@@ -65,24 +87,6 @@ pub fn check_hello(hello: Option<&v1::Hello>, us: &str) -> Result<(), HelloError
         theirs_major: theirs.major,
         theirs_minor: theirs.minor,
     })
-}
-
-/// The first minor version in which workers say who welcomed them last.
-const NAMES_ITS_SERVER_SINCE: u32 = 1;
-
-/// Whether a worker that said this would have said who welcomed it last.
-#[must_use]
-pub fn names_its_server(hello: &v1::Hello) -> bool {
-    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= NAMES_ITS_SERVER_SINCE)
-}
-
-/// The first minor version in which servers say what of an attempt's output they have passed on.
-const ASKS_FOR_OUTPUT_SINCE: u32 = 4;
-
-/// Whether a server that said this says how much of an attempt's output it can take.
-#[must_use]
-pub fn asks_for_output(hello: &v1::Hello) -> bool {
-    hello.protocol.as_ref().is_some_and(|theirs| theirs.minor >= ASKS_FOR_OUTPUT_SINCE)
 }
 
 #[cfg(test)]
