@@ -86,6 +86,11 @@ fn job(uid: u32) -> v1::Job {
     v1::Job { id: vec![7; 16].into(), command: Some(command), kind: v1::JobKind::Compile.into(), ..Default::default() }
 }
 
+/// A worker that takes whatever there is, one at a time.
+fn ash() -> v1::Register {
+    v1::Register { hello: Some(hello(1)), name: "ash".to_owned(), slots: 1, any_user: true, ..Default::default() }
+}
+
 fn batch(jobs: Vec<v1::Job>) -> launcher_message::Message {
     launcher_message::Message::Submit(v1::SubmitBatch { jobs, batch_size: 1, batch_timeout_us: 0 })
 }
@@ -296,13 +301,7 @@ async fn a_worker_is_gone_when_its_own_spawner_says_so_and_its_last_words_have_b
     let mut config = Config::default();
     config.scheduler.lease = Duration::from_secs(3600);
     let server = Server::start_with(config).await;
-    let register = v1::Register {
-        hello: Some(hello(1)),
-        name: "ash".to_owned(),
-        slots: 1,
-        obituary_key: vec![5; 16].into(),
-        ..Default::default()
-    };
+    let register = v1::Register { obituary_key: vec![5; 16].into(), ..ash() };
     let (hang_up, hung_up) = tokio::sync::oneshot::channel::<()>();
     let end = async { drop(hung_up.await) };
     let mut orders = server.attach_until(register, end).await.unwrap();
@@ -338,9 +337,7 @@ async fn people_are_told_why_a_job_is_where_it_is() {
     config.scheduler.lease = Duration::from_secs(3600);
     let server = Server::start_with(config).await;
     let me = rustix::process::geteuid().as_raw();
-    let register =
-        v1::Register { hello: Some(hello(1)), name: "ash".to_owned(), slots: 1, any_user: true, ..Default::default() };
-    let mut orders = server.attach(register).await.unwrap();
+    let mut orders = server.attach(ash()).await.unwrap();
     let hello = launcher_message::Message::Hello(hello(1));
     let sent = (1..=6).map(|id| v1::Job { id: vec![id; 16].into(), ..job(me) }).collect();
     let _replies = server.submit(vec![hello, batch(sent)]).await.unwrap();
@@ -389,15 +386,8 @@ impl Printing {
         // The worker's heart does not beat.
         config.scheduler.lease = Duration::from_secs(3600);
         let server = Server::start_with(config).await;
-        let register = v1::Register {
-            hello: Some(hello(1)),
-            name: "ash".to_owned(),
-            slots: 1,
-            any_user: true,
-            ..Default::default()
-        };
         let (says, heard) = tokio::sync::mpsc::channel(1);
-        let register = v1::WorkerMessage { message: Some(worker_message::Message::Register(register)) };
+        let register = v1::WorkerMessage { message: Some(worker_message::Message::Register(ash())) };
         says.try_send(register).unwrap();
         let stream = tokio_stream::wrappers::ReceiverStream::new(heard);
         let orders = FleetClient::new(server.channel().await).attach(stream).await.unwrap().into_inner();
